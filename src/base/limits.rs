@@ -1,0 +1,150 @@
+//! Every limit of the server, in one place.
+//!
+//! What a peer may make the server hold, and for how long, is bounded by a field of [`Limits`]
+//! or by a constant of this file. The relations that must hold between them are checked when the
+//! crate is compiled.
+
+use std::time::Duration;
+
+/// The limits of one server. [`Limits::default`] gives the values documented on each field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest HTTP request head in bytes, request line included: 16 KiB. Beyond it: 431.
+    pub head_bytes: usize,
+    /// Most header lines in a request: 100. Beyond it: 431.
+    pub headers: usize,
+    /// Longest request target in bytes: 8 KiB. Beyond it: 414.
+    pub target_bytes: usize,
+    /// A request head must be complete this long after its first byte, and the first byte must
+    /// come this long after the connection was accepted: 10 s. Then: 408.
+    pub head_timeout: Duration,
+    /// A request body must be complete this long after its head: 30 s. Then: 408.
+    pub body_timeout: Duration,
+    /// A kept-alive connection without a request is closed after this time: 5 s.
+    pub keep_alive_timeout: Duration,
+    /// Bytes kept of what a client sends behind a request that is not answered yet: 64 KiB.
+    pub pipelined_bytes: usize,
+    /// Largest message, on both transports (`maxHttpBufferSize`): 1,000,000 bytes.
+    /// A polling body beyond it: 413; a WebSocket message beyond it: close code 1009.
+    pub message_bytes: usize,
+    /// Most Engine.IO packets in one polling body: 10,000. Beyond it the session is closed.
+    pub packets_per_payload: usize,
+    /// Packets handled for one connection before others get their turn: 128.
+    pub packets_per_turn: usize,
+    /// Most attachments of one incoming packet: 10, as the official parser.
+    pub attachments: usize,
+    /// A packet's attachments must all be in this long after its header: 10 s.
+    pub attachments_timeout: Duration,
+    /// Most empty continuation frames in one WebSocket message: 1,000. Beyond it: 1008.
+    pub empty_fragments: usize,
+    /// Control frames that one client may send in a burst: 200. Beyond it: 1008.
+    pub control_frames_burst: u32,
+    /// Control frames that one client may send per second after the burst: 100.
+    pub control_frames_per_second: u32,
+    /// Deepest nesting of JSON: 128. Beyond it: parse error.
+    pub json_depth: usize,
+    /// Most namespaces that one session may join, and most refusals it may collect: 100.
+    pub namespaces_per_session: usize,
+    /// Longest namespace name that a client may send, in bytes: 1 KiB.
+    pub namespace_bytes: usize,
+    /// Longest namespace name that is echoed in a refusal, in bytes: 256.
+    pub namespace_echo_bytes: usize,
+    /// Bytes that a session may send before it has joined a namespace: 64 KiB.
+    pub bytes_before_connect: usize,
+    /// Bytes queued for one client before it is disconnected as too slow: 4 MiB.
+    pub send_queue_bytes: usize,
+    /// How long a client with queued bytes may take none of them: 10 s.
+    pub send_stall_timeout: Duration,
+    /// How long a closing WebSocket waits for the peer's close frame: 5 s.
+    pub close_timeout: Duration,
+    /// How long a gracefully closed polling session waits for its next poll: 30 s.
+    pub polling_close_timeout: Duration,
+    /// How long `close` waits for clients to take what was queued for them: 5 s.
+    pub shutdown_timeout: Duration,
+    /// Most connections of one shard; `0` means the file descriptor limit less a reserve.
+    pub connections: usize,
+    /// Connections accepted in one turn of a shard: 64.
+    pub accepts_per_turn: usize,
+    /// Connections flushed in one turn of a shard before input is looked at again: 512.
+    pub flushes_per_turn: usize,
+    /// Receive buffers of one shard: 128, a power of two.
+    pub receive_buffers: u16,
+    /// Size of one receive buffer in bytes: 8 KiB.
+    pub receive_buffer_bytes: usize,
+    /// Commands that wait in the mailbox of one shard: 65,536.
+    pub mailbox_commands: usize,
+    /// Commands taken from the mailbox in one turn: 1,024.
+    pub mailbox_commands_per_turn: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head_bytes: 16 * 1024,
+            headers: HEADERS_MAX,
+            target_bytes: 8 * 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(5),
+            pipelined_bytes: 64 * 1024,
+            message_bytes: 1_000_000,
+            packets_per_payload: 10_000,
+            packets_per_turn: 128,
+            attachments: 10,
+            attachments_timeout: Duration::from_secs(10),
+            empty_fragments: 1_000,
+            control_frames_burst: 200,
+            control_frames_per_second: 100,
+            json_depth: JSON_DEPTH_MAX,
+            namespaces_per_session: 100,
+            namespace_bytes: 1024,
+            namespace_echo_bytes: 256,
+            bytes_before_connect: 64 * 1024,
+            send_queue_bytes: 4 * 1024 * 1024,
+            send_stall_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            polling_close_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(5),
+            connections: 0,
+            accepts_per_turn: 64,
+            flushes_per_turn: 512,
+            receive_buffers: 128,
+            receive_buffer_bytes: 8 * 1024,
+            mailbox_commands: 65_536,
+            mailbox_commands_per_turn: 1_024,
+        }
+    }
+}
+
+/// Header slots on the stack of the head parser.
+pub const HEADERS_MAX: usize = 100;
+
+/// The parser keeps one bit a level, so the deepest nesting is a constant.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Slices gathered into one send. The kernel takes 1,024 at most (`IOV_MAX`); 64 frames fill a
+/// socket buffer long before that and keep the list on the stack.
+pub const SLICES_PER_SEND: usize = 64;
+
+/// Most shards of one server: what the two bytes of an id can name, less one that means "none".
+pub const SHARDS_MAX: usize = 1_024;
+
+const _: () = assert!(SLICES_PER_SEND <= 1_024, "one gathered send must fit IOV_MAX");
+const _: () = assert!(SHARDS_MAX < u16::MAX as usize, "ids hold a shard in two bytes");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_the_relations_that_the_shard_relies_on() {
+        let limits = Limits::default();
+        assert!(limits.target_bytes < limits.head_bytes);
+        assert!(limits.receive_buffers.is_power_of_two());
+        assert!(limits.send_queue_bytes >= limits.message_bytes);
+        assert!(limits.namespace_echo_bytes <= limits.namespace_bytes);
+        assert!(limits.headers <= HEADERS_MAX);
+        assert!(limits.json_depth <= JSON_DEPTH_MAX);
+        assert!(limits.packets_per_turn <= limits.packets_per_payload);
+    }
+}

@@ -1,0 +1,9 @@
+//! Words that every layer may use. Nothing here knows a protocol, a file descriptor, a thread,
+//! a clock or a source of randomness.
+
+pub mod clock;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod slab;
+pub mod stats;

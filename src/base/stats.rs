@@ -1,0 +1,28 @@
+//! Plain counters of one shard. They are read through a command, so nothing shares them.
+
+/// What one shard has seen and done since it started. All counts only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections accepted.
+    pub connections_accepted: u64,
+    /// Connections handed over to the shard that owns their session.
+    pub connections_handed_over: u64,
+    /// Engine.IO sessions opened.
+    pub sessions_opened: u64,
+    /// Engine.IO sessions closed.
+    pub sessions_closed: u64,
+    /// Socket.IO packets received.
+    pub packets_received: u64,
+    /// Packets queued for a client.
+    pub packets_queued: u64,
+    /// Volatile packets that were dropped because their client was not writable.
+    pub volatile_dropped: u64,
+    /// Events whose arguments did not fit what their handler asks for.
+    pub events_rejected: u64,
+    /// Handlers that panicked.
+    pub handlers_panicked: u64,
+    /// Clients disconnected because they did not take what was queued for them.
+    pub slow_clients: u64,
+    /// Commands that found a mailbox full.
+    pub mailbox_overflows: u64,
+}

@@ -1,0 +1,159 @@
+//! The kernel, as one shard sees it: file descriptors, buffers, completions. No protocol.
+//!
+//! A [`Driver`] belongs to one thread and is shaped by completions: an operation is asked for, and
+//! what became of it is reported by a later [`Driver::turn`]. The same shard code runs on
+//! `uring::Uring` and on `sim::Sim`, a seeded fake kernel.
+//!
+//! Rules that every driver keeps, so that a shard can rely on them:
+//! - A connection is named by a [`Key`] whose generation is new for each connection. After
+//!   [`Driver::close`] no completion names it again, although the kernel may still work on it.
+//! - At most one send is in flight for a connection.
+//! - Bytes of one connection are reported in the order in which they arrived, and nothing is
+//!   reported after its [`Completion::Ended`].
+//! - What the kernel runs out of (descriptors on accept, buffers on receive) is retried by the
+//!   driver; a shard never sees it but in [`DriverStats`].
+
+pub mod net;
+pub mod sim;
+pub mod sys;
+pub mod uring;
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use crate::base::clock::Time;
+use crate::base::frame::Gather;
+use crate::base::slab::Key;
+
+/// Names a filled receive buffer until [`Driver::release`] gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferId(pub u16);
+
+/// What became of an operation.
+#[derive(Debug)]
+pub enum Completion<H> {
+    /// A client connected. It is not received from until [`Driver::receive`].
+    Accepted(Key),
+    /// Bytes arrived: the first `length` ones of a buffer, which the shard must release.
+    Received {
+        /// The connection.
+        connection: Key,
+        /// The buffer that holds the bytes.
+        buffer: BufferId,
+        /// How many there are, at least 1.
+        length: usize,
+    },
+    /// Nothing more will arrive: the peer finished (`None`) or the kernel reports an error number.
+    Ended(Key, Option<i32>),
+    /// A send that was [`Sent::Later`] has ended: so many bytes were taken (at least 1; maybe fewer
+    /// than asked for), or the kernel reports an error number.
+    Sent(Key, Result<usize, i32>),
+    /// A connection that [`Driver::detach`] was asked for has left this driver: every operation on
+    /// it has ended, and all bytes that had arrived were reported before.
+    Detached(Key, H),
+}
+
+/// The immediate answer to [`Driver::send`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel took so many bytes; all there were, or fewer. Nothing is in flight.
+    Now(usize),
+    /// The driver keeps the frames and will report [`Completion::Sent`].
+    Later,
+    /// The connection is of no use any more; the kernel's error number.
+    Failed(i32),
+}
+
+/// What a driver has seen and done since it started, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverStats {
+    /// Connections that are open or still closing.
+    pub connections: u64,
+    /// Operations that the kernel has not reported the end of.
+    pub operations_in_flight: u64,
+    /// Times that an accept found no free file descriptor.
+    pub accepts_refused: u64,
+    /// Times that a receive found no free buffer.
+    pub buffers_exhausted: u64,
+    /// Sends that the kernel took at once, and at least in part.
+    pub sends_direct: u64,
+    /// Sends that had to wait for room in the socket buffer.
+    pub sends_deferred: u64,
+    /// Times that the driver waited for the kernel.
+    pub waits: u64,
+}
+
+/// One shard's way to the kernel. See the module documentation for the rules.
+pub trait Driver {
+    /// A connection on its way to another shard's driver of the same kind.
+    type Handle: Send + 'static;
+
+    /// The time now.
+    fn now(&self) -> Time;
+
+    /// Fills `out` from the driver's source of randomness; the kernel's, for a real driver.
+    fn random(&mut self, out: &mut [u8]);
+
+    /// Starts to accept connections on an address that other shards listen on, too, and gives the
+    /// address with the port that was taken.
+    ///
+    /// # Errors
+    /// Those of the kernel: the address is in use, not local, or not permitted.
+    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr>;
+
+    /// Stops accepting; connections that were not accepted yet are refused.
+    fn stop_listening(&mut self);
+
+    /// The address of the peer, if the connection still has one.
+    fn peer(&self, connection: Key) -> Option<SocketAddr>;
+
+    /// Starts to receive, until [`Completion::Ended`], [`Driver::pause`] or [`Driver::close`].
+    /// Does nothing when the connection is being received from already.
+    fn receive(&mut self, connection: Key);
+
+    /// Stops receiving soon; what had arrived may still be reported. [`Driver::receive`] goes on.
+    fn pause(&mut self, connection: Key);
+
+    /// The bytes of a receive buffer.
+    fn buffer(&mut self, buffer: BufferId) -> &mut [u8];
+
+    /// Gives a receive buffer back, once.
+    fn release(&mut self, buffer: BufferId);
+
+    /// Sends the slices of `gather` ([`Gather::slices`]). Must not be called while a send of the
+    /// connection is in flight.
+    fn send(&mut self, connection: Key, gather: Gather<'_>) -> Sent;
+
+    /// Tells the peer that nothing more will be sent.
+    fn shutdown(&mut self, connection: Key);
+
+    /// Forgets the connection: its operations are cancelled and its descriptor is closed when the
+    /// last of them has ended. What the kernel had taken is still delivered to the peer.
+    fn close(&mut self, connection: Key);
+
+    /// Takes the connection off this driver; [`Completion::Detached`] gives it to the caller.
+    /// Must not be called while a send of the connection is in flight.
+    fn detach(&mut self, connection: Key);
+
+    /// Makes a detached connection one of this driver. It is not received from until
+    /// [`Driver::receive`].
+    fn adopt(&mut self, handle: Self::Handle) -> Key;
+
+    /// Ends a [`Driver::turn`] that waits, from any thread; one that does not wait yet will not.
+    fn waker(&self) -> Waker;
+
+    /// Submits what was asked for and adds what has completed to `completions`. Without any, it
+    /// waits until there is one, the waker is used or the time is `until` (`None`: no such time).
+    ///
+    /// # Errors
+    /// What the kernel reports of the driver itself, not of an operation; the shard cannot go on.
+    fn turn(
+        &mut self,
+        until: Option<Time>,
+        completions: &mut Vec<Completion<Self::Handle>>,
+    ) -> io::Result<()>;
+
+    /// Counters.
+    fn stats(&self) -> DriverStats;
+}

@@ -1,0 +1,7 @@
+//! Codecs without input or output: bytes go in, values come out, and back.
+
+pub mod engine;
+pub mod http;
+pub mod json;
+pub mod socket;
+pub mod websocket;
