@@ -8,4 +8,6 @@
 #[allow(missing_docs)]
 pub mod base;
 pub mod driver;
+pub mod mailbox;
 pub mod proto;
+pub mod room;

@@ -1,0 +1,256 @@
+//! What shards and other threads may ask of a shard. Nothing in here is bound to a thread.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+
+use crate::base::frame::Wire;
+use crate::base::id::SocketId;
+use crate::base::slab::Key;
+use crate::base::stats::Stats;
+use crate::proto::json::Raw;
+use crate::room::{Selection, Target};
+
+/// Where a socket is, and which one: valid for ever, since its nonce is not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketAddress {
+    /// What no other socket of the server has.
+    pub nonce: u64,
+    /// Where its shard keeps it.
+    pub index: u32,
+    /// Its shard.
+    pub shard: u16,
+    /// Its namespace.
+    pub namespace: u16,
+}
+
+impl SocketAddress {
+    /// The public id of the socket.
+    pub fn id(&self) -> SocketId {
+        SocketId::new(self.shard, self.index, self.nonce)
+    }
+}
+
+/// Where an Engine.IO session is, and which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionAddress {
+    /// Where its shard keeps it.
+    pub key: Key,
+    /// Its shard.
+    pub shard: u16,
+}
+
+/// One thing to do. A shard carries commands out in the order in which they were posted.
+pub enum Command {
+    /// A connection of a session of this shard, and the bytes that were read from it: the whole
+    /// request head that names the session, and whatever came behind it. The connection is the
+    /// driver's own type.
+    Adopt(Box<dyn Any + Send>, Vec<u8>),
+    /// An emit to many.
+    Broadcast(Arc<Broadcast>),
+    /// Something for one socket.
+    Socket(SocketAddress, SocketCommand),
+    /// Something for one session of a server without namespaces.
+    Session(SessionAddress, SessionCommand),
+    /// Makes those that a selection means join or leave rooms, or disconnects them.
+    Members(Arc<Members>),
+    /// Asks for the shard's counters.
+    Stats(oneshot::Sender<Stats>),
+}
+
+/// What to do with one socket.
+pub enum SocketCommand {
+    /// Send it a packet.
+    Emit {
+        /// The packet.
+        wire: Wire,
+        /// Whether it may be dropped when the client is not writable.
+        volatile: bool,
+        /// Who wants the answer.
+        ack: Option<Expected>,
+    },
+    /// Put it into rooms.
+    Join(Vec<Target>),
+    /// Take it out of a room.
+    Leave(Target),
+    /// Disconnect it, or its whole session.
+    Disconnect(bool),
+}
+
+/// What to do with one session.
+pub enum SessionCommand {
+    /// Send it a message.
+    Send(Wire),
+    /// Close it after what is queued has gone out.
+    Close,
+}
+
+/// An emit to many sockets of one namespace.
+pub struct Broadcast {
+    /// The namespace.
+    pub namespace: u16,
+    /// Which of its sockets.
+    pub selection: Selection,
+    /// The packet, encoded once for all shards.
+    pub wire: Arc<Wire>,
+    /// Whether it may be dropped for clients that are not writable.
+    pub volatile: bool,
+    /// Who wants the answers.
+    pub ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
+}
+
+/// A change of many sockets of one namespace.
+pub struct Members {
+    /// The namespace.
+    pub namespace: u16,
+    /// Which of its sockets.
+    pub selection: Selection,
+    /// What becomes of them.
+    pub change: Change,
+}
+
+/// What becomes of the members that are meant.
+pub enum Change {
+    /// They join these rooms.
+    Join(Vec<Target>),
+    /// They leave these rooms.
+    Leave(Vec<Target>),
+    /// They are disconnected, with their whole session if true.
+    Disconnect(bool),
+}
+
+/// An answer that is waited for.
+pub struct Expected {
+    /// The id of the packet.
+    pub id: u64,
+    /// How long to wait.
+    pub timeout: Option<Duration>,
+    /// Who gets it.
+    pub waiter: Waiter,
+}
+
+/// Why an answer did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Not in time.
+    Timeout,
+    /// The socket is gone.
+    Disconnected,
+}
+
+/// Who gets an answer.
+pub enum Waiter {
+    /// The answer of one socket.
+    One(oneshot::Sender<Result<Raw, Unanswered>>),
+    /// One of many answers.
+    Many(Arc<Collector>),
+}
+
+impl Waiter {
+    /// Passes the answer on, or why there is none.
+    pub fn resolve(self, answer: Result<Raw, Unanswered>) {
+        match self {
+            // Whoever asked may have lost interest; that is no fault.
+            Waiter::One(sender) => drop(sender.send(answer)),
+            Waiter::Many(collector) => collector.add(answer),
+        }
+    }
+}
+
+/// All answers to a broadcast.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Those that came, in no particular order.
+    pub answers: Vec<Raw>,
+    /// How many sockets have not answered.
+    pub missing: usize,
+}
+
+/// Gathers the answers to a broadcast from every shard.
+pub struct Collector(Mutex<Collecting>);
+
+struct Collecting {
+    /// Shards that have not said yet how many sockets they have asked.
+    shards: usize,
+    /// Sockets that may still answer.
+    pending: usize,
+    result: Answers,
+    sender: Option<oneshot::Sender<Answers>>,
+}
+
+impl Collector {
+    /// A collector of the answers of so many shards' sockets.
+    pub fn new(shards: usize) -> (Arc<Collector>, oneshot::Receiver<Answers>) {
+        let (sender, receiver) = oneshot::channel();
+        let result = Answers::default();
+        let collecting = Collecting { shards, pending: 0, result, sender: Some(sender) };
+        (Arc::new(Collector(Mutex::new(collecting))), receiver)
+    }
+
+    /// A shard has asked so many sockets.
+    pub fn asked(&self, sockets: usize) {
+        self.update(|collecting| {
+            collecting.shards = collecting.shards.saturating_sub(1);
+            collecting.pending += sockets;
+        });
+    }
+
+    fn add(&self, answer: Result<Raw, Unanswered>) {
+        self.update(|collecting| {
+            collecting.pending = collecting.pending.saturating_sub(1);
+            match answer {
+                Ok(answer) => collecting.result.answers.push(answer),
+                Err(_) => collecting.result.missing += 1,
+            }
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Collecting)) {
+        // A poisoned lock means that a waker panicked below; the counts were complete by then.
+        let mut collecting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut collecting);
+        if collecting.shards > 0 || collecting.pending > 0 {
+            return;
+        }
+        let result = std::mem::take(&mut collecting.result);
+        let sender = collecting.sender.take();
+        drop(collecting);
+        if let Some(sender) = sender {
+            drop(sender.send(result));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> Raw {
+        Raw::default()
+    }
+
+    #[test]
+    fn b24_19_nobody_asked_is_answered_at_once() {
+        let (collector, mut receiver) = Collector::new(2);
+        collector.asked(0);
+        assert!(receiver.try_recv().unwrap().is_none());
+        collector.asked(0);
+        let answers = receiver.try_recv().unwrap().unwrap();
+        assert_eq!((answers.answers.len(), answers.missing), (0, 0));
+    }
+
+    #[test]
+    fn b24_15_b24_16_every_answer_counts_and_so_does_every_missing_one() {
+        let (collector, mut receiver) = Collector::new(2);
+        collector.asked(2);
+        collector.add(Ok(answer()));
+        collector.add(Err(Unanswered::Timeout));
+        assert!(receiver.try_recv().unwrap().is_none(), "the other shard has not spoken");
+        collector.asked(1);
+        collector.add(Ok(answer()));
+        let answers = receiver.try_recv().unwrap().unwrap();
+        assert_eq!((answers.answers.len(), answers.missing), (2, 1));
+    }
+}

@@ -1,0 +1,215 @@
+//! How other threads reach a shard: a bounded lock-free queue, and a bell that rings once a sleep.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+
+use crossbeam_queue::{ArrayQueue, SegQueue};
+
+/// Wakes a shard, but only one that sleeps or is about to.
+///
+/// The shard announces its sleep before it looks at its queues for the last time; a sender rings
+/// after it has put something in. Whichever comes second sees the other, so nothing is slept over.
+#[derive(Debug)]
+pub struct Bell {
+    asleep: AtomicBool,
+    waker: Waker,
+}
+
+impl Bell {
+    /// A bell of a shard that is awake; `waker` ends the wait of its driver.
+    pub fn new(waker: Waker) -> Bell {
+        Bell { asleep: AtomicBool::new(false), waker }
+    }
+
+    /// Wakes the shard if it sleeps; costs one load when it is awake.
+    pub fn ring(&self) {
+        // Pairs with the fence in `announce_sleep`: either this load sees the announcement, or the
+        // shard's last look at its queues sees what was put in before the ring.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            self.waker.wake_by_ref();
+        }
+    }
+
+    /// Called by the shard before its last look at its queues.
+    pub fn announce_sleep(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// Called by the shard when it is awake again.
+    pub fn awake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The bounded queue of one shard. Any thread posts, the shard takes, in order of arrival; what one
+/// thread posts arrives in the order in which it was posted.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    queue: ArrayQueue<T>,
+    bell: Arc<Bell>,
+}
+
+impl<T> Mailbox<T> {
+    /// A mailbox that holds at most `capacity` values.
+    pub fn new(capacity: usize, bell: Arc<Bell>) -> Mailbox<T> {
+        Mailbox { queue: ArrayQueue::new(capacity), bell }
+    }
+
+    /// Puts a value in and wakes the shard if it sleeps.
+    ///
+    /// # Errors
+    /// Gives the value back when the mailbox is full; the shard is behind, and the caller decides.
+    pub fn post(&self, value: T) -> Result<(), T> {
+        self.queue.push(value)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Takes the oldest value.
+    pub fn take(&self) -> Option<T> {
+        self.queue.pop()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The bell of the shard.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+}
+
+/// What is ready to run on one shard. Its length is bounded by the number of tasks, since a task is
+/// in it once at most.
+#[derive(Debug)]
+pub struct ReadyQueue<T> {
+    queue: SegQueue<T>,
+    bell: Arc<Bell>,
+}
+
+impl<T> ReadyQueue<T> {
+    /// An empty queue.
+    pub fn new(bell: Arc<Bell>) -> ReadyQueue<T> {
+        ReadyQueue { queue: SegQueue::new(), bell }
+    }
+
+    /// Puts a value in and wakes the shard if it sleeps.
+    pub fn push(&self, value: T) {
+        self.queue.push(value);
+        self.bell.ring();
+    }
+
+    /// Takes the oldest value.
+    pub fn take(&self) -> Option<T> {
+        self.queue.pop()
+    }
+
+    /// How many values wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn mailbox(capacity: usize) -> (Mailbox<u32>, Arc<Count>) {
+        let count = Arc::new(Count::default());
+        let bell = Arc::new(Bell::new(Waker::from(Arc::clone(&count))));
+        (Mailbox::new(capacity, bell), count)
+    }
+
+    #[test]
+    fn a_shard_that_is_awake_is_not_woken() {
+        let (mailbox, wakes) = mailbox(4);
+        mailbox.post(1).unwrap();
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_sleeping_shard_is_woken_once_a_sleep() {
+        let (mailbox, wakes) = mailbox(4);
+        mailbox.bell().announce_sleep();
+        mailbox.post(1).unwrap();
+        mailbox.post(2).unwrap();
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        mailbox.bell().awake();
+        mailbox.bell().announce_sleep();
+        mailbox.post(3).unwrap();
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_full_mailbox_gives_the_value_back() {
+        let (mailbox, _) = mailbox(1);
+        mailbox.post(1).unwrap();
+        assert_eq!(mailbox.post(2), Err(2));
+        assert_eq!(mailbox.take(), Some(1));
+        mailbox.post(3).unwrap();
+    }
+
+    #[test]
+    fn nothing_posted_by_any_thread_is_slept_over_lost_or_reordered() {
+        const EACH: u32 = 20_000;
+        let parker = Arc::new(Parker { thread: std::thread::current() });
+        let bell = Arc::new(Bell::new(Waker::from(parker)));
+        let mailbox = Arc::new(Mailbox::new(64, bell));
+        let senders: Vec<_> = (0..2u32)
+            .map(|sender| {
+                let mailbox = Arc::clone(&mailbox);
+                std::thread::spawn(move || {
+                    for value in 0..EACH {
+                        while mailbox.post((sender, value)).is_err() {
+                            std::thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut next = [0; 2];
+        while next != [EACH; 2] {
+            mailbox.bell().announce_sleep();
+            if mailbox.is_empty() {
+                std::thread::park();
+            }
+            mailbox.bell().awake();
+            while let Some((sender, value)) = mailbox.take() {
+                assert_eq!(next[sender as usize], value);
+                next[sender as usize] += 1;
+            }
+        }
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+    }
+
+    struct Parker {
+        thread: std::thread::Thread,
+    }
+
+    impl Wake for Parker {
+        fn wake(self: Arc<Self>) {
+            self.thread.unpark();
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The heartbeat of protocol 4: the server pings, the client answers (protocol.md §7).
+//!
+//! There is never more than one ping outstanding. The pong re-arms the interval from the moment it
+//! came; while it is awaited, the first other packet restarts the timeout once.
+
+use std::time::Duration;
+
+use crate::base::clock::Time;
+
+/// When the next ping, or the answer to the last one, is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    due: Time,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Resting,
+    Pinged,
+    PingedAndExtended,
+}
+
+/// What a moment asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Nothing.
+    Quiet,
+    /// A ping must be sent now.
+    Ping,
+    /// The answer did not come in time.
+    Dead,
+}
+
+impl Heartbeat {
+    /// The heartbeat of a session that opened now: the first ping comes after the interval.
+    pub fn new(now: Time, interval: Duration) -> Heartbeat {
+        Heartbeat { due: now.after(interval), state: State::Resting }
+    }
+
+    /// The next moment to call [`Heartbeat::expire`].
+    pub fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Says what is due now.
+    pub fn expire(&mut self, now: Time, timeout: Duration) -> Beat {
+        if now < self.due {
+            return Beat::Quiet;
+        }
+        if self.state != State::Resting {
+            return Beat::Dead;
+        }
+        *self = Heartbeat { due: now.after(timeout), state: State::Pinged };
+        Beat::Ping
+    }
+
+    /// A pong came, asked for or not.
+    pub fn pong(&mut self, now: Time, interval: Duration) {
+        *self = Heartbeat::new(now, interval);
+    }
+
+    /// Another packet came.
+    pub fn traffic(&mut self, now: Time, timeout: Duration) {
+        if self.state == State::Pinged {
+            *self = Heartbeat { due: now.after(timeout), state: State::PingedAndExtended };
+        }
+    }
+
+    /// The transport has changed: an answer that is awaited gets the whole timeout again, since the
+    /// ping may have been on its way over the old one.
+    pub fn upgraded(&mut self, now: Time, timeout: Duration) {
+        if self.state != State::Resting {
+            self.due = now.after(timeout);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(300);
+    const TIMEOUT: Duration = Duration::from_millis(200);
+
+    fn at(millis: u64) -> Time {
+        Time::from_micros(millis * 1000)
+    }
+
+    #[test]
+    fn no_ping_before_the_interval_has_passed() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        assert_eq!(heartbeat.expire(at(299), TIMEOUT), Beat::Quiet);
+        assert_eq!(heartbeat.expire(at(300), TIMEOUT), Beat::Ping);
+    }
+
+    #[test]
+    fn b4_3_no_pong_within_the_timeout_is_the_end() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        assert_eq!(heartbeat.expire(at(300), TIMEOUT), Beat::Ping);
+        assert_eq!(heartbeat.expire(at(499), TIMEOUT), Beat::Quiet);
+        assert_eq!(heartbeat.expire(at(500), TIMEOUT), Beat::Dead);
+    }
+
+    #[test]
+    fn the_interval_counts_from_the_pong() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        let mut pings = Vec::new();
+        for millis in 0..1200 {
+            match heartbeat.expire(at(millis), TIMEOUT) {
+                Beat::Ping => pings.push(millis),
+                Beat::Dead => panic!("the pong was in time"),
+                Beat::Quiet => {}
+            }
+            if pings.last().is_some_and(|ping| ping + 100 == millis) {
+                heartbeat.pong(at(millis), INTERVAL);
+            }
+        }
+        assert_eq!(pings, [300, 700, 1100]);
+    }
+
+    #[test]
+    fn other_traffic_restarts_the_timeout_once_a_ping() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        heartbeat.expire(at(300), TIMEOUT);
+        heartbeat.traffic(at(450), TIMEOUT);
+        heartbeat.traffic(at(600), TIMEOUT);
+        assert_eq!(heartbeat.expire(at(649), TIMEOUT), Beat::Quiet);
+        assert_eq!(heartbeat.expire(at(650), TIMEOUT), Beat::Dead);
+    }
+
+    #[test]
+    fn cve_2026_48802_a_million_unasked_pongs_are_one_deadline() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        for _ in 0..1_000_000 {
+            heartbeat.pong(at(10), INTERVAL);
+        }
+        assert_eq!(heartbeat.due(), at(310));
+        assert_eq!(size_of::<Heartbeat>(), 16);
+    }
+
+    #[test]
+    fn b4_33_an_upgrade_gives_the_awaited_pong_the_whole_timeout_again() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        heartbeat.expire(at(300), TIMEOUT);
+        heartbeat.upgraded(at(490), TIMEOUT);
+        assert_eq!(heartbeat.expire(at(500), TIMEOUT), Beat::Quiet);
+        assert_eq!(heartbeat.expire(at(690), TIMEOUT), Beat::Dead);
+    }
+}

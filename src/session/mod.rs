@@ -1,0 +1,345 @@
+//! One Engine.IO session as a pure state machine.
+//!
+//! ```text
+//!            handshake                    2probe, 5
+//!  request ────────────▶ polling ─────────────────────▶ websocket
+//!                           │  probing: polling goes on     │
+//!                           ▼                               ▼
+//!                        closing (what is queued goes out) ─▶ closed
+//! ```
+//!
+//! The machine is told what happened and what time it is; it answers through a list of
+//! [`Effect`]s, which the caller must carry out in order before it tells the machine anything else.
+//! It owns no descriptor, no clock and no randomness. Connections are named by their [`Key`].
+
+pub mod ack;
+pub mod attachment;
+pub mod handshake;
+pub mod heartbeat;
+pub mod namespace;
+mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::Time;
+use crate::base::frame::Frame;
+use crate::base::id::SessionId;
+use crate::base::limits::Limits;
+use crate::base::slab::Key;
+use crate::proto::socket::DisconnectReason;
+
+use attachment::Assembly;
+use heartbeat::{Beat, Heartbeat};
+use namespace::Namespaces;
+pub use transport::Answer;
+pub use transport::Mismatch;
+use transport::{Polling, Probe};
+
+/// What the caller must do for the session, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a GET.
+    Poll(Key, Answer),
+    /// Refuse a POST with 400 and an empty body.
+    RefusePost(Key),
+    /// Send a text message on a WebSocket.
+    Text(Key, &'static str),
+    /// Send what was queued on the WebSocket that has become the transport.
+    Upgraded(Key, Vec<Frame>),
+    /// Start the closing handshake of a WebSocket; what was queued before goes out first.
+    CloseWebSocket(Key),
+    /// End a connection at once.
+    Drop(Key),
+    /// The session takes and dispatches nothing more: its sockets are disconnected, for this reason.
+    /// What is queued may still go out.
+    Closing(DisconnectReason),
+    /// The session is over, for this reason, which is that of [`Effect::Closing`] if that came
+    /// before. Nothing follows for it.
+    Closed(DisconnectReason),
+}
+
+/// Timing and limits of a session, shared by all sessions of a server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `pingInterval`: 25 s.
+    pub ping_interval: Duration,
+    /// `pingTimeout`: 20 s.
+    pub ping_timeout: Duration,
+    /// `upgradeTimeout`: 10 s.
+    pub upgrade_timeout: Duration,
+    /// `connectTimeout`: 45 s; `None` on a server without namespaces.
+    pub connect_timeout: Option<Duration>,
+    /// Every other limit.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            connect_timeout: Some(Duration::from_secs(45)),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What carries the packets of a session.
+#[derive(Debug)]
+enum Carrier {
+    Polling(Box<Polling>),
+    WebSocket(Key),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// What is queued may still go out, until then.
+    Closing(Time, DisconnectReason),
+    Closed,
+}
+
+/// One Engine.IO session. See the module documentation.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    carrier: Carrier,
+    probe: Option<Box<Probe>>,
+    phase: Phase,
+    heartbeat: Heartbeat,
+    /// When the session is closed unless it has joined a namespace; the end of time afterwards.
+    connect_by: Time,
+    /// The namespaces it has joined.
+    pub namespaces: Namespaces,
+    /// The binary packet whose attachments are still coming.
+    pub assembly: Option<Box<Assembly>>,
+    /// The request that opened the session, if it is kept.
+    pub request: Option<Arc<[u8]>>,
+    /// Bytes received before a namespace was joined.
+    bytes_before_connect: u32,
+}
+
+/// Why a packet ended its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Not an Engine.IO packet.
+    Undecodable,
+    /// A ping from the client: heartbeats go the other way in protocol 4.
+    HeartbeatDirection,
+    /// Not a Socket.IO packet: the session is closed after what is queued has gone out.
+    Decode,
+    /// A Socket.IO packet that does not fit the state of its socket: likewise.
+    State,
+}
+
+impl Session {
+    /// A session that a GET has opened.
+    pub fn over_polling(id: SessionId, now: Time, options: &Options) -> Session {
+        Session::new(id, Carrier::Polling(Box::default()), now, options)
+    }
+
+    /// A session that a WebSocket handshake has opened.
+    pub fn over_websocket(id: SessionId, connection: Key, now: Time, options: &Options) -> Session {
+        Session::new(id, Carrier::WebSocket(connection), now, options)
+    }
+
+    fn new(id: SessionId, carrier: Carrier, now: Time, options: &Options) -> Session {
+        Session {
+            id,
+            carrier,
+            probe: None,
+            phase: Phase::Open,
+            heartbeat: Heartbeat::new(now, options.ping_interval),
+            connect_by: now.after(options.connect_timeout.unwrap_or(Duration::MAX)),
+            namespaces: Namespaces::default(),
+            assembly: None,
+            request: None,
+            bytes_before_connect: 0,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Whether packets are still exchanged.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether it is over.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// The WebSocket that carries it, if one does.
+    pub fn websocket(&self) -> Option<Key> {
+        match self.carrier {
+            Carrier::WebSocket(connection) => Some(connection),
+            Carrier::Polling(_) => None,
+        }
+    }
+
+    /// The transport's name in the protocol.
+    pub fn transport_name(&self) -> &'static str {
+        match self.carrier {
+            Carrier::WebSocket(_) => "websocket",
+            Carrier::Polling(_) => "polling",
+        }
+    }
+
+    /// Takes note that a namespace was joined: the session may stay (`connectTimeout`).
+    pub fn connected(&mut self) {
+        self.connect_by = Time::from_micros(u64::MAX);
+    }
+
+    /// Charges received bytes to a session that has not joined a namespace; answers whether that
+    /// was too much.
+    pub fn charge(&mut self, bytes: usize, options: &Options) -> bool {
+        if self.connect_by == Time::from_micros(u64::MAX) {
+            return false;
+        }
+        let sum = self.bytes_before_connect.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.bytes_before_connect = sum;
+        sum as usize > options.limits.bytes_before_connect
+    }
+
+    /// A pong came in.
+    pub fn pong(&mut self, now: Time, options: &Options) {
+        if self.is_open() {
+            self.heartbeat.pong(now, options.ping_interval);
+        }
+    }
+
+    /// Any other packet came in.
+    pub fn traffic(&mut self, now: Time, options: &Options) {
+        if self.is_open() {
+            self.heartbeat.traffic(now, options.ping_timeout);
+        }
+    }
+
+    /// The client said that it leaves (Engine.IO `1`).
+    pub fn client_close(&mut self, effects: &mut Vec<Effect>) {
+        if let Carrier::Polling(polling) = &mut self.carrier
+            && let Some(held) = polling.get.take()
+        {
+            effects.push(Effect::Poll(held, Answer::Noop));
+        }
+        self.end(DisconnectReason::TransportClose, effects);
+    }
+
+    /// The client broke a rule.
+    pub fn violation(
+        &mut self,
+        violation: Violation,
+        now: Time,
+        options: &Options,
+        effects: &mut Vec<Effect>,
+    ) {
+        match violation {
+            Violation::Undecodable => self.end(DisconnectReason::ParseError, effects),
+            Violation::HeartbeatDirection => self.end(DisconnectReason::TransportError, effects),
+            Violation::Decode => {
+                self.close(DisconnectReason::ForcedClose, now, options, effects);
+            }
+            Violation::State => {
+                self.close(DisconnectReason::ForcedServerClose, now, options, effects);
+            }
+        }
+    }
+
+    /// Closes the session after what is queued has gone out. `deferred` is the reason that its
+    /// sockets see when that takes another poll; it is [`DisconnectReason::ForcedClose`] otherwise.
+    pub fn close(
+        &mut self,
+        deferred: DisconnectReason,
+        now: Time,
+        options: &Options,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return self.end(DisconnectReason::ForcedClose, effects);
+        };
+        if let Some(held) = polling.get.take() {
+            let answer = polling.take_queued().unwrap_or(Answer::Close);
+            effects.push(Effect::Poll(held, answer));
+            return self.end(DisconnectReason::ForcedClose, effects);
+        }
+        let until = now.after(options.limits.polling_close_timeout);
+        self.phase = Phase::Closing(until, deferred);
+        self.assembly = None;
+        effects.push(Effect::Closing(deferred));
+    }
+
+    /// Closes the session at once; what is queued is lost.
+    pub fn end(&mut self, reason: DisconnectReason, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let reason = match self.phase {
+            Phase::Closing(_, reason) => reason,
+            _ => reason,
+        };
+        self.phase = Phase::Closed;
+        self.assembly = None;
+        self.probe.take().into_iter().for_each(|probe| probe.close(effects));
+        match &mut self.carrier {
+            Carrier::WebSocket(connection) => effects.push(Effect::CloseWebSocket(*connection)),
+            Carrier::Polling(polling) => polling.end(effects),
+        }
+        effects.push(Effect::Closed(reason));
+    }
+
+    /// The next moment at which [`Session::expire`] has something to do.
+    pub fn deadline(&self) -> Time {
+        let due = match self.phase {
+            Phase::Closed => return Time::from_micros(u64::MAX),
+            Phase::Closing(until, _) => until,
+            Phase::Open => self.heartbeat.due().min(self.connect_by),
+        };
+        let assembly = self.assembly.as_ref().map_or(due, |assembly| assembly.until.min(due));
+        self.probe.as_ref().map_or(assembly, |probe| probe.deadline(&self.carrier).min(assembly))
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Closed => return,
+            Phase::Closing(until, reason) if until <= now => return self.end(reason, effects),
+            Phase::Closing(..) => return self.expire_probe(now, effects),
+            Phase::Open => {}
+        }
+        if self.assembly.as_ref().is_some_and(|assembly| assembly.until <= now) {
+            return self.end(DisconnectReason::ParseError, effects);
+        }
+        self.expire_probe(now, effects);
+        match self.heartbeat.expire(now, options.ping_timeout) {
+            Beat::Quiet => {}
+            Beat::Ping => self.send_ping(effects),
+            Beat::Dead => return self.end(DisconnectReason::PingTimeout, effects),
+        }
+        if self.connect_by <= now {
+            self.connected();
+            self.close(DisconnectReason::ForcedServerClose, now, options, effects);
+        }
+    }
+
+    fn send_ping(&mut self, effects: &mut Vec<Effect>) {
+        match &mut self.carrier {
+            Carrier::WebSocket(connection) => effects.push(Effect::Text(*connection, "2")),
+            Carrier::Polling(polling) => {
+                polling.queue_ping();
+                polling.flush(effects);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

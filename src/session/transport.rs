@@ -1,0 +1,337 @@
+//! Long-polling, the probing WebSocket beside it, and the change from one to the other
+//! (protocol.md §5, §8, §9).
+
+use std::time::Duration;
+
+use crate::base::clock::Time;
+use crate::base::frame::{Frame, Wire};
+use crate::base::slab::Key;
+use crate::proto::socket::DisconnectReason;
+
+use super::{Carrier, Effect, Options, Phase, Session};
+
+/// What a GET is answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// These packets.
+    Packets(Vec<Frame>),
+    /// `6`: nothing, but the client's poll is over.
+    Noop,
+    /// `1`: the session is closed.
+    Close,
+    /// `6` and `1`: nothing was left when the session that is closing was polled.
+    NoopClose,
+    /// 400 with an empty body: another GET was waiting already.
+    BadRequest,
+}
+
+/// The requests of a polling session, and what waits for the next one.
+#[derive(Debug, Default)]
+pub struct Polling {
+    /// The GET that is held.
+    pub(super) get: Option<Key>,
+    /// The POST that is being received or worked off.
+    pub(super) post: Option<Key>,
+    queue: Vec<Frame>,
+    queued_bytes: usize,
+}
+
+/// A WebSocket that wants to become the transport.
+#[derive(Debug)]
+pub struct Probe {
+    pub(super) connection: Key,
+    pub(super) stage: Stage,
+    until: Time,
+    noops: u8,
+    next_noop: Time,
+}
+
+/// How far a probe has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Opened,
+    Answered,
+}
+
+/// Polls during a probe that are answered at once: the client needs one or two until it has seen
+/// the probe's answer. Later ones wait, so that a client that never finishes does not spin.
+const NOOPS_AT_ONCE: u8 = 3;
+const NOOP_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Polling {
+    pub(super) fn take_queued(&mut self) -> Option<Answer> {
+        self.queued_bytes = 0;
+        let queue = std::mem::take(&mut self.queue);
+        (!queue.is_empty()).then_some(Answer::Packets(queue))
+    }
+
+    pub(super) fn queue_ping(&mut self) {
+        let ping = Frame::own(Wire::text_frame(b"\x81\x012", 2));
+        self.queue.push(ping);
+    }
+
+    pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        if self.queue.is_empty() {
+            return;
+        }
+        if let Some(held) = self.get.take()
+            && let Some(answer) = self.take_queued()
+        {
+            effects.push(Effect::Poll(held, answer));
+        }
+    }
+
+    pub(super) fn end(&mut self, effects: &mut Vec<Effect>) {
+        self.queue = Vec::new();
+        self.queued_bytes = 0;
+        if let Some(held) = self.get.take() {
+            effects.push(Effect::Poll(held, Answer::Close));
+        }
+    }
+}
+
+impl Probe {
+    pub(super) fn close(self: Box<Self>, effects: &mut Vec<Effect>) {
+        effects.push(Effect::CloseWebSocket(self.connection));
+    }
+
+    pub(super) fn deadline(&self, carrier: &Carrier) -> Time {
+        match carrier {
+            Carrier::Polling(polling)
+                if polling.get.is_some() && self.stage == Stage::Answered =>
+            {
+                self.until.min(self.next_noop)
+            }
+            _ => self.until,
+        }
+    }
+}
+
+/// Why a request does not fit the session: both are 400 with code 3 on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The session is carried by another transport.
+    Transport,
+    /// Another WebSocket is being probed.
+    Probing,
+}
+
+impl Session {
+    /// A GET arrived. It is answered at once or held.
+    pub fn poll(
+        &mut self,
+        connection: Key,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Mismatch> {
+        let Carrier::Polling(polling) = &mut self.carrier else { return Err(Mismatch::Transport) };
+        if polling.get.is_some() {
+            effects.push(Effect::Poll(connection, Answer::BadRequest));
+            self.end(DisconnectReason::TransportError, effects);
+            return Ok(());
+        }
+        let queued = polling.take_queued();
+        if let Phase::Closing(_, reason) = self.phase {
+            let is_last = queued.is_none();
+            effects.push(Effect::Poll(connection, queued.unwrap_or(Answer::NoopClose)));
+            if is_last {
+                self.end(reason, effects);
+            }
+            return Ok(());
+        }
+        if let Some(answer) = queued {
+            effects.push(Effect::Poll(connection, answer));
+            return Ok(());
+        }
+        if let Some(probe) = &mut self.probe
+            && probe.stage == Stage::Answered
+            && probe.noops > 0
+        {
+            probe.noops -= 1;
+            effects.push(Effect::Poll(connection, Answer::Noop));
+            return Ok(());
+        }
+        polling.get = Some(connection);
+        if let Some(probe) = &mut self.probe {
+            probe.next_noop = now.after(NOOP_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// A POST has begun. `Ok(false)` when it was refused because another one is under way, which
+    /// also ends the session.
+    pub fn post_begins(
+        &mut self,
+        connection: Key,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, Mismatch> {
+        let Carrier::Polling(polling) = &mut self.carrier else { return Err(Mismatch::Transport) };
+        if let Some(first) = polling.post.take() {
+            effects.push(Effect::RefusePost(connection));
+            effects.push(Effect::Drop(first));
+            self.end(DisconnectReason::TransportError, effects);
+            return Ok(false);
+        }
+        polling.post = Some(connection);
+        Ok(true)
+    }
+
+    /// A POST was worked off and is answered.
+    pub fn post_ends(&mut self, connection: Key) {
+        if let Carrier::Polling(polling) = &mut self.carrier
+            && polling.post == Some(connection)
+        {
+            polling.post = None;
+        }
+    }
+
+    /// Whether a POST is still this session's.
+    pub fn is_posting(&self, connection: Key) -> bool {
+        matches!(&self.carrier, Carrier::Polling(polling) if polling.post == Some(connection))
+    }
+
+    /// Queues a packet for the next poll; only for a session that no WebSocket carries. Answers the
+    /// bytes that wait, or `None` when the session takes no packets any more.
+    pub fn queue(&mut self, frame: Frame) -> Option<usize> {
+        let Carrier::Polling(polling) = &mut self.carrier else { return None };
+        if self.phase != Phase::Open {
+            return None;
+        }
+        polling.queued_bytes += frame.bytes().len();
+        polling.queue.push(frame);
+        Some(polling.queued_bytes)
+    }
+
+    /// Whether a packet that is queued now would go out now: a GET is held and nothing waits.
+    pub fn is_poll_writable(&self) -> bool {
+        match &self.carrier {
+            Carrier::Polling(polling) => polling.get.is_some() && polling.queue.is_empty(),
+            Carrier::WebSocket(_) => false,
+        }
+    }
+
+    /// Whether a GET is held, so that [`Session::flush`] will answer it.
+    pub fn has_held_poll(&self) -> bool {
+        matches!(&self.carrier, Carrier::Polling(polling) if polling.get.is_some())
+    }
+
+    /// Answers the held GET with what is queued.
+    pub fn flush(&mut self, effects: &mut Vec<Effect>) {
+        if let Carrier::Polling(polling) = &mut self.carrier {
+            polling.flush(effects);
+        }
+    }
+
+    /// A WebSocket handshake named this session. `Ok` when it may be answered 101.
+    pub fn probe_opens(
+        &mut self,
+        connection: Key,
+        now: Time,
+        options: &Options,
+    ) -> Result<(), Mismatch> {
+        match self.carrier {
+            Carrier::WebSocket(_) => Err(Mismatch::Transport),
+            _ if self.probe.is_some() => Err(Mismatch::Probing),
+            _ => {
+                self.probe = Some(Box::new(Probe {
+                    connection,
+                    stage: Stage::Opened,
+                    until: now.after(options.upgrade_timeout),
+                    noops: NOOPS_AT_ONCE,
+                    next_noop: now,
+                }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a WebSocket is the one being probed.
+    pub fn is_probing(&self, connection: Key) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.connection == connection)
+    }
+
+    /// The probing WebSocket sent a text message.
+    pub fn probe_text(
+        &mut self,
+        text: &[u8],
+        now: Time,
+        options: &Options,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(probe) = &mut self.probe else { return };
+        match text {
+            b"2probe" => {
+                probe.stage = Stage::Answered;
+                effects.push(Effect::Text(probe.connection, "3probe"));
+                if let Carrier::Polling(polling) = &mut self.carrier
+                    && let Some(held) = polling.get.take()
+                {
+                    effects.push(Effect::Poll(held, Answer::Noop));
+                }
+            }
+            b"5" => self.upgrade(now, options, effects),
+            _ => self.probe_fails(effects),
+        }
+    }
+
+    /// The probing WebSocket broke a rule: only it is closed.
+    pub fn probe_fails(&mut self, effects: &mut Vec<Effect>) {
+        self.probe.take().into_iter().for_each(|probe| probe.close(effects));
+    }
+
+    fn upgrade(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
+        let Some(probe) = self.probe.take() else { return };
+        let next = Carrier::WebSocket(probe.connection);
+        let Carrier::Polling(mut polling) = std::mem::replace(&mut self.carrier, next) else {
+            return;
+        };
+        if let Some(held) = polling.get.take() {
+            effects.push(Effect::Poll(held, Answer::Noop));
+        }
+        if let Some(posting) = polling.post.take() {
+            effects.push(Effect::Drop(posting));
+        }
+        effects.push(Effect::Upgraded(probe.connection, std::mem::take(&mut polling.queue)));
+        self.heartbeat.upgraded(now, options.ping_timeout);
+        if let Phase::Closing(..) = self.phase {
+            self.phase = Phase::Open;
+            self.end(DisconnectReason::ForcedClose, effects);
+        }
+    }
+
+    pub(super) fn expire_probe(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(probe) = &mut self.probe else { return };
+        if probe.until <= now {
+            return self.probe_fails(effects);
+        }
+        if probe.stage == Stage::Answered
+            && probe.next_noop <= now
+            && let Carrier::Polling(polling) = &mut self.carrier
+            && let Some(held) = polling.get.take()
+        {
+            effects.push(Effect::Poll(held, Answer::Noop));
+        }
+    }
+
+    /// A connection of this session has ended. `clean` when the peer finished it in order.
+    pub fn connection_ended(&mut self, connection: Key, effects: &mut Vec<Effect>) {
+        if self.is_probing(connection) {
+            self.probe = None;
+            return;
+        }
+        match &mut self.carrier {
+            Carrier::WebSocket(carrier) if *carrier == connection => {
+                self.end(DisconnectReason::TransportClose, effects);
+            }
+            Carrier::Polling(polling) if polling.get == Some(connection) => {
+                polling.get = None;
+                self.end(DisconnectReason::TransportError, effects);
+            }
+            Carrier::Polling(polling) if polling.post == Some(connection) => {
+                polling.post = None;
+                self.end(DisconnectReason::TransportError, effects);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! A TCP connection: what it is to the protocol, and what waits to be sent on it.
+
+use crate::base::clock::Time;
+use crate::base::slab::Key;
+use crate::proto::http::{BodyReader, HeadScanner};
+use crate::proto::websocket::Decoder;
+
+use super::queue::Queue;
+use super::shared::Settings;
+use super::timer::Armed;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// What waits to be sent.
+    pub queue: Queue,
+    /// What it is used for.
+    pub role: Role,
+    /// What happens when everything has been sent.
+    pub after: After,
+    /// Whether it is in the list of those to flush.
+    pub is_dirty: bool,
+    /// Whether the driver works on a send.
+    pub is_sending: bool,
+    /// When something is to be done about it if nothing happens before.
+    pub deadline: Time,
+    /// Its entry among the timers.
+    pub armed: Armed,
+}
+
+/// What a connection is used for.
+#[derive(Debug)]
+pub enum Role {
+    /// HTTP requests, one after the other.
+    Http(Box<Http>),
+    /// A WebSocket.
+    WebSocket(WebSocket),
+    /// Nothing: what arrives is thrown away.
+    Discard,
+}
+
+/// What happens when everything has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It goes on.
+    Stay,
+    /// No more will be sent, and the peer is given a moment to finish: closing at once would make
+    /// the kernel reset the connection when unread bytes are left, and take the answer with it.
+    Linger,
+    /// It is handed over to the shard that owns its session.
+    Leave(u16),
+}
+
+/// The state of an HTTP connection.
+#[derive(Debug, Default)]
+pub struct Http {
+    /// What has arrived and is not worked off.
+    pub input: Vec<u8>,
+    /// How far `input` was searched for the end of the head.
+    pub scanner: HeadScanner,
+    /// Where the current request is.
+    pub stage: Stage,
+    /// Whether the connection stays after the current response.
+    pub keep_alive: bool,
+}
+
+/// Where a request is.
+#[derive(Debug, Default)]
+pub enum Stage {
+    /// Its head is awaited.
+    #[default]
+    Head,
+    /// Its body is being received.
+    Body(BodyReader, Vec<u8>, Purpose),
+    /// It is a GET of this session, which waits for packets.
+    Held(Key),
+    /// Its packets are being worked off, for this session.
+    Posting(Key),
+    /// It is being handed over to another shard, with its head.
+    Leaving,
+    /// The connection will serve no more requests.
+    Over,
+}
+
+/// What a body is for.
+#[derive(Debug)]
+pub enum Purpose {
+    /// Packets of a session.
+    Packets(Key),
+    /// A request outside the path of the server: its head.
+    Fallback(Box<http::Request<()>>),
+}
+
+/// The state of a WebSocket connection.
+#[derive(Debug)]
+pub struct WebSocket {
+    /// The session it carries, or wants to.
+    pub session: Key,
+    /// Frames that have not arrived completely.
+    pub decoder: Decoder,
+    /// Control frames that the peer may send.
+    pub control: Allowance,
+    /// Whether our close frame was sent: only the peer's is awaited.
+    pub is_closing: bool,
+}
+
+impl Http {
+    /// The session that the current request is for, once it is known and matters to it.
+    pub fn session(&self) -> Option<Key> {
+        match &self.stage {
+            Stage::Held(session) | Stage::Posting(session) => Some(*session),
+            Stage::Body(_, _, Purpose::Packets(session)) => Some(*session),
+            _ => None,
+        }
+    }
+}
+
+/// A token bucket in eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    tokens: u32,
+    refilled_ms: u32,
+}
+
+impl Allowance {
+    /// A full bucket.
+    pub fn full(burst: u32, now: Time) -> Allowance {
+        Allowance { tokens: burst, refilled_ms: millis(now) }
+    }
+
+    /// Takes a token; `false` when there is none.
+    pub fn take(&mut self, burst: u32, per_second: u32, now: Time) -> bool {
+        let elapsed_ms = millis(now).wrapping_sub(self.refilled_ms);
+        let gained = u64::from(elapsed_ms) * u64::from(per_second) / 1000;
+        if gained > 0 {
+            let tokens = u64::from(self.tokens) + gained;
+            self.tokens = u32::try_from(tokens).unwrap_or(u32::MAX).min(burst);
+            self.refilled_ms = millis(now);
+        }
+        let has_token = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        has_token
+    }
+}
+
+/// Milliseconds, wrapping every 49 days: only differences count.
+fn millis(now: Time) -> u32 {
+    (now.as_micros() / 1000) as u32
+}
+
+impl Conn {
+    /// A connection that has just been made, or handed over with the bytes of a request.
+    pub fn new(input: Vec<u8>, now: Time, settings: &Settings) -> Conn {
+        Conn {
+            queue: Queue::default(),
+            role: Role::Http(Box::new(Http { input, ..Http::default() })),
+            after: After::Stay,
+            is_dirty: false,
+            is_sending: false,
+            deadline: now.after(settings.options.limits.head_timeout),
+            armed: Armed::default(),
+        }
+    }
+
+    /// Whether everything has been sent.
+    pub fn is_flushed(&self) -> bool {
+        self.queue.is_empty() && !self.is_sending
+    }
+}
+
+/// Values at the keys that somebody else gives out.
+#[derive(Debug)]
+pub struct Mirror<T>(Vec<Option<(u32, T)>>);
+
+impl<T> Default for Mirror<T> {
+    fn default() -> Self {
+        Mirror(Vec::new())
+    }
+}
+
+impl<T> Mirror<T> {
+    /// Puts a value at a key, whose index must be vacant.
+    pub fn insert(&mut self, key: Key, value: T) {
+        let index = key.index as usize;
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, || None);
+        }
+        debug_assert!(self.0[index].is_none(), "the driver gives a key out once");
+        self.0[index] = Some((key.generation, value));
+    }
+
+    /// The value at a key.
+    pub fn get(&self, key: Key) -> Option<&T> {
+        match self.0.get(key.index as usize) {
+            Some(Some((generation, value))) if *generation == key.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value at a key.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        match self.0.get_mut(key.index as usize) {
+            Some(Some((generation, value))) if *generation == key.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes the value at a key out.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        self.0[key.index as usize].take().map(|(_, value)| value)
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> Vec<Key> {
+        let entries = self.0.iter().enumerate();
+        entries
+            .filter_map(|(index, entry)| {
+                let generation = entry.as_ref()?.0;
+                Some(Key { index: index as u32, generation })
+            })
+            .collect()
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_websocket_connection_is_within_the_memory_budget() {
+        assert!(size_of::<Conn>() <= 104, "{}", size_of::<Conn>());
+    }
+
+    #[test]
+    fn m30_a_burst_and_then_a_rate() {
+        let at = |millis: u64| Time::from_micros(millis * 1000);
+        let mut allowance = Allowance::full(200, at(0));
+        assert!((0..200).all(|_| allowance.take(200, 100, at(5))));
+        assert!(!allowance.take(200, 100, at(5)));
+        assert!(allowance.take(200, 100, at(20)));
+        assert!(!allowance.take(200, 100, at(20)));
+        assert_eq!((0..500).filter(|_| allowance.take(200, 100, at(60_000))).count(), 200);
+    }
+
+    #[test]
+    fn a_key_of_another_generation_finds_nothing() {
+        let mut mirror = Mirror::default();
+        mirror.insert(Key { index: 3, generation: 7 }, 'a');
+        assert_eq!(mirror.get(Key { index: 3, generation: 6 }), None);
+        assert_eq!(mirror.remove(Key { index: 3, generation: 8 }), None);
+        assert_eq!(mirror.remove(Key { index: 3, generation: 7 }), Some('a'));
+        assert!(mirror.is_empty());
+    }
+}

@@ -1,0 +1,313 @@
+//! From an emit to the queues of its recipients.
+
+use std::time::Duration;
+
+use crate::base::clock::Time;
+use crate::base::frame::Frame;
+use crate::base::slab::Key;
+use crate::command::{
+    Broadcast, Change, Expected, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
+};
+use crate::proto::socket;
+use crate::proto::socket::DisconnectReason;
+use crate::room::{Selection, Target};
+
+use super::state::{Job, SocketPhase, State};
+use super::timer::Owner;
+
+/// What became of a packet for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    /// It waits for the end of the turn.
+    Yes,
+    /// It was volatile and the client not writable.
+    Dropped,
+    /// There is no such client any more.
+    Gone,
+}
+
+impl State {
+    /// Queues a packet for one session. Everything that is sent to a client comes through here.
+    pub fn send(&mut self, session: Key, frame: Frame, volatile: bool) -> Queued {
+        let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
+        let limit = self.shared.settings.options.limits.send_queue_bytes;
+        if let Some(connection) = entry.session.websocket() {
+            let Some(conn) = self.connections.get_mut(connection) else { return Queued::Gone };
+            if volatile && !conn.is_flushed() {
+                self.stats.volatile_dropped += 1;
+                return Queued::Dropped;
+            }
+            conn.queue.push(frame, &mut self.spare);
+            let is_over_budget = conn.queue.bytes() > limit;
+            if !conn.is_dirty {
+                conn.is_dirty = true;
+                self.dirty.push_back(connection);
+            }
+            self.stats.packets_queued += 1;
+            if is_over_budget {
+                self.too_slow(session);
+            }
+            return Queued::Yes;
+        }
+        if volatile && !entry.session.is_poll_writable() {
+            self.stats.volatile_dropped += 1;
+            return Queued::Dropped;
+        }
+        let Some(queued_bytes) = entry.session.queue(frame) else { return Queued::Gone };
+        if entry.session.has_held_poll() {
+            self.dirty_sessions.push(session);
+        }
+        self.stats.packets_queued += 1;
+        if queued_bytes > limit {
+            self.too_slow(session);
+        }
+        Queued::Yes
+    }
+
+    /// Ends a session whose client does not take what is queued for it.
+    pub fn too_slow(&mut self, session: Key) {
+        self.stats.slow_clients += 1;
+        let connection = self.sessions.get(session).and_then(|entry| entry.session.websocket());
+        if let Some(connection) = connection {
+            // What it did not take it will not take: no closing handshake behind a full queue.
+            self.drop_connection(connection);
+        }
+        self.end_session(session, DisconnectReason::TransportError);
+    }
+
+    /// Queues a packet for one socket.
+    pub fn emit(
+        &mut self,
+        socket: SocketAddress,
+        frame: Frame,
+        volatile: bool,
+        ack: Option<Expected>,
+    ) -> Queued {
+        let key = self.socket_key(socket);
+        let found = key.and_then(|key| self.sockets.get(key).map(|socket| (key, socket)));
+        let queued = match found {
+            Some((_, socket)) if socket.phase == SocketPhase::Connected => {
+                let session = socket.session;
+                self.send(session, frame, volatile)
+            }
+            _ => Queued::Gone,
+        };
+        let Some(expected) = ack else { return queued };
+        match (queued, key) {
+            (Queued::Yes, Some(key)) => self.expect(key, expected),
+            _ => {
+                let answer = Err(Unanswered::Disconnected);
+                self.jobs.push_back(Job::Resolve(expected.waiter, answer));
+            }
+        }
+        queued
+    }
+
+    /// Waits for the answer of a socket.
+    fn expect(&mut self, key: Key, expected: Expected) {
+        let until = deadline(self.now, expected.timeout);
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let extra = socket.extra.get_or_insert_default();
+        extra.acks.expect(expected.id, until, expected.waiter);
+        if expected.timeout.is_some() {
+            extra.acks_armed.arm(until, Owner::Acks(key), &mut self.timers);
+        }
+    }
+
+    /// Resolves the answers of a socket that did not come in time.
+    pub fn expire_acks(&mut self, key: Key, due: Time) {
+        let now = self.now;
+        let Some(extra) = self.sockets.get_mut(key).and_then(|socket| socket.extra.as_mut()) else {
+            return;
+        };
+        if !extra.acks_armed.came_up(due) {
+            return;
+        }
+        for waiter in extra.acks.expired(now) {
+            self.jobs.push_back(Job::Resolve(waiter, Err(Unanswered::Timeout)));
+        }
+        if let Some(next) = extra.acks.next_deadline() {
+            extra.acks_armed.arm(next, Owner::Acks(key), &mut self.timers);
+        }
+    }
+
+    /// Queues one packet for all that a broadcast means on this shard. A recipient costs a count.
+    pub fn broadcast(&mut self, broadcast: &Broadcast) {
+        let mut chosen = std::mem::take(&mut self.chosen);
+        self.select(broadcast.namespace, &broadcast.selection, &mut chosen);
+        if let Some((_, _, collector)) = &broadcast.ack {
+            collector.asked(chosen.len());
+        }
+        let frame = Frame::shared(std::sync::Arc::clone(&broadcast.wire));
+        for index in chosen.drain(..) {
+            let Some(key) = self.sockets.key_at(index) else { continue };
+            let Some(socket) = self.sockets.get(key) else { continue };
+            let session = socket.session;
+            let queued = self.send(session, frame.clone(), broadcast.volatile);
+            let Some((id, timeout, collector)) = &broadcast.ack else { continue };
+            let waiter = Waiter::Many(std::sync::Arc::clone(collector));
+            match queued {
+                Queued::Yes => {
+                    self.expect(key, Expected { id: *id, timeout: *timeout, waiter });
+                }
+                _ => {
+                    let answer = Err(Unanswered::Disconnected);
+                    self.jobs.push_back(Job::Resolve(waiter, answer));
+                }
+            }
+        }
+        self.chosen = chosen;
+    }
+
+    /// The sockets of this shard that a selection means.
+    pub fn select(&mut self, namespace: u16, selection: &Selection, chosen: &mut Vec<u32>) {
+        chosen.clear();
+        let Some(space) = self.namespaces.get_mut(usize::from(namespace)) else { return };
+        let (sockets, shard) = (&self.sockets, self.index);
+        let by_id = |name: &str| {
+            let id = crate::base::id::SocketId::parse(name.as_bytes())?;
+            let key = sockets.key_at(id.index()).filter(|_| id.shard() == shard)?;
+            let socket = sockets.get(key)?;
+            let is_member = socket.nonce == id.nonce()
+                && socket.namespace == namespace
+                && socket.phase == SocketPhase::Connected;
+            is_member.then_some(id.index())
+        };
+        space.rooms.select(selection, space.sockets.iter().copied(), by_id, chosen);
+        // Rooms may be joined in a middleware, before the socket takes packets.
+        chosen.retain(|&index| {
+            let socket = sockets.key_at(index).and_then(|key| sockets.get(key));
+            socket.is_some_and(|socket| socket.phase == SocketPhase::Connected)
+        });
+    }
+
+    /// Carries out a command for one socket.
+    pub fn command(&mut self, address: SocketAddress, command: SocketCommand) {
+        match command {
+            SocketCommand::Emit { wire, volatile, ack } => {
+                self.emit(address, Frame::own(wire), volatile, ack);
+            }
+            SocketCommand::Join(rooms) => {
+                self.join(address, &rooms);
+            }
+            SocketCommand::Leave(room) => {
+                self.leave(address, &room);
+            }
+            SocketCommand::Disconnect(close) => {
+                self.disconnect(address, close);
+            }
+        }
+    }
+
+    /// Changes the rooms, or ends the connection, of all that are meant on this shard.
+    pub fn change_members(&mut self, members: &Members) {
+        let mut chosen = std::mem::take(&mut self.chosen);
+        self.select(members.namespace, &members.selection, &mut chosen);
+        for index in chosen.drain(..) {
+            let key = self.sockets.key_at(index);
+            let Some(address) = key.and_then(|key| self.address(key)) else { continue };
+            match &members.change {
+                Change::Join(rooms) => {
+                    self.join(address, rooms);
+                }
+                Change::Leave(rooms) => rooms.iter().for_each(|room| {
+                    self.leave(address, room);
+                }),
+                Change::Disconnect(close) => {
+                    self.disconnect(address, *close);
+                }
+            }
+        }
+        self.chosen = chosen;
+    }
+
+    /// Puts a socket into rooms. `false` when it is gone.
+    pub fn join(&mut self, address: SocketAddress, rooms: &[Target]) -> bool {
+        let Some(key) = self.socket_key(address) else { return false };
+        let Some(socket) = self.sockets.get_mut(key) else { return false };
+        if socket.phase == SocketPhase::Gone {
+            return false;
+        }
+        let Some(space) = self.namespaces.get_mut(usize::from(socket.namespace)) else {
+            return false;
+        };
+        for room in rooms {
+            space.rooms.join(key.index, &mut socket.memberships, room);
+        }
+        true
+    }
+
+    /// Takes a socket out of a room. `false` when it was not in it.
+    pub fn leave(&mut self, address: SocketAddress, room: &str) -> bool {
+        let Some(key) = self.socket_key(address) else { return false };
+        self.with_memberships(key, |rooms, memberships, moved| {
+            rooms.leave(memberships, room, moved)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Takes a socket out of all rooms.
+    pub fn leave_all(&mut self, key: Key) {
+        self.with_memberships(key, |rooms, memberships, moved| {
+            rooms.leave_all(memberships, moved);
+        });
+    }
+
+    fn with_memberships<R>(
+        &mut self,
+        key: Key,
+        change: impl FnOnce(
+            &mut crate::room::Rooms,
+            &mut crate::room::Memberships,
+            &mut dyn FnMut(u32, crate::room::Moved),
+        ) -> R,
+    ) -> Option<R> {
+        let socket = self.sockets.get_mut(key)?;
+        let space = self.namespaces.get_mut(usize::from(socket.namespace))?;
+        let mut memberships = std::mem::take(&mut socket.memberships);
+        let sockets = &mut self.sockets;
+        let result = change(&mut space.rooms, &mut memberships, &mut |other, moved| {
+            if let Some(other) = sockets.key_at(other).and_then(|key| sockets.get_mut(key)) {
+                other.memberships.moved(moved);
+            }
+        });
+        self.sockets.get_mut(key)?.memberships = memberships;
+        Some(result)
+    }
+
+    /// Disconnects a socket, or with `close` its whole session. `false` when it is gone.
+    pub fn disconnect(&mut self, address: SocketAddress, close: bool) -> bool {
+        let Some(key) = self.socket_key(address) else { return false };
+        let Some(socket) = self.sockets.get(key) else { return false };
+        if socket.phase == SocketPhase::Gone {
+            return false;
+        }
+        let session = socket.session;
+        let leaving: Vec<Key> = match (close, self.sessions.get(session)) {
+            (true, Some(entry)) => entry.session.namespaces.iter().map(|(_, key)| key).collect(),
+            _ => vec![key],
+        };
+        for key in leaving {
+            self.send_disconnect(key);
+            self.socket_gone(key, DisconnectReason::ServerNamespaceDisconnect);
+        }
+        if close {
+            self.close_session(session, DisconnectReason::ForcedClose);
+        }
+        true
+    }
+
+    fn send_disconnect(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        let (session, namespace) = (socket.session, usize::from(socket.namespace));
+        let Some(space) = self.namespaces.get(namespace) else { return };
+        let name = &space.definition.name;
+        let wire = self.encoder.packet(&[], |out| socket::write_disconnect(out, name));
+        self.send(session, Frame::own(wire), false);
+    }
+}
+
+/// The end of time when there is no timeout.
+fn deadline(now: Time, timeout: Option<Duration>) -> Time {
+    now.after(timeout.unwrap_or(Duration::MAX))
+}

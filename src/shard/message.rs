@@ -1,0 +1,376 @@
+//! From the messages of a client to the handlers of its sockets.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+
+use crate::base::frame::Frame;
+use crate::base::slab::Key;
+use crate::command::{SocketAddress, Waiter};
+use crate::proto::engine::{self, Packet};
+use crate::proto::json::Raw;
+use crate::proto::socket::{self, Body, Kind};
+use crate::session::attachment::{Assembly, Progress};
+use crate::session::{Session, Violation};
+
+use super::context::Context;
+use super::handler::{AckTarget, Event, Handler};
+use super::state::{Job, Socket, SocketPhase, State};
+
+/// One message of a client.
+pub enum Inbound<'a> {
+    /// An Engine.IO packet as text.
+    Text(Cow<'a, [u8]>),
+    /// A binary WebSocket message.
+    Binary(Cow<'a, [u8]>),
+}
+
+/// What is left to do for a message when the state is not borrowed any more.
+enum Step<'a> {
+    Nothing,
+    Event(EventStep<'a>),
+    /// A binary packet has got its last attachment.
+    Assembled(Box<Assembly>),
+    /// An answer for one of ours.
+    Answer(Waiter, Raw),
+    /// A message on a server without namespaces.
+    Message(&'a [u8], bool),
+    /// The same, decoded from base64.
+    Decoded(Vec<u8>),
+}
+
+struct EventStep<'a> {
+    socket: SocketAddress,
+    handlers: Rc<[Handler]>,
+    name: Cow<'a, str>,
+    args: &'a [u8],
+    ack: Option<u64>,
+}
+
+impl Context {
+    /// Handles one message that the client of a session has sent on a connection.
+    pub fn message(self: &Rc<Self>, session: Key, connection: Key, inbound: &Inbound<'_>) {
+        let step = self.with(|state| match inbound {
+            Inbound::Text(text) => state.engine_text(session, connection, text),
+            Inbound::Binary(data) => state.engine_binary(session, connection, data),
+        });
+        self.take_step(session, step);
+        self.run_jobs();
+    }
+
+    fn take_step(self: &Rc<Self>, session: Key, step: Step<'_>) {
+        match step {
+            Step::Nothing => {}
+            Step::Event(event) => self.dispatch(&event, &[]),
+            Step::Answer(waiter, answer) => {
+                self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
+            }
+            Step::Message(data, is_binary) => self.engine_message(session, data, is_binary),
+            Step::Decoded(data) => self.engine_message(session, &data, true),
+            Step::Assembled(assembly) => {
+                let step = self.with(|state| state.socket_packet(session, &assembly.header, &assembly.attachments));
+                match step {
+                    Step::Event(event) => self.dispatch(&event, &assembly.attachments),
+                    other => self.take_answer(other),
+                }
+            }
+        }
+    }
+
+    fn take_answer(&self, step: Step<'_>) {
+        if let Step::Answer(waiter, answer) = step {
+            self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
+        }
+    }
+
+    /// Calls the handlers of an event, in place.
+    fn dispatch(self: &Rc<Self>, step: &EventStep<'_>, attachments: &[Bytes]) {
+        let used = (step.handlers.len() > 1).then(|| Arc::new(AtomicBool::new(false)));
+        let mut event = Event {
+            context: self,
+            socket: Some(step.socket),
+            session: None,
+            name: &step.name,
+            args: step.args,
+            attachments,
+            is_binary: false,
+            ack: step.ack.map(|id| AckTarget { id, used }),
+            reason: None,
+        };
+        for parked in self.call(&step.handlers, &mut event) {
+            self.park(parked);
+        }
+    }
+}
+
+impl State {
+    fn engine_text<'a>(&mut self, key: Key, connection: Key, text: &'a [u8]) -> Step<'a> {
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
+        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        if entry.session.is_probing(connection) {
+            self.drive(key, |session, effects| session.probe_text(text, now, options, effects));
+            return Step::Nothing;
+        }
+        if !entry.session.is_open() || !carries(&entry.session, connection) {
+            return Step::Nothing;
+        }
+        if entry.session.charge(text.len(), options) {
+            self.violation(key, Violation::State);
+            return Step::Nothing;
+        }
+        let packet = engine::decode(text);
+        match &packet {
+            Ok(Packet::Pong(_)) => entry.session.pong(now, options),
+            _ => entry.session.traffic(now, options),
+        }
+        match packet {
+            Err(_) => self.violation(key, Violation::Undecodable),
+            Ok(Packet::Ping(_)) => self.violation(key, Violation::HeartbeatDirection),
+            Ok(Packet::Close) => {
+                self.drive(key, |session, effects| session.client_close(effects));
+            }
+            Ok(Packet::Message(data)) => return self.engine_payload(key, data),
+            Ok(Packet::Binary(data)) if shared.settings.has_namespaces => {
+                return self.attachment(key, data.into());
+            }
+            Ok(Packet::Binary(data)) => return Step::Decoded(data),
+            Ok(Packet::Open | Packet::Pong(_) | Packet::Upgrade | Packet::Noop) => {}
+        }
+        Step::Nothing
+    }
+
+    fn engine_payload<'a>(&mut self, key: Key, data: &'a [u8]) -> Step<'a> {
+        match self.shared.settings.has_namespaces {
+            true => self.socket_text(key, data),
+            false => Step::Message(data, false),
+        }
+    }
+
+    fn engine_binary<'a>(&mut self, key: Key, connection: Key, data: &'a [u8]) -> Step<'a> {
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
+        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        if entry.session.is_probing(connection) {
+            self.drive(key, |session, effects| session.probe_fails(effects));
+            return Step::Nothing;
+        }
+        if !entry.session.is_open() || entry.session.websocket() != Some(connection) {
+            return Step::Nothing;
+        }
+        if entry.session.charge(data.len(), options) {
+            self.violation(key, Violation::State);
+            return Step::Nothing;
+        }
+        entry.session.traffic(now, options);
+        match shared.settings.has_namespaces {
+            true => self.attachment(key, Bytes::copy_from_slice(data)),
+            false => Step::Message(data, true),
+        }
+    }
+
+    /// The client broke a rule.
+    pub fn violation(&mut self, key: Key, violation: Violation) {
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
+        if matches!(violation, Violation::Decode | Violation::State) {
+            self.flush_session(key);
+        }
+        self.drive(key, |session, effects| session.violation(violation, now, options, effects));
+    }
+
+    fn attachment<'a>(&mut self, key: Key, data: Bytes) -> Step<'a> {
+        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        let progress = entry.session.assembly.as_mut().map(|assembly| assembly.add(data));
+        match progress {
+            Some(Progress::Incomplete) => Step::Nothing,
+            Some(Progress::Complete) => {
+                entry.session.assembly.take().map_or(Step::Nothing, Step::Assembled)
+            }
+            Some(Progress::TooLarge) | None => {
+                self.violation(key, Violation::Decode);
+                Step::Nothing
+            }
+        }
+    }
+
+    /// A Socket.IO packet as text, which attachments may follow.
+    fn socket_text<'a>(&mut self, key: Key, text: &'a [u8]) -> Step<'a> {
+        self.stats.packets_received += 1;
+        let limits = &self.shared.settings.options.limits;
+        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        let packet = match socket::decode(text, limits) {
+            Ok(packet) if entry.session.assembly.is_none() => packet,
+            _ => {
+                self.violation(key, Violation::Decode);
+                return Step::Nothing;
+            }
+        };
+        if packet.attachments == 0 {
+            return self.packet(key, packet, &[]);
+        }
+        let until = self.now.after(limits.attachments_timeout);
+        let assembly = Assembly::new(text, packet.attachments, until, limits.message_bytes);
+        entry.session.assembly = Some(Box::new(assembly));
+        self.rearm_session(key);
+        Step::Nothing
+    }
+
+    /// A Socket.IO packet that has all its attachments.
+    fn socket_packet<'a>(
+        &mut self,
+        key: Key,
+        text: &'a [u8],
+        attachments: &[Bytes],
+    ) -> Step<'a> {
+        let limits = &self.shared.settings.options.limits;
+        match socket::decode(text, limits) {
+            Ok(packet) => self.packet(key, packet, attachments),
+            Err(_) => {
+                self.violation(key, Violation::Decode);
+                Step::Nothing
+            }
+        }
+    }
+
+    fn packet<'a>(
+        &mut self,
+        key: Key,
+        packet: socket::Packet<'a>,
+        attachments: &[Bytes],
+    ) -> Step<'a> {
+        if packet.kind == Kind::Connect {
+            self.connect_packet(key, &packet);
+            return Step::Nothing;
+        }
+        let Some(socket_key) = self.joined(key, packet.namespace) else {
+            self.violation(key, Violation::State);
+            return Step::Nothing;
+        };
+        match (packet.kind, packet.body) {
+            (Kind::Event | Kind::BinaryEvent, Body::Event { name, args }) => {
+                self.event(socket_key, name, args, packet.id)
+            }
+            (Kind::Ack | Kind::BinaryAck, Body::Ack { args }) => {
+                self.answer(socket_key, packet.id, args, attachments)
+            }
+            (Kind::Disconnect, _) => {
+                let reason = socket::DisconnectReason::ClientNamespaceDisconnect;
+                self.socket_gone(socket_key, reason);
+                Step::Nothing
+            }
+            (Kind::ConnectError, _) => {
+                self.violation(key, Violation::State);
+                Step::Nothing
+            }
+            _ => Step::Nothing,
+        }
+    }
+
+    /// The connected socket of a session in a namespace.
+    fn joined(&self, key: Key, name: &str) -> Option<Key> {
+        let entry = self.sessions.get(key)?;
+        let mut sockets = entry.session.namespaces.iter();
+        let (_, socket) = sockets.find(|(namespace, _)| {
+            let namespace = self.namespaces.get(usize::from(*namespace));
+            namespace.is_some_and(|namespace| &*namespace.definition.name == name)
+        })?;
+        let is_connected = self.sockets.get(socket)?.phase == SocketPhase::Connected;
+        is_connected.then_some(socket)
+    }
+
+    fn event<'a>(
+        &mut self,
+        key: Key,
+        name: Cow<'a, str>,
+        args: &'a [u8],
+        ack: Option<u64>,
+    ) -> Step<'a> {
+        let Some(address) = self.address(key) else { return Step::Nothing };
+        let space = self.namespaces.get(usize::from(address.namespace));
+        let handlers = space.and_then(|space| space.handlers.events.get(&*name)).cloned();
+        match handlers {
+            Some(handlers) => {
+                Step::Event(EventStep { socket: address, handlers, name, args, ack })
+            }
+            None => Step::Nothing,
+        }
+    }
+
+    fn answer<'a>(
+        &mut self,
+        key: Key,
+        id: Option<u64>,
+        args: &[u8],
+        attachments: &[Bytes],
+    ) -> Step<'a> {
+        let socket = self.sockets.get_mut(key);
+        let extra = socket.and_then(|socket| socket.extra.as_mut());
+        let waiter = id.and_then(|id| extra.and_then(|extra| extra.acks.answered(id)));
+        match waiter {
+            Some(waiter) => Step::Answer(waiter, Raw::new(args, attachments)),
+            None => Step::Nothing,
+        }
+    }
+
+    fn connect_packet(&mut self, key: Key, packet: &socket::Packet<'_>) {
+        let limits = self.shared.settings.options.limits.clone();
+        let Some(entry) = self.sessions.get(key) else { return };
+        let named = |space: &&super::state::Namespace| &*space.definition.name == packet.namespace;
+        let Some(namespace) = self.namespaces.iter().find(named) else {
+            return self.refuse_unknown(key, packet.namespace);
+        };
+        let index = namespace.definition.index;
+        let is_full = entry.session.namespaces.len() >= limits.namespaces_per_session;
+        if entry.session.namespaces.find(index).is_some() || is_full {
+            return self.violation(key, Violation::State);
+        }
+        let auth = match packet.body {
+            Body::Connect(auth) if auth != b"{}" => Some(auth),
+            _ => None,
+        };
+        let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return };
+        let extra = auth.map(|auth| {
+            Box::new(super::state::Extra { auth: Some(auth.into()), ..Default::default() })
+        });
+        let socket = self.sockets.insert(Socket {
+            nonce,
+            session: key,
+            namespace: index,
+            phase: SocketPhase::Connecting,
+            position: 0,
+            memberships: crate::room::Memberships::default(),
+            extra,
+        });
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.session.namespaces.add(index, socket);
+        }
+        if let Some(address) = self.address(socket) {
+            self.jobs.push_back(Job::Connect(address));
+        }
+    }
+
+    fn refuse_unknown(&mut self, key: Key, name: &str) {
+        let limits = &self.shared.settings.options.limits;
+        let (refusals_max, echo_max) = (limits.namespaces_per_session, limits.namespace_echo_bytes);
+        let Some(entry) = self.sessions.get_mut(key) else { return };
+        if entry.session.namespaces.refused() > refusals_max || name.len() > echo_max {
+            return self.violation(key, Violation::State);
+        }
+        let wire = self.encode(|out| {
+            socket::write_connect_error(out, name, "Invalid namespace", None);
+        });
+        self.send(key, Frame::own(wire), false);
+    }
+}
+
+/// Whether packets on a connection are packets of the session: its WebSocket, or one of its POSTs.
+fn carries(session: &Session, connection: Key) -> bool {
+    match session.websocket() {
+        Some(carrier) => carrier == connection,
+        None => session.is_posting(connection),
+    }
+}

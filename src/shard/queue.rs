@@ -1,0 +1,169 @@
+//! What waits to be sent on one connection.
+
+use std::collections::VecDeque;
+
+use crate::base::frame::{Frame, Gather};
+
+/// Frames in order, and how much of the first one has been taken. One frame, the usual case of a
+/// broadcast, needs no allocation; more of them lie in a box that goes back when they are sent.
+#[derive(Debug, Default)]
+pub struct Queue {
+    frames: Frames,
+    skip: u32,
+    bytes: u32,
+}
+
+#[derive(Debug, Default)]
+enum Frames {
+    #[default]
+    None,
+    One(Frame),
+    Many(Box<VecDeque<Frame>>),
+}
+
+/// Boxes that queues have given back, for the next queue that needs one.
+#[derive(Debug, Default)]
+pub struct Spare(Vec<Box<VecDeque<Frame>>>);
+
+impl Spare {
+    /// A broadcast to many clients that are behind needs as many boxes at once; beyond this number
+    /// they go back to the allocator, so that a shard does not keep the memory of its worst moment.
+    const KEPT_MAX: usize = 1_024;
+    /// A deque that has grown beyond this many frames is not kept.
+    const FRAMES_MAX: usize = 64;
+
+    fn take(&mut self) -> Box<VecDeque<Frame>> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, frames: Box<VecDeque<Frame>>) {
+        if self.0.len() < Self::KEPT_MAX && frames.capacity() <= Self::FRAMES_MAX {
+            self.0.push(frames);
+        }
+    }
+}
+
+impl Queue {
+    /// Adds a frame at the end.
+    pub fn push(&mut self, frame: Frame, spare: &mut Spare) {
+        self.bytes = self.bytes.saturating_add(u32::try_from(frame.bytes().len()).unwrap_or(u32::MAX));
+        self.frames = match std::mem::take(&mut self.frames) {
+            Frames::None => Frames::One(frame),
+            Frames::One(first) => {
+                let mut frames = spare.take();
+                frames.extend([first, frame]);
+                Frames::Many(frames)
+            }
+            Frames::Many(mut frames) => {
+                frames.push_back(frame);
+                Frames::Many(frames)
+            }
+        };
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.frames, Frames::None)
+    }
+
+    /// What the next send may take.
+    pub fn gather(&self) -> Gather<'_> {
+        let (head, tail) = match &self.frames {
+            Frames::None => (&[][..], &[][..]),
+            Frames::One(frame) => (std::slice::from_ref(frame), &[][..]),
+            Frames::Many(frames) => frames.as_slices(),
+        };
+        Gather { head, tail, skip: self.skip as usize }
+    }
+
+    /// The first `bytes` have been taken.
+    pub fn advance(&mut self, bytes: usize, spare: &mut Spare) {
+        self.bytes = self.bytes.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let mut left = bytes + self.skip as usize;
+        loop {
+            let first = match &self.frames {
+                Frames::None => break left = 0,
+                Frames::One(frame) => frame,
+                // A box holds a frame: it is given back with the last one.
+                Frames::Many(frames) => &frames[0],
+            };
+            let length = first.bytes().len();
+            if left < length {
+                break;
+            }
+            left -= length;
+            self.pop(spare);
+        }
+        self.skip = left as u32;
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self, spare: &mut Spare) {
+        if let Frames::Many(mut frames) = std::mem::take(&mut self.frames) {
+            frames.clear();
+            spare.give(frames);
+        }
+        self.skip = 0;
+        self.bytes = 0;
+    }
+
+    fn pop(&mut self, spare: &mut Spare) {
+        self.frames = match std::mem::take(&mut self.frames) {
+            Frames::Many(mut frames) => {
+                frames.pop_front();
+                if frames.is_empty() {
+                    spare.give(frames);
+                    Frames::None
+                } else {
+                    Frames::Many(frames)
+                }
+            }
+            _ => Frames::None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_pushed_comes_out_once_in_order_whatever_each_send_takes(
+            frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..9), 0..30),
+            takes in proptest::collection::vec(1..20usize, 1..40),
+        ) {
+            let (mut queue, mut spare, mut out) = (Queue::default(), Spare::default(), Vec::new());
+            let mut takes = takes.into_iter().cycle();
+            for (index, frame) in frames.iter().enumerate() {
+                queue.push(Frame::raw(frame), &mut spare);
+                if index % 3 == 0 {
+                    send(&mut queue, &mut spare, takes.next().unwrap_or(1), &mut out);
+                }
+            }
+            while !queue.is_empty() {
+                send(&mut queue, &mut spare, takes.next().unwrap_or(1), &mut out);
+            }
+            prop_assert_eq!(out, frames.concat());
+            prop_assert_eq!(queue.bytes(), 0);
+        }
+    }
+
+    fn send(queue: &mut Queue, spare: &mut Spare, most: usize, out: &mut Vec<u8>) {
+        let all: Vec<u8> = queue.gather().slices().flatten().copied().collect();
+        let taken = most.min(all.len());
+        out.extend_from_slice(&all[..taken]);
+        queue.advance(taken, spare);
+    }
+
+    #[test]
+    fn an_idle_queue_is_small() {
+        assert!(size_of::<Queue>() <= 24);
+    }
+}

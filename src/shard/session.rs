@@ -1,0 +1,253 @@
+//! Sessions as a shard keeps them: carrying out what the state machine asks for.
+
+use std::sync::Arc;
+
+use crate::base::frame::Frame;
+use crate::base::id::SessionId;
+use crate::base::slab::Key;
+use crate::fanout::polling_variant;
+use crate::proto::socket::DisconnectReason;
+use crate::proto::{engine, websocket};
+use crate::session::handshake::Transport;
+use crate::session::{Answer, Effect, Session};
+
+use super::conn::{After, Role};
+use super::state::{Job, SessionEntry, SocketPhase, State};
+use super::timer::Armed;
+
+impl State {
+    /// The session of an id, if this shard has it.
+    pub fn session_key(&self, id: &SessionId) -> Option<Key> {
+        let key = self.sessions.key_at(id.index())?;
+        let entry = self.sessions.get(key)?;
+        (id.matches(entry.session.id()) && !entry.session.is_closed()).then_some(key)
+    }
+
+    /// Opens a session. The open packet is queued; the caller says where it goes.
+    pub fn open_session(&mut self, transport: Transport, connection: Key, request: &[u8]) -> Key {
+        // Without randomness an id could be guessed: it was put aside before the turn began.
+        let secret = self.random_bytes().unwrap_or_else(|| unreachable!("refilled every turn"));
+        let id = SessionId::new(self.index, self.sessions.next_key().index, secret);
+        let shared = Arc::clone(&self.shared);
+        let options = &shared.settings.options;
+        let mut session = match transport {
+            Transport::Polling => Session::over_polling(id, self.now, options),
+            Transport::WebSocket => Session::over_websocket(id, connection, self.now, options),
+        };
+        if shared.settings.keep_handshake {
+            session.request = Some(request.into());
+        }
+        let key = self.sessions.insert(SessionEntry { session, armed: Armed::default() });
+        self.stats.sessions_opened += 1;
+        self.queue_open_packet(key, transport, &id);
+        self.rearm_session(key);
+        if !shared.settings.has_namespaces {
+            self.jobs.push_back(Job::EngineOpen(key));
+        }
+        key
+    }
+
+    fn queue_open_packet(&mut self, key: Key, transport: Transport, id: &SessionId) {
+        let settings = &self.shared.settings;
+        let can_upgrade = transport == Transport::Polling
+            && settings.allow_upgrades
+            && settings.transports.contains(&Transport::WebSocket);
+        let text = id.text();
+        let open = engine::Open {
+            sid: std::str::from_utf8(&text).unwrap_or_default(),
+            upgrades: if can_upgrade { &["websocket"] } else { &[] },
+            ping_interval_ms: millis(settings.options.ping_interval),
+            ping_timeout_ms: millis(settings.options.ping_timeout),
+            max_payload_bytes: settings.options.limits.message_bytes as u64,
+        };
+        let mut packet = Vec::with_capacity(160);
+        engine::write_open(&mut packet, &open);
+        let wire = self.encoder.control(&packet);
+        self.send(key, Frame::own(wire), false);
+        self.stats.packets_queued -= 1;
+    }
+
+    /// Lets a session do something, and carries out what it asks for.
+    pub fn drive<R>(
+        &mut self,
+        key: Key,
+        work: impl FnOnce(&mut Session, &mut Vec<Effect>) -> R,
+    ) -> Option<R> {
+        let mut effects = std::mem::take(&mut self.effects);
+        let result = self.sessions.get_mut(key).map(|entry| work(&mut entry.session, &mut effects));
+        for effect in effects.drain(..) {
+            self.carry_out(key, effect);
+        }
+        self.effects = effects;
+        self.rearm_session(key);
+        result
+    }
+
+    fn carry_out(&mut self, key: Key, effect: Effect) {
+        match effect {
+            Effect::Poll(connection, answer) => self.answer_poll(connection, &answer),
+            Effect::RefusePost(connection) => self.respond_empty(connection, 400),
+            Effect::Text(connection, text) => self.push_text(connection, text),
+            Effect::Upgraded(connection, frames) => {
+                frames.into_iter().for_each(|frame| self.push(connection, frame));
+            }
+            Effect::CloseWebSocket(connection) => self.close_websocket(connection, None),
+            Effect::Drop(connection) => self.drop_connection(connection),
+            Effect::Closing(reason) => self.sockets_gone(key, reason),
+            Effect::Closed(reason) => self.session_closed(key, reason),
+        }
+    }
+
+    fn answer_poll(&mut self, connection: Key, answer: &Answer) {
+        let separator = engine::RECORD_SEPARATOR;
+        match answer {
+            Answer::Packets(frames) => {
+                let mut body = Vec::with_capacity(frames.iter().map(|f| f.bytes().len()).sum());
+                for frame in frames {
+                    if !body.is_empty() {
+                        body.push(separator);
+                    }
+                    body.extend_from_slice(frame.wire().polling(polling_variant));
+                }
+                self.respond_packets(connection, &body);
+            }
+            Answer::Noop => self.respond_packets(connection, b"6"),
+            Answer::Close => self.respond_packets(connection, b"1"),
+            Answer::NoopClose => self.respond_packets(connection, b"6\x1e1"),
+            Answer::BadRequest => self.respond_empty(connection, 400),
+        }
+    }
+
+    /// Starts the closing handshake of a WebSocket, with a code if a rule was broken.
+    pub fn close_websocket(&mut self, connection: Key, code: Option<websocket::CloseCode>) {
+        let close_timeout = self.shared.settings.options.limits.close_timeout;
+        let Some(conn) = self.connections.get_mut(connection) else { return };
+        let Role::WebSocket(socket) = &mut conn.role else { return };
+        if std::mem::replace(&mut socket.is_closing, true) {
+            return;
+        }
+        conn.deadline = self.now.after(close_timeout);
+        if code.is_some() {
+            // The peer does not keep to the protocol: what else it says is of no interest.
+            conn.after = After::Linger;
+            conn.role = Role::Discard;
+        }
+        let mut frame = Vec::new();
+        websocket::write_close(&mut frame, code.map(|code| (code, "")));
+        self.push(connection, Frame::raw(&frame));
+        self.rearm_connection(connection);
+    }
+
+    /// Closes a session after what is queued has gone out.
+    pub fn close_session(&mut self, key: Key, deferred: DisconnectReason) {
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
+        self.flush_session(key);
+        self.drive(key, |session, effects| session.close(deferred, now, options, effects));
+    }
+
+    /// Ends a session at once.
+    pub fn end_session(&mut self, key: Key, reason: DisconnectReason) {
+        self.drive(key, |session, effects| session.end(reason, effects));
+    }
+
+    /// Answers the held GET of a session with what is queued.
+    pub fn flush_session(&mut self, key: Key) {
+        self.drive(key, |session, effects| session.flush(effects));
+    }
+
+    fn session_closed(&mut self, key: Key, reason: DisconnectReason) {
+        self.sockets_gone(key, reason);
+        if !self.shared.settings.has_namespaces {
+            self.jobs.push_back(Job::EngineClose(key, reason));
+        }
+        if self.sessions.remove(key).is_some() {
+            self.stats.sessions_closed += 1;
+        }
+    }
+
+    fn sockets_gone(&mut self, key: Key, reason: DisconnectReason) {
+        let Some(entry) = self.sessions.get(key) else { return };
+        let leaving: Vec<Key> = entry.session.namespaces.iter().map(|(_, socket)| socket).collect();
+        for socket in leaving {
+            self.socket_gone(socket, reason);
+        }
+    }
+
+    /// A socket leaves its namespace: it takes no packets any more, and its handlers are told.
+    pub fn socket_gone(&mut self, key: Key, reason: DisconnectReason) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        if socket.phase == SocketPhase::Gone {
+            return;
+        }
+        let (phase, session) = (socket.phase, socket.session);
+        self.leave_all(key);
+        self.unlist(key);
+        let entry = self.sessions.get_mut(session);
+        let request = entry.and_then(|entry| {
+            entry.session.namespaces.remove(key);
+            entry.session.request.clone()
+        });
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        socket.phase = SocketPhase::Gone;
+        let extra = socket.extra.get_or_insert_default();
+        extra.request = request;
+        for waiter in extra.acks.drain() {
+            let answer = Err(crate::command::Unanswered::Disconnected);
+            self.jobs.push_back(Job::Resolve(waiter, answer));
+        }
+        let Some(address) = self.address(key) else { return };
+        match phase {
+            SocketPhase::Connected => self.jobs.push_back(Job::Disconnect(address, reason)),
+            // Nobody was told of it: a middleware that still runs finds it gone.
+            _ => self.release(address),
+        }
+    }
+
+    /// Takes a connected socket off the list of its namespace.
+    fn unlist(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        if socket.phase != SocketPhase::Connected {
+            return;
+        }
+        let position = socket.position;
+        let Some(space) = self.namespaces.get_mut(usize::from(socket.namespace)) else { return };
+        space.sockets.swap_remove(position as usize);
+        if let Some(&moved) = space.sockets.get(position as usize)
+            && let Some(moved) = self.sockets.key_at(moved)
+            && let Some(moved) = self.sockets.get_mut(moved)
+        {
+            moved.position = position;
+        }
+    }
+
+    /// Forgets a socket that has gone.
+    pub fn release(&mut self, address: crate::command::SocketAddress) {
+        let Some(key) = self.socket_key(address) else { return };
+        if self.sockets.get(key).is_none_or(|socket| socket.phase != SocketPhase::Gone) {
+            return;
+        }
+        let Some(socket) = self.sockets.remove(key) else { return };
+        if let Some(data) = socket.extra.and_then(|extra| extra.data) {
+            self.jobs.push_back(Job::Drop(data));
+        }
+    }
+
+    /// A connection is of no use any more: its session is told.
+    pub fn connection_ended(&mut self, key: Key) {
+        let Some(conn) = self.connections.get(key) else { return };
+        let session = match &conn.role {
+            Role::WebSocket(socket) => Some(socket.session),
+            Role::Http(http) => http.session(),
+            Role::Discard => None,
+        };
+        self.drop_connection(key);
+        if let Some(session) = session {
+            self.drive(session, |session, effects| session.connection_ended(key, effects));
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

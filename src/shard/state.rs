@@ -1,0 +1,354 @@
+//! Everything that one shard owns, but its driver. No user code runs while it is borrowed.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::base::clock::Time;
+use crate::base::frame::{Frame, Wire};
+use crate::base::slab::{Key, Slab};
+use crate::base::stats::Stats;
+use crate::command::{Command, SocketAddress, Waiter};
+use crate::fanout::Encoder;
+use crate::proto::socket::DisconnectReason;
+use crate::room::{Memberships, Rooms};
+use crate::session::ack::Acks;
+use crate::session::{Effect, Session};
+
+use super::conn::{Conn, Mirror};
+use super::handler::{Definition, Handlers};
+use super::queue::Spare;
+use super::shared::Shared;
+use super::timer::{Armed, Owner, Timers};
+
+/// A session with its entry among the timers.
+pub struct SessionEntry {
+    /// The session.
+    pub session: Session,
+    /// Its entry.
+    pub armed: Armed,
+}
+
+/// One Socket.IO socket.
+pub struct Socket {
+    /// What no other socket of the server has.
+    pub nonce: u64,
+    /// Its session.
+    pub session: Key,
+    /// Its namespace.
+    pub namespace: u16,
+    /// How far it has come.
+    pub phase: SocketPhase,
+    /// Position in its namespace's list.
+    pub position: u32,
+    /// Its rooms.
+    pub memberships: Memberships,
+    /// Everything that most sockets do not have.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// What a socket has only if it is used.
+#[derive(Default)]
+pub struct Extra {
+    /// The payload of its CONNECT packet, if it was not empty.
+    pub auth: Option<Box<[u8]>>,
+    /// What the application has put there.
+    pub data: Option<Box<dyn Any>>,
+    /// The answers it owes us.
+    pub acks: Acks<Waiter>,
+    /// Their entry among the timers.
+    pub acks_armed: Armed,
+    /// The request of a session that is gone.
+    pub request: Option<Arc<[u8]>>,
+}
+
+/// How far a socket has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketPhase {
+    /// Its middlewares run.
+    Connecting,
+    /// It is connected.
+    Connected,
+    /// It has gone; its disconnect handlers may still run.
+    Gone,
+}
+
+/// One namespace on this shard.
+pub struct Namespace {
+    /// What all shards know of it.
+    pub definition: Arc<Definition>,
+    /// This shard's handlers.
+    pub handlers: Rc<Handlers>,
+    /// Its rooms.
+    pub rooms: Rooms,
+    /// Its connected sockets.
+    pub sockets: Vec<u32>,
+}
+
+/// User code that is due, to be run when the state is not borrowed.
+pub enum Job {
+    /// A client asks to join a namespace.
+    Connect(SocketAddress),
+    /// A socket has gone.
+    Disconnect(SocketAddress, DisconnectReason),
+    /// A session of a server without namespaces has opened.
+    EngineOpen(Key),
+    /// A session of a server without namespaces has gone.
+    EngineClose(Key, DisconnectReason),
+    /// An answer has come, or will not.
+    Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
+    /// What the application had put into a socket is dropped.
+    Drop(Box<dyn Any>),
+}
+
+/// Something only the driver can do.
+#[derive(Debug)]
+pub enum Action {
+    /// Close a connection.
+    Close(Key),
+    /// Say that nothing more will be sent.
+    Shutdown(Key),
+    /// Begin to hand a connection over.
+    Detach(Key),
+}
+
+/// Packets of a POST that wait for the next turn.
+pub struct Backlog {
+    /// The connection of the POST.
+    pub connection: Key,
+    /// The session.
+    pub session: Key,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// Where the next packet begins; beyond the body when there is none.
+    pub offset: usize,
+    /// Packets worked off.
+    pub count: usize,
+}
+
+/// A task that sleeps.
+#[derive(Default)]
+pub struct Sleeper {
+    /// Wakes it.
+    pub waker: Option<std::task::Waker>,
+}
+
+/// The state of one shard.
+pub struct State {
+    /// Which one.
+    pub index: u16,
+    /// The server.
+    pub shared: Arc<Shared>,
+    /// The time of this turn.
+    pub now: Time,
+    /// The connections of the driver.
+    pub connections: Mirror<Conn>,
+    /// The Engine.IO sessions.
+    pub sessions: Slab<SessionEntry>,
+    /// The Socket.IO sockets.
+    pub sockets: Slab<Socket>,
+    /// The namespaces, by index.
+    pub namespaces: Vec<Namespace>,
+    /// Deadlines.
+    pub timers: Timers,
+    /// Sleeping tasks.
+    pub sleepers: HashMap<u64, Sleeper>,
+    /// The name of the next sleeping task.
+    pub next_sleeper: u64,
+    /// Connections with something to send.
+    pub dirty: VecDeque<Key>,
+    /// Polling sessions with something to answer.
+    pub dirty_sessions: Vec<Key>,
+    /// Connections whose input can go on.
+    pub resumed: VecDeque<Key>,
+    /// POSTs that wait for the next turn.
+    pub backlog: VecDeque<Backlog>,
+    /// User code that is due.
+    pub jobs: VecDeque<Job>,
+    /// What the driver has to do.
+    pub actions: Vec<Action>,
+    /// Commands for shards whose mailbox was full.
+    pub outbox: Vec<VecDeque<Command>>,
+    /// Boxes for queues.
+    pub spare: Spare,
+    /// Makes packets.
+    pub encoder: Encoder,
+    /// Effects of the session at hand.
+    pub effects: Vec<Effect>,
+    /// Sockets chosen by the selection at hand.
+    pub chosen: Vec<u32>,
+    /// Random bytes for ids, filled by the driver.
+    pub random: VecDeque<u8>,
+    /// The version of the registrations that the handlers were made from.
+    pub version: u64,
+    /// Whether the sessions have been told that the server closes.
+    pub is_closing: bool,
+    /// Counters.
+    pub stats: Stats,
+}
+
+impl State {
+    /// The state of a shard that has seen nothing.
+    pub fn new(index: u16, shards: usize, shared: Arc<Shared>) -> State {
+        State {
+            index,
+            shared,
+            now: Time::ZERO,
+            connections: Mirror::default(),
+            sessions: Slab::new(),
+            sockets: Slab::new(),
+            namespaces: Vec::new(),
+            timers: Timers::default(),
+            sleepers: HashMap::new(),
+            next_sleeper: 0,
+            dirty: VecDeque::new(),
+            dirty_sessions: Vec::new(),
+            resumed: VecDeque::new(),
+            backlog: VecDeque::new(),
+            jobs: VecDeque::new(),
+            actions: Vec::new(),
+            outbox: (0..shards).map(|_| VecDeque::new()).collect(),
+            spare: Spare::default(),
+            encoder: Encoder::default(),
+            effects: Vec::new(),
+            chosen: Vec::new(),
+            random: VecDeque::new(),
+            version: 0,
+            is_closing: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Makes the handlers anew if a registration has changed.
+    pub fn follow_registrations(&mut self) {
+        let version = self.shared.version();
+        if version == self.version {
+            return;
+        }
+        self.version = version;
+        for definition in self.shared.namespaces() {
+            let handlers = Rc::new(definition.handlers());
+            match self.namespaces.get_mut(usize::from(definition.index)) {
+                Some(namespace) => namespace.handlers = handlers,
+                None => self.namespaces.push(Namespace {
+                    definition,
+                    handlers,
+                    rooms: Rooms::new(),
+                    sockets: Vec::new(),
+                }),
+            }
+        }
+    }
+
+    /// The socket of an address, unless it is another one's by now.
+    pub fn socket_key(&self, address: SocketAddress) -> Option<Key> {
+        let key = self.sockets.key_at(address.index)?;
+        let socket = self.sockets.get(key)?;
+        (socket.nonce == address.nonce).then_some(key)
+    }
+
+    /// The address of a socket.
+    pub fn address(&self, key: Key) -> Option<SocketAddress> {
+        let socket = self.sockets.get(key)?;
+        Some(SocketAddress {
+            nonce: socket.nonce,
+            index: key.index,
+            shard: self.index,
+            namespace: socket.namespace,
+        })
+    }
+
+    /// Random bytes for an id; the driver has put enough aside for a turn's worth of them.
+    pub fn random_bytes<const COUNT: usize>(&mut self) -> Option<[u8; COUNT]> {
+        if self.random.len() < COUNT {
+            return None;
+        }
+        let mut bytes = [0; COUNT];
+        bytes.iter_mut().zip(self.random.drain(..COUNT)).for_each(|(to, from)| *to = from);
+        Some(bytes)
+    }
+
+    /// Sends bytes on a connection, behind what waits there.
+    pub fn push(&mut self, connection: Key, frame: Frame) {
+        let Some(conn) = self.connections.get_mut(connection) else { return };
+        conn.queue.push(frame, &mut self.spare);
+        if !conn.is_dirty {
+            conn.is_dirty = true;
+            self.dirty.push_back(connection);
+        }
+    }
+
+    /// Sends an Engine.IO packet that is no message on a WebSocket.
+    pub fn push_text(&mut self, connection: Key, packet: &str) {
+        let wire = self.encoder.control(packet.as_bytes());
+        self.push(connection, Frame::own(wire));
+    }
+
+    /// Makes sure that a connection is looked at when its deadline has come.
+    pub fn rearm_connection(&mut self, key: Key) {
+        if let Some(conn) = self.connections.get_mut(key) {
+            conn.armed.arm(conn.deadline, Owner::Connection(key), &mut self.timers);
+        }
+    }
+
+    /// Makes sure that a session is looked at when its deadline has come.
+    pub fn rearm_session(&mut self, key: Key) {
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.armed.arm(entry.session.deadline(), Owner::Session(key), &mut self.timers);
+        }
+    }
+
+    /// Forgets a connection and closes it at once; its session is told by the caller, if at all.
+    pub fn drop_connection(&mut self, key: Key) {
+        if let Some(mut conn) = self.connections.remove(key) {
+            conn.queue.clear(&mut self.spare);
+            self.actions.push(Action::Close(key));
+        }
+    }
+
+    /// Puts a command into a shard's mailbox, behind those that did not fit before.
+    pub fn post(&mut self, shard: usize, command: Command) {
+        let posts = self.shared.posts();
+        let (Some(post), Some(outbox)) = (posts.get(shard), self.outbox.get_mut(shard)) else {
+            return;
+        };
+        if !outbox.is_empty() {
+            return outbox.push_back(command);
+        }
+        if let Err(command) = post.mailbox.post(command) {
+            self.stats.mailbox_overflows += 1;
+            outbox.push_back(command);
+        }
+    }
+
+    /// Tries again what did not fit into other shards' mailboxes. Answers whether some still waits.
+    pub fn retry_outbox(&mut self) -> bool {
+        let posts = self.shared.posts();
+        for (post, outbox) in posts.iter().zip(&mut self.outbox) {
+            while let Some(command) = outbox.pop_front() {
+                if let Err(command) = post.mailbox.post(command) {
+                    outbox.push_front(command);
+                    break;
+                }
+            }
+        }
+        self.outbox.iter().any(|outbox| !outbox.is_empty())
+    }
+
+    /// Encodes a Socket.IO packet for one client of this shard.
+    pub fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Wire {
+        self.encoder.packet(&[], write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_is_within_the_memory_budget() {
+        assert!(size_of::<SessionEntry>() <= 184, "{}", size_of::<SessionEntry>());
+        assert!(size_of::<Socket>() <= 80, "{}", size_of::<Socket>());
+    }
+}
