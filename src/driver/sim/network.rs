@@ -41,7 +41,8 @@ pub struct Counters {
     ///
     /// [`Completion::Detached`]: crate::driver::Completion::Detached
     pub handles_dropped: usize,
-    /// Receive buffers that a shard has not released.
+    /// Receive buffers that a shard has not released, or that the kernel picked for a connection
+    /// that is closing.
     pub buffers: usize,
 }
 

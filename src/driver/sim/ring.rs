@@ -393,6 +393,7 @@ impl Ring {
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.closed(world, key));
         self.lent.clear();
+        self.free.clear();
     }
 }
 
@@ -415,7 +416,7 @@ impl Ring {
     pub fn count(&self, counters: &mut Counters, now: Time) {
         counters.connections += self.connections.len();
         counters.unaccepted += self.listeners.iter().map(|it| it.backlog.len()).sum::<usize>();
-        counters.buffers += self.lent.iter().filter(|lent| **lent).count();
+        counters.buffers += self.lent.len() - self.free.len();
         counters.operations += self.operations(now);
     }
 

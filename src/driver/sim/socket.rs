@@ -29,13 +29,12 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Sends a segment that is due at a time, or when the one before it is, if that is later.
+    /// Sends a segment that arrives at a time, or with the one before it, if that is later.
     pub fn push(&mut self, due: Time, segment: Segment) {
         match &segment {
             Segment::Bytes(bytes) => self.held_bytes += bytes.len(),
             Segment::Finish | Segment::Reset { .. } => self.finished = true,
         }
-        let due = self.transit.back().map_or(due, |(before, _)| due.max(*before));
         self.transit.push_back((due, segment));
     }
 
