@@ -1,5 +1,7 @@
 //! A TCP connection: what it is to the protocol, and what waits to be sent on it.
 
+use std::net::SocketAddr;
+
 use crate::base::clock::Time;
 use crate::base::slab::Key;
 use crate::proto::http::{BodyReader, HeadScanner};
@@ -62,6 +64,8 @@ pub struct Http {
     pub stage: Stage,
     /// Whether the connection stays after the current response.
     pub keep_alive: bool,
+    /// The address of the peer.
+    pub peer: Option<SocketAddr>,
 }
 
 /// Where a request is.
@@ -150,10 +154,15 @@ fn millis(now: Time) -> u32 {
 
 impl Conn {
     /// A connection that has just been made, or handed over with the bytes of a request.
-    pub fn new(input: Vec<u8>, now: Time, settings: &Settings) -> Conn {
+    pub fn new(
+        input: Vec<u8>,
+        peer: Option<SocketAddr>,
+        now: Time,
+        settings: &Settings,
+    ) -> Conn {
         Conn {
             queue: Queue::default(),
-            role: Role::Http(Box::new(Http { input, ..Http::default() })),
+            role: Role::Http(Box::new(Http { input, peer, ..Http::default() })),
             after: After::Stay,
             is_dirty: false,
             is_sending: false,

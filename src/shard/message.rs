@@ -128,7 +128,10 @@ impl State {
             _ => entry.session.traffic(now, options),
         }
         match packet {
-            Err(_) => self.violation(key, Violation::Undecodable),
+            Err(_) => {
+                self.last_undecodable = Some(connection);
+                self.violation(key, Violation::Undecodable);
+            }
             Ok(Packet::Ping(_)) => self.violation(key, Violation::HeartbeatDirection),
             Ok(Packet::Close) => {
                 self.drive(key, |session, effects| session.client_close(effects));

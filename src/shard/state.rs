@@ -164,6 +164,8 @@ pub struct State {
     pub resumed: VecDeque<Key>,
     /// POSTs that wait for the next turn.
     pub backlog: VecDeque<Backlog>,
+    /// The connection whose latest packet could not be decoded: its POST is answered 400.
+    pub last_undecodable: Option<Key>,
     /// User code that is due.
     pub jobs: VecDeque<Job>,
     /// What the driver has to do.
@@ -206,6 +208,7 @@ impl State {
             dirty_sessions: Vec::new(),
             resumed: VecDeque::new(),
             backlog: VecDeque::new(),
+            last_undecodable: None,
             jobs: VecDeque::new(),
             actions: Vec::new(),
             outbox: (0..shards).map(|_| VecDeque::new()).collect(),

@@ -1,0 +1,27 @@
+//! The only place where driver meets session: one shard owns its connections, sessions, sockets and
+//! rooms, and works on them in turns.
+//!
+//! A turn takes what has completed, what other threads have asked for and what is due, runs the
+//! handlers this leads to, and then sends what they have queued: one gathered send for each
+//! connection. Nothing in a shard is shared and nothing is locked. User code never runs while its
+//! state is borrowed.
+
+mod conn;
+mod connect;
+pub mod context;
+mod emit;
+pub mod handler;
+mod message;
+mod pump;
+mod queue;
+mod request;
+mod session;
+pub mod shared;
+mod state;
+pub mod time;
+mod timer;
+mod turn;
+
+pub use emit::Queued;
+pub use state::{Extra, SocketPhase, State};
+pub use turn::{Outlook, Shard};

@@ -1,0 +1,216 @@
+//! From received bytes to messages, one at a time, with user code in between.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use crate::base::slab::Key;
+use crate::proto::engine;
+use crate::proto::websocket::{self, CloseCode, Message};
+use crate::proto::socket::DisconnectReason;
+use crate::session::Violation;
+
+use super::conn::{After, Role};
+use super::context::Context;
+use super::message::Inbound;
+use super::request::HttpStep;
+use super::state::{Backlog, State};
+use super::shared::Shared;
+
+impl Context {
+    /// Handles bytes that arrived on a connection.
+    pub fn received(self: &Rc<Self>, key: Key, bytes: &mut [u8]) {
+        if self.with(|state| state.http_input(key, bytes)) {
+            self.pump_http(key);
+        } else {
+            self.pump_websocket(key, bytes);
+        }
+    }
+
+    /// Goes on with an HTTP connection as far as it can.
+    pub fn pump_http(self: &Rc<Self>, key: Key) {
+        loop {
+            match self.with(|state| state.http_step(key)) {
+                HttpStep::Wait => return self.run_jobs(),
+                HttpStep::Again => self.run_jobs(),
+                HttpStep::Payload(session, body) => {
+                    let (connection, offset, count) = (key, 0, 0);
+                    if !self.payload(Backlog { connection, session, body, offset, count }) {
+                        return;
+                    }
+                }
+                HttpStep::WebSocket(mut rest) => {
+                    self.run_jobs();
+                    return self.pump_websocket(key, &mut rest);
+                }
+                HttpStep::Fallback(request) => self.fall_back(key, *request),
+            }
+        }
+    }
+
+    fn fall_back(&self, key: Key, request: ::http::Request<bytes::Bytes>) {
+        let shared: &Shared = &self.shared;
+        let is_head = request.method() == ::http::Method::HEAD;
+        let Some(fallback) = &shared.settings.fallback else { return };
+        let response = catch_unwind(AssertUnwindSafe(|| fallback(request)));
+        self.with(|state| {
+            let response = response.unwrap_or_else(|_| {
+                state.stats.handlers_panicked += 1;
+                let mut response = ::http::Response::new(bytes::Bytes::new());
+                *response.status_mut() = ::http::StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            });
+            state.fallback_response(key, is_head, &response);
+        });
+    }
+
+    /// Works off the packets of a POST; what is too much for a turn waits for the next one.
+    /// Answers whether it is done with them.
+    pub fn payload(self: &Rc<Self>, mut work: Backlog) -> bool {
+        let limits = &self.shared.settings.options.limits;
+        let (session, connection) = (work.session, work.connection);
+        if work.count == 0 && simdutf8::basic::from_utf8(&work.body).is_err() {
+            self.with(|state| {
+                state.violation(session, Violation::Undecodable);
+                state.post_ends(connection, session, false);
+            });
+            self.run_jobs();
+            return true;
+        }
+        let turn_end = work.count + limits.packets_per_turn;
+        while work.offset <= work.body.len() && self.with(|state| state.is_open(session)) {
+            if work.count == limits.packets_per_payload {
+                self.with(|state| {
+                    state.last_undecodable = Some(connection);
+                    state.violation(session, Violation::Undecodable);
+                });
+                break;
+            }
+            if work.count == turn_end {
+                self.with(|state| state.backlog.push_back(work));
+                return false;
+            }
+            let rest = &work.body[work.offset..];
+            let end = memchr::memchr(engine::RECORD_SEPARATOR, rest).unwrap_or(rest.len());
+            self.message(session, connection, &Inbound::Text(rest[..end].into()));
+            work.offset += end + 1;
+            work.count += 1;
+        }
+        self.with(|state| {
+            let is_valid = state.last_undecodable != Some(connection);
+            state.last_undecodable = None;
+            state.post_ends(connection, session, is_valid);
+        });
+        self.run_jobs();
+        true
+    }
+
+    /// Handles bytes of a WebSocket: each message as far as its handlers go without waiting.
+    pub fn pump_websocket(self: &Rc<Self>, key: Key, bytes: &mut [u8]) {
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let rest = &mut bytes[offset..];
+            let (consumed, inbound) = self.with(|state| state.websocket_step(key, rest));
+            if let Some((session, inbound)) = inbound {
+                self.message(session, key, &inbound);
+            }
+            match consumed {
+                Some(consumed) => offset += consumed,
+                None => break,
+            }
+        }
+        self.run_jobs();
+    }
+}
+
+/// How many bytes were consumed (`None`: the rest is of no interest), and a message.
+type WebSocketStep<'a> = (Option<usize>, Option<(Key, Inbound<'a>)>);
+
+impl State {
+    fn is_open(&self, session: Key) -> bool {
+        self.sessions.get(session).is_some_and(|entry| entry.session.is_open())
+    }
+
+    fn websocket_step<'a>(&mut self, key: Key, bytes: &'a mut [u8]) -> WebSocketStep<'a> {
+        let limits = &self.shared.settings.options.limits;
+        let Some(conn) = self.connections.get_mut(key) else { return (None, None) };
+        let Role::WebSocket(socket) = &mut conn.role else { return (None, None) };
+        if conn.after != After::Stay {
+            return (None, None);
+        }
+        let session = socket.session;
+        let decoded = match socket.decoder.decode(bytes, limits) {
+            Ok(decoded) => decoded,
+            Err(fault) => {
+                self.websocket_fault(key, session, fault.code);
+                return (None, None);
+            }
+        };
+        let consumed = Some(decoded.consumed);
+        let is_control =
+            matches!(decoded.message, Some(Message::Ping(_) | Message::Pong(_)));
+        let (burst, per_second) = (limits.control_frames_burst, limits.control_frames_per_second);
+        if is_control && !socket.control.take(burst, per_second, self.now) {
+            self.websocket_fault(key, session, CloseCode::POLICY_VIOLATION);
+            return (None, None);
+        }
+        match decoded.message {
+            None => (consumed, None),
+            Some(Message::Text(text)) => (consumed, Some((session, Inbound::Text(text)))),
+            Some(Message::Binary(data)) => (consumed, Some((session, Inbound::Binary(data)))),
+            Some(Message::Pong(_)) => (consumed, None),
+            Some(Message::Ping(payload)) => {
+                self.pong(key, &payload);
+                (consumed, None)
+            }
+            Some(Message::Close(close)) => {
+                self.websocket_closed(key, session, close.map(|(code, _)| code));
+                (None, None)
+            }
+        }
+    }
+
+    /// Answers a WebSocket ping, unless what was sent before is still waiting: RFC 6455 5.5.3 lets
+    /// the latest ping stand for all, so a flood of them never makes the queue grow.
+    fn pong(&mut self, key: Key, payload: &[u8]) {
+        let Some(conn) = self.connections.get(key) else { return };
+        if !matches!(&conn.role, Role::WebSocket(socket) if !socket.is_closing) || conn.is_sending {
+            return;
+        }
+        let mut frame = Vec::with_capacity(payload.len() + 2);
+        websocket::write_pong(&mut frame, payload);
+        self.push(key, crate::base::frame::Frame::raw(&frame));
+    }
+
+    /// The peer broke the framing: it is told the code, and the session ends.
+    fn websocket_fault(&mut self, key: Key, session: Key, code: CloseCode) {
+        self.close_websocket(key, Some(code));
+        self.drive(session, |session, effects| {
+            if session.is_probing(key) {
+                session.connection_ended(key, effects);
+            } else if session.websocket() == Some(key) {
+                session.end(DisconnectReason::TransportError, effects);
+            }
+        });
+    }
+
+    /// The peer sent a close frame: it is echoed, once, and the connection ends.
+    fn websocket_closed(&mut self, key: Key, session: Key, code: Option<CloseCode>) {
+        let close_timeout = self.shared.settings.options.limits.close_timeout;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        let Role::WebSocket(socket) = &mut conn.role else { return };
+        let was_closing = std::mem::replace(&mut socket.is_closing, true);
+        conn.after = After::Linger;
+        conn.role = Role::Discard;
+        conn.deadline = self.now.after(close_timeout);
+        if !was_closing {
+            let mut frame = Vec::new();
+            websocket::write_close(&mut frame, code.map(|code| (code, "")));
+            self.push(key, crate::base::frame::Frame::raw(&frame));
+        } else if !conn.is_dirty {
+            conn.is_dirty = true;
+            self.dirty.push_back(key);
+        }
+        self.rearm_connection(key);
+        self.drive(session, |session, effects| session.connection_ended(key, effects));
+    }
+}

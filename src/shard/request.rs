@@ -1,0 +1,511 @@
+//! HTTP requests: from received bytes to what is asked of a session, and back to a response.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::frame::Frame;
+use crate::base::slab::Key;
+use crate::proto::http::{
+    self, BodyReader, CONTINUE, Fault, Field, Head, Method, Query, ResponseHead,
+};
+use crate::proto::socket::DisconnectReason;
+use crate::proto::websocket::Decoder;
+use crate::session::handshake::{Refusal, Request, Route, Transport, route};
+
+use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
+use super::shared::Shared;
+use super::state::State;
+
+/// What is left to do for a connection when the state is not borrowed any more.
+pub enum HttpStep {
+    /// More bytes, or an answer from elsewhere, must come first.
+    Wait,
+    /// Something was done; there may be more to do.
+    Again,
+    /// The packets of a POST, to be worked off.
+    Payload(Key, Vec<u8>),
+    /// The connection has become a WebSocket; these bytes came behind the handshake.
+    WebSocket(Vec<u8>),
+    /// A request outside the path, to be answered by the application.
+    Fallback(Box<::http::Request<Bytes>>),
+}
+
+/// Random bytes that one request may need: an id for a session, and one for a socket.
+const RANDOM_RESERVE: usize = 1_024;
+
+const PLAIN_TEXT: Field<'static> = Field::known("Content-Type", "text/plain; charset=UTF-8");
+const HTML: Field<'static> = Field::known("Content-Type", "text/html");
+const JSON: Field<'static> = Field::known("Content-Type", "application/json");
+const NO_STORE: Field<'static> = Field::known("cache-control", "no-store");
+const CACHE: Field<'static> = Field::known("Cache-Control", "public, max-age=0");
+const SCRIPT: Field<'static> =
+    Field::known("Content-Type", "application/javascript; charset=utf-8");
+const MAP: Field<'static> = Field::known("Content-Type", "application/json; charset=utf-8");
+
+impl State {
+    /// Keeps bytes that arrived on an HTTP connection. `false` when it is no such connection.
+    pub fn http_input(&mut self, key: Key, bytes: &[u8]) -> bool {
+        let limits = &self.shared.settings.options.limits;
+        let Some(conn) = self.connections.get_mut(key) else { return false };
+        let Role::Http(http) = &mut conn.role else { return false };
+        let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
+        http.input.extend_from_slice(bytes);
+        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..));
+        let is_too_much = waits && http.input.len() > limits.pipelined_bytes;
+        if is_first {
+            conn.deadline = self.now.after(limits.head_timeout);
+            self.rearm_connection(key);
+        }
+        if is_too_much {
+            self.connection_ended(key);
+        }
+        true
+    }
+
+    /// Goes on with an HTTP connection as far as it can without user code.
+    pub fn http_step(&mut self, key: Key) -> HttpStep {
+        let is_short_of_random = self.random.len() < RANDOM_RESERVE;
+        let shared = Arc::clone(&self.shared);
+        let limits = &shared.settings.options.limits;
+        let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
+        let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
+        if conn.after != After::Stay || http.input.is_empty() {
+            return HttpStep::Wait;
+        }
+        match &mut http.stage {
+            Stage::Head if is_short_of_random => {
+                self.resumed.push_back(key);
+                HttpStep::Wait
+            }
+            Stage::Head => match http.scanner.end(&http.input, limits) {
+                Ok(None) => HttpStep::Wait,
+                Ok(Some(end)) => {
+                    let rest = http.input.split_off(end);
+                    let head = std::mem::replace(&mut http.input, rest);
+                    http.scanner = http::HeadScanner::default();
+                    self.head(key, &shared, &head)
+                }
+                Err(fault) => self.refuse_fault(key, fault),
+            },
+            Stage::Body(reader, body, _) => {
+                let input = std::mem::take(&mut http.input);
+                match reader.read(&input, body) {
+                    Ok(progress) => {
+                        http.input = input[progress.consumed..].to_vec();
+                        match progress.complete {
+                            true => self.body_complete(key),
+                            false => HttpStep::Wait,
+                        }
+                    }
+                    Err(fault) => self.refuse_fault(key, fault),
+                }
+            }
+            _ => HttpStep::Wait,
+        }
+    }
+
+    fn http_mut(&mut self, key: Key) -> Option<&mut Http> {
+        match &mut self.connections.get_mut(key)?.role {
+            Role::Http(http) => Some(http),
+            _ => None,
+        }
+    }
+
+    fn head(&mut self, key: Key, shared: &Arc<Shared>, bytes: &[u8]) -> HttpStep {
+        let limits = &shared.settings.options.limits;
+        let head = match Head::parse(bytes, limits) {
+            Ok(head) => head,
+            Err(fault) => return self.refuse_fault(key, fault),
+        };
+        if let Some(http) = self.http_mut(key) {
+            http.keep_alive = head.keep_alive && !head.upgrade;
+        }
+        let Some(rest) = head.target.strip_prefix(&*shared.settings.path) else {
+            return self.outside(key, shared, &head);
+        };
+        let name = rest.split('?').next().unwrap_or_default();
+        let client = shared.settings.client.as_ref();
+        if let Some((client, file)) = client.and_then(|client| Some((client, client.files.get(name)?))) {
+            self.serve_file(key, &head, name, &client.version, file);
+            return HttpStep::Again;
+        }
+        self.engine_request(key, shared, &head, bytes)
+    }
+
+    fn engine_request(
+        &mut self,
+        key: Key,
+        shared: &Arc<Shared>,
+        head: &Head<'_>,
+        bytes: &[u8],
+    ) -> HttpStep {
+        let query = Query::parse(head.target);
+        let (transport, protocol, session) =
+            (query.value("transport"), query.value("EIO"), query.value("sid"));
+        let is_illegal = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+        let request = Request {
+            method: head.method,
+            upgrade: head.upgrade,
+            transport: transport.as_deref(),
+            protocol: protocol.as_deref(),
+            session: session.as_deref(),
+            illegal_origin: head.values("origin").any(|origin| origin.iter().any(is_illegal)),
+        };
+        let route = match route(&request, &shared.settings.transports) {
+            Ok(route) => route,
+            Err(refusal) => return self.refuse(key, head, refusal),
+        };
+        let id = match route {
+            Route::Open(transport) => return self.open(key, transport, head, bytes),
+            Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id) => id,
+        };
+        if id.shard() != self.index && usize::from(id.shard()) < self.outbox.len() {
+            return self.leave_for(key, id.shard(), bytes);
+        }
+        let Some(session) = self.session_key(&id) else {
+            return self.refuse(key, head, Refusal::SessionUnknown);
+        };
+        match route {
+            Route::Poll(_) => self.poll(key, session, head),
+            Route::Post(_) => self.post_begins(key, session, head),
+            Route::Upgrade(_) => self.probe(key, session, head),
+            _ => self.refuse(key, head, Refusal::BadRequest),
+        }
+    }
+
+    /// Hands the connection to the shard that owns the session its request names.
+    fn leave_for(&mut self, key: Key, shard: u16, bytes: &[u8]) -> HttpStep {
+        let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
+        let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
+        http.input.splice(..0, bytes.iter().copied());
+        http.stage = Stage::Leaving;
+        conn.after = After::Leave(shard);
+        self.stats.connections_handed_over += 1;
+        // Flushing notices that nothing is left to send, now or later, and detaches.
+        if !conn.is_dirty {
+            conn.is_dirty = true;
+            self.dirty.push_back(key);
+        }
+        HttpStep::Wait
+    }
+
+    fn open(
+        &mut self,
+        key: Key,
+        transport: Transport,
+        head: &Head<'_>,
+        bytes: &[u8],
+    ) -> HttpStep {
+        if self.is_closing {
+            let fault = Fault { status: 503, message: "The server is shutting down" };
+            return self.refuse_fault(key, fault);
+        }
+        if transport == Transport::WebSocket {
+            return match self.switch(key, head) {
+                Some(rest) => {
+                    let session = self.open_session(transport, key, bytes);
+                    self.become_websocket(key, session);
+                    HttpStep::WebSocket(rest)
+                }
+                None => HttpStep::Wait,
+            };
+        }
+        let session = self.open_session(transport, key, bytes);
+        let now = self.now;
+        // The open packet is queued: this is answered at once.
+        self.drive(session, |session, effects| session.poll(key, now, effects));
+        HttpStep::Again
+    }
+
+    fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+        let now = self.now;
+        if let Some(conn) = self.connections.get_mut(key)
+            && let Role::Http(http) = &mut conn.role
+        {
+            http.stage = Stage::Held(session);
+            conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+        }
+        match self.drive(session, |session, effects| session.poll(key, now, effects)) {
+            Some(Ok(())) => HttpStep::Again,
+            _ => self.refuse(key, head, Refusal::BadRequest),
+        }
+    }
+
+    fn post_begins(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+        let limits = self.shared.settings.options.limits.clone();
+        let reader = match BodyReader::new(head.body, &limits) {
+            Ok(reader) => reader,
+            Err(fault) => {
+                self.close_with(key, fault.status, &[], b"");
+                return HttpStep::Wait;
+            }
+        };
+        let begun = self.drive(session, |session, effects| session.post_begins(key, effects));
+        match begun {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => return HttpStep::Wait,
+            _ => return self.refuse(key, head, Refusal::BadRequest),
+        }
+        if head.header("content-type") == Some(b"application/octet-stream") {
+            self.drive(session, |session, _| session.post_ends(key));
+            self.end_session(session, DisconnectReason::TransportError);
+            self.close_with(key, 400, &[], b"");
+            return HttpStep::Wait;
+        }
+        self.begin_body(key, reader, Purpose::Packets(session), head.expect_continue)
+    }
+
+    fn begin_body(
+        &mut self,
+        key: Key,
+        reader: BodyReader,
+        purpose: Purpose,
+        expect_continue: bool,
+    ) -> HttpStep {
+        let body_timeout = self.shared.settings.options.limits.body_timeout;
+        let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
+        let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
+        let is_complete = reader.is_complete();
+        let waits = http.input.is_empty() && !is_complete;
+        http.stage = Stage::Body(reader, Vec::new(), purpose);
+        conn.deadline = self.now.after(body_timeout);
+        self.rearm_connection(key);
+        if waits && expect_continue {
+            self.push(key, Frame::raw(CONTINUE));
+        }
+        match is_complete {
+            true => self.body_complete(key),
+            false => HttpStep::Again,
+        }
+    }
+
+    fn body_complete(&mut self, key: Key) -> HttpStep {
+        let never = crate::base::clock::Time::from_micros(u64::MAX);
+        let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
+        let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
+        conn.deadline = never;
+        match std::mem::replace(&mut http.stage, Stage::Over) {
+            Stage::Body(_, body, Purpose::Packets(session)) => {
+                http.stage = Stage::Posting(session);
+                HttpStep::Payload(session, body)
+            }
+            Stage::Body(_, body, Purpose::Fallback(request)) => {
+                HttpStep::Fallback(Box::new(request.map(|()| Bytes::from(body))))
+            }
+            _ => HttpStep::Wait,
+        }
+    }
+
+    /// The packets of a POST were worked off.
+    pub fn post_ends(&mut self, key: Key, session: Key, is_valid: bool) {
+        let is_posting = self.drive(session, |session, _| {
+            let is_posting = session.is_posting(key);
+            session.post_ends(key);
+            is_posting
+        });
+        match (is_posting, is_valid) {
+            // An upgrade or a second POST has dropped the connection meanwhile.
+            (Some(false), _) if self.http_mut(key).is_none() => {}
+            (_, true) => self.respond(key, 200, &[HTML, NO_STORE], b"ok"),
+            (_, false) => self.respond(key, 400, &[], b""),
+        }
+    }
+
+    fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        if let Err(fault) = head.websocket_handshake() {
+            return self.refuse_handshake(key, fault);
+        }
+        let options = &shared.settings.options;
+        let opened = self.drive(session, |session, _| session.probe_opens(key, now, options));
+        if !matches!(opened, Some(Ok(()))) {
+            return self.refuse(key, head, Refusal::BadRequest);
+        }
+        match self.switch(key, head) {
+            Some(rest) => {
+                self.become_websocket(key, session);
+                HttpStep::WebSocket(rest)
+            }
+            None => HttpStep::Wait,
+        }
+    }
+
+    /// Answers a handshake with 101; gives the bytes behind it.
+    fn switch(&mut self, key: Key, head: &Head<'_>) -> Option<Vec<u8>> {
+        let accept = match head.websocket_handshake() {
+            Ok(accept) => accept,
+            Err(fault) => {
+                self.refuse_handshake(key, fault);
+                return None;
+            }
+        };
+        let mut response = Vec::with_capacity(160);
+        http::write_switching_protocols(&mut response, &accept, &[]);
+        self.push(key, Frame::raw(&response));
+        self.http_mut(key).map(|http| std::mem::take(&mut http.input))
+    }
+
+    fn become_websocket(&mut self, key: Key, session: Key) {
+        let limits = &self.shared.settings.options.limits;
+        let control = Allowance::full(limits.control_frames_burst, self.now);
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        let decoder = Decoder::default();
+        conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing: false });
+        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+    }
+
+    fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
+        if shared.settings.fallback.is_none() || head.upgrade {
+            self.close_with(key, 404, &[], b"");
+            return HttpStep::Wait;
+        }
+        let limits = &shared.settings.options.limits;
+        let reader = match BodyReader::new(head.body, limits) {
+            Ok(reader) => reader,
+            Err(fault) => return self.refuse_fault(key, fault),
+        };
+        let mut request = ::http::Request::builder().method(head.method.name()).uri(head.target);
+        for (name, value) in head.headers() {
+            request = request.header(name, value);
+        }
+        match request.body(()) {
+            Ok(request) => {
+                let purpose = Purpose::Fallback(Box::new(request));
+                self.begin_body(key, reader, purpose, head.expect_continue)
+            }
+            Err(_) => self.refuse_fault(key, Fault { status: 400, message: "Bad request target" }),
+        }
+    }
+
+    /// Sends what the application answers to a request outside the path.
+    pub fn fallback_response(&mut self, key: Key, is_head: bool, response: &::http::Response<Bytes>) {
+        let own = |name: &str, value: &[u8]| Field::new(name, value).is_err();
+        let fields: Vec<Field<'_>> = response
+            .headers()
+            .iter()
+            .filter(|(name, value)| !own(name.as_str(), value.as_bytes()))
+            .filter_map(|(name, value)| Field::new(name.as_str(), value.as_bytes()).ok())
+            .collect();
+        // An informational status cannot end a request: the application is at fault.
+        let status = match response.status().as_u16() {
+            status @ 200.. => status,
+            _ => 500,
+        };
+        self.respond_with(key, status, &fields, response.body(), is_head);
+    }
+
+    fn serve_file(&mut self, key: Key, head: &Head<'_>, name: &str, version: &str, file: &Bytes) {
+        let tag = format!("\"{version}\"");
+        let weak = format!("W/{tag}");
+        let known = head.header("if-none-match");
+        if known.is_some_and(|known| known == tag.as_bytes() || known == weak.as_bytes()) {
+            return self.respond(key, 304, &[], b"");
+        }
+        let content_type = if name.ends_with(".map") { MAP } else { SCRIPT };
+        let fields = match Field::new("ETag", tag.as_bytes()) {
+            Ok(tag) => vec![CACHE, content_type, tag],
+            Err(_) => vec![CACHE, content_type],
+        };
+        self.respond_with(key, 200, &fields, file, head.method == Method::Head);
+    }
+
+    /// Answers a GET with packets.
+    pub fn respond_packets(&mut self, key: Key, body: &[u8]) {
+        self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
+    }
+
+    /// Answers a request with a status alone. An unread body forces the connection to close.
+    pub fn respond_empty(&mut self, key: Key, status: u16) {
+        self.close_with(key, status, &[], b"");
+    }
+
+    fn respond(&mut self, key: Key, status: u16, fields: &[Field<'_>], body: &[u8]) {
+        self.respond_with(key, status, fields, body, false);
+    }
+
+    fn respond_with(
+        &mut self,
+        key: Key,
+        status: u16,
+        fields: &[Field<'_>],
+        body: &[u8],
+        omit_body: bool,
+    ) {
+        let keep_alive_timeout = self.shared.settings.options.limits.keep_alive_timeout;
+        let is_closing = self.is_closing;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        let Role::Http(http) = &mut conn.role else { return };
+        let keep_alive = http.keep_alive && !is_closing;
+        let mut response = Vec::with_capacity(body.len() + 192);
+        let head = ResponseHead { status, keep_alive, omit_body, fields };
+        http::write_response(&mut response, &head, body);
+        http.stage = if keep_alive { Stage::Head } else { Stage::Over };
+        conn.after = if keep_alive { After::Stay } else { After::Linger };
+        conn.deadline = self.now.after(keep_alive_timeout);
+        let has_more = keep_alive && !http.input.is_empty();
+        self.push(key, Frame::raw(&response));
+        self.rearm_connection(key);
+        if has_more {
+            self.resumed.push_back(key);
+        }
+    }
+
+    fn close_with(&mut self, key: Key, status: u16, fields: &[Field<'_>], body: &[u8]) {
+        if let Some(http) = self.http_mut(key) {
+            http.keep_alive = false;
+        }
+        self.respond(key, status, fields, body);
+    }
+
+    /// Refuses a request inside the path. A JSON body for HTTP, plain text for an upgrade
+    /// (protocol.md §2).
+    fn refuse(&mut self, key: Key, head: &Head<'_>, refusal: Refusal) -> HttpStep {
+        if head.upgrade {
+            self.close_with(key, 400, &[HTML], refusal.message().as_bytes());
+            return HttpStep::Wait;
+        }
+        if !head.body.is_empty() {
+            // The body was not read: what follows on the connection is no request.
+            self.close_with(key, 400, &[JSON], refusal.body().as_bytes());
+            return HttpStep::Wait;
+        }
+        let omit_body = head.method == Method::Head;
+        self.respond_with(key, 400, &[JSON], refusal.body().as_bytes(), omit_body);
+        HttpStep::Again
+    }
+
+    fn refuse_handshake(&mut self, key: Key, fault: http::HandshakeFault) -> HttpStep {
+        let mut response = Vec::new();
+        fault.respond(&mut response);
+        self.finish_with(key, &response);
+        HttpStep::Wait
+    }
+
+    /// Answers something that is no request, and closes the connection.
+    pub fn refuse_fault(&mut self, key: Key, fault: Fault) -> HttpStep {
+        let mut response = Vec::new();
+        fault.respond(&mut response);
+        self.abandon_request(key);
+        self.finish_with(key, &response);
+        HttpStep::Wait
+    }
+
+    /// A request body that cannot be received: its session goes on without it.
+    fn abandon_request(&mut self, key: Key) {
+        let session = self.http_mut(key).and_then(|http| http.session());
+        if let Some(session) = session {
+            self.drive(session, |session, _| session.post_ends(key));
+        }
+    }
+
+    fn finish_with(&mut self, key: Key, response: &[u8]) {
+        let close_timeout = self.shared.settings.options.limits.close_timeout;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        conn.role = Role::Discard;
+        conn.after = After::Linger;
+        conn.deadline = self.now.after(close_timeout);
+        self.push(key, Frame::raw(response));
+        self.rearm_connection(key);
+    }
+}

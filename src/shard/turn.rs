@@ -1,0 +1,469 @@
+//! A shard with its driver: turns.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::base::clock::Time;
+use crate::base::limits::Limits;
+use crate::base::slab::Key;
+use crate::command::{Command, SessionCommand};
+use crate::driver::{Completion, Driver, Sent};
+use crate::mailbox::{Bell, Mailbox, ReadyQueue};
+use crate::proto::http::Fault;
+use crate::proto::socket::DisconnectReason;
+
+use super::conn::{After, Conn, Http, Role, Stage};
+use super::context::Context;
+use super::shared::{Post, Shared};
+use super::state::{Action, State};
+use super::timer::Owner;
+
+/// One shard.
+pub struct Shard<D: Driver> {
+    driver: D,
+    context: Rc<Context>,
+    completions: Vec<Completion<D::Handle>>,
+    /// When a closing shard stops waiting for its clients.
+    close_by: Option<Time>,
+}
+
+/// What a shard waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It has work: the next turn must not wait.
+    Busy,
+    /// Nothing until then, unless the kernel or another thread has news.
+    Idle(Option<Time>),
+    /// The server was closed, and all its clients are gone.
+    Finished,
+}
+
+/// Random bytes that are put aside before user code runs.
+const RANDOM_POOL: usize = 4_096;
+
+impl<D: Driver> Shard<D> {
+    /// How others will reach a shard with this driver.
+    pub fn post(driver: &D, limits: &Limits) -> Arc<Post> {
+        let bell = Arc::new(Bell::new(driver.waker()));
+        Arc::new(Post {
+            mailbox: Mailbox::new(limits.mailbox_commands, Arc::clone(&bell)),
+            ready: ReadyQueue::new(bell),
+        })
+    }
+
+    /// One of `shards` shards of a server.
+    pub fn new(driver: D, index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Self {
+        let context = Context::new(index, shards, shared, post);
+        Shard { driver, context, completions: Vec::new(), close_by: None }
+    }
+
+    /// Starts to accept connections; gives the address with the port that was taken.
+    ///
+    /// # Errors
+    /// Those of [`Driver::listen`].
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.driver.listen(address)
+    }
+
+    /// The shard without its driver.
+    pub fn context(&self) -> &Rc<Context> {
+        &self.context
+    }
+
+    /// The driver.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Works until the server is closed.
+    ///
+    /// # Errors
+    /// Those of [`Driver::turn`]: this shard cannot go on.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut until = Some(Time::ZERO);
+        loop {
+            match self.turn(until)? {
+                Outlook::Busy => until = Some(Time::ZERO),
+                Outlook::Idle(due) => until = due,
+                Outlook::Finished => return Ok(()),
+            }
+        }
+    }
+
+    /// One turn. Waits for the kernel until a moment if there is nothing to do before.
+    ///
+    /// # Errors
+    /// Those of [`Driver::turn`].
+    pub fn turn(&mut self, until: Option<Time>) -> io::Result<Outlook> {
+        let bell = Arc::clone(self.context.post.mailbox.bell());
+        bell.announce_sleep();
+        let post = &self.context.post;
+        let has_news = !post.mailbox.is_empty()
+            || !post.ready.is_empty()
+            || self.context.shared.is_closing() != self.close_by.is_some();
+        let until = if has_news { Some(Time::ZERO) } else { until };
+        self.driver.turn(until, &mut self.completions)?;
+        bell.awake();
+        let context = Rc::clone(&self.context);
+        Ok(context.enter(|| self.work()))
+    }
+
+    fn work(&mut self) -> Outlook {
+        let context = Rc::clone(&self.context);
+        let now = self.driver.now();
+        context.with(|state| {
+            state.now = now;
+            state.follow_registrations();
+        });
+        self.take_completions();
+        self.take_commands();
+        self.take_timers();
+        context.run_ready();
+        context.run_jobs();
+        self.take_backlog();
+        self.follow_closing();
+        self.flush()
+    }
+
+    fn refill_random(&mut self) {
+        let missing = self.context.with(|state| RANDOM_POOL.saturating_sub(state.random.len()));
+        if missing > RANDOM_POOL / 2 {
+            let mut bytes = [0; RANDOM_POOL];
+            self.driver.random(&mut bytes[..missing]);
+            self.context.with(|state| state.random.extend(&bytes[..missing]));
+        }
+    }
+
+    fn take_completions(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            self.refill_random();
+            match completion {
+                Completion::Accepted(key) => self.accepted(key),
+                Completion::Received { connection, buffer, length } => {
+                    let bytes = &mut self.driver.buffer(buffer)[..length];
+                    self.context.received(connection, bytes);
+                    self.driver.release(buffer);
+                }
+                Completion::Ended(key, _) => {
+                    self.context.with(|state| state.ended(key));
+                    self.context.run_jobs();
+                }
+                Completion::Sent(key, result) => self.context.with(|state| state.sent(key, result)),
+                Completion::Detached(key, handle) => {
+                    let leaving = self.context.with(|state| state.detached(key));
+                    // One that was given up meanwhile is closed with its handle.
+                    if let Some((shard, bytes)) = leaving {
+                        self.context.post(shard, Command::Adopt(Box::new(handle), bytes));
+                    }
+                }
+            }
+        }
+        self.completions = completions;
+    }
+
+    fn accepted(&mut self, key: Key) {
+        let peer = self.driver.peer(key);
+        self.context.with(|state| {
+            state.stats.connections_accepted += 1;
+            state.connection_begins(key, Vec::new(), peer);
+        });
+        self.driver.receive(key);
+    }
+
+    fn take_commands(&mut self) {
+        let most = self.context.shared.settings.options.limits.mailbox_commands_per_turn;
+        for _ in 0..most {
+            let Some(command) = self.context.post.mailbox.take() else { break };
+            match command {
+                Command::Adopt(handle, bytes) => {
+                    if let Ok(handle) = handle.downcast::<D::Handle>() {
+                        self.refill_random();
+                        self.adopt(*handle, bytes);
+                    }
+                }
+                other => self.context.with(|state| state.obey(other)),
+            }
+            self.context.run_jobs();
+        }
+    }
+
+    fn adopt(&mut self, handle: D::Handle, bytes: Vec<u8>) {
+        let key = self.driver.adopt(handle);
+        let peer = self.driver.peer(key);
+        self.context.with(|state| state.connection_begins(key, bytes, peer));
+        self.driver.receive(key);
+        self.context.pump_http(key);
+    }
+
+    fn take_timers(&mut self) {
+        let now = self.context.with(|state| state.now);
+        while let Some((due, owner)) = self.context.with(|state| state.timers.expire(now)) {
+            let waker = self.context.with(|state| state.came_up(due, owner));
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            self.context.run_jobs();
+        }
+    }
+
+    fn take_backlog(&mut self) {
+        for _ in 0..self.context.with(|state| state.backlog.len()) {
+            self.refill_random();
+            let Some(work) = self.context.with(|state| state.backlog.pop_front()) else { break };
+            let connection = work.connection;
+            if self.context.payload(work) {
+                self.context.pump_http(connection);
+            }
+        }
+        for _ in 0..self.context.with(|state| state.resumed.len()) {
+            self.refill_random();
+            let Some(key) = self.context.with(|state| state.resumed.pop_front()) else { break };
+            self.context.pump_http(key);
+        }
+    }
+
+    /// Once the server is being closed: no new clients, and the old ones are told.
+    fn follow_closing(&mut self) {
+        if !self.context.shared.is_closing() || self.close_by.is_some() {
+            return;
+        }
+        let timeout = self.context.shared.settings.options.limits.shutdown_timeout;
+        self.driver.stop_listening();
+        self.close_by = Some(self.driver.now().after(timeout));
+        self.context.with(State::close_all);
+        self.context.run_jobs();
+    }
+
+    /// Sends what was queued, has the driver do what it has to, and says what comes next.
+    fn flush(&mut self) -> Outlook {
+        let (driver, close_by) = (&mut self.driver, self.close_by);
+        let outlook = self.context.with(|state| {
+            for session in std::mem::take(&mut state.dirty_sessions) {
+                state.flush_session(session);
+            }
+            let most = state.shared.settings.options.limits.flushes_per_turn;
+            for _ in 0..most.min(state.dirty.len()) {
+                let Some(key) = state.dirty.pop_front() else { break };
+                state.flush_connection(key, driver);
+            }
+            for action in std::mem::take(&mut state.actions) {
+                match action {
+                    Action::Close(key) => driver.close(key),
+                    Action::Shutdown(key) => driver.shutdown(key),
+                    Action::Detach(key) => driver.detach(key),
+                }
+            }
+            let is_behind = state.retry_outbox();
+            state.outlook(is_behind, close_by)
+        });
+        match outlook {
+            Outlook::Idle(_) if !self.context.post.ready.is_empty() => Outlook::Busy,
+            Outlook::Finished if self.context.tasks() > 0 && !self.is_overdue() => {
+                Outlook::Idle(self.close_by)
+            }
+            outlook => outlook,
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.close_by.is_some_and(|close_by| close_by <= self.driver.now())
+    }
+}
+
+impl<D: Driver> Drop for Shard<D> {
+    fn drop(&mut self) {
+        // Tasks hold the context, which holds their queue: run what is left of them, cancelled.
+        let context = Rc::clone(&self.context);
+        context.enter(|| {
+            while let Some(runnable) = context.post.ready.take() {
+                drop(runnable);
+            }
+            while context.post.mailbox.take().is_some() {}
+        });
+    }
+}
+
+/// Pause between two tries to post to a full mailbox.
+const OUTBOX_RETRY: std::time::Duration = std::time::Duration::from_millis(1);
+
+impl State {
+    fn connection_begins(&mut self, key: Key, bytes: Vec<u8>, peer: Option<SocketAddr>) {
+        let shared = Arc::clone(&self.shared);
+        let conn = Conn::new(bytes, peer, self.now, &shared.settings);
+        self.connections.insert(key, conn);
+        self.rearm_connection(key);
+    }
+
+    /// Nothing more will arrive on a connection.
+    fn ended(&mut self, key: Key) {
+        match self.connections.get(key).map(|conn| &conn.role) {
+            // It is on its way to another shard, which will find out.
+            Some(Role::Http(http)) if matches!(http.stage, Stage::Leaving) => {}
+            _ => self.connection_ended(key),
+        }
+    }
+
+    /// A connection has left this shard's driver: where it goes, with what was read from it.
+    fn detached(&mut self, key: Key) -> Option<(u16, Vec<u8>)> {
+        let conn = self.connections.remove(key)?;
+        match (conn.after, conn.role) {
+            (After::Leave(shard), Role::Http(http)) => Some((shard, http.input)),
+            _ => None,
+        }
+    }
+
+    fn sent(&mut self, key: Key, result: Result<usize, i32>) {
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        conn.is_sending = false;
+        let Ok(bytes) = result else { return self.connection_ended(key) };
+        conn.queue.advance(bytes, &mut self.spare);
+        if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
+            conn.deadline = Time::from_micros(u64::MAX);
+        }
+        if !conn.is_dirty {
+            conn.is_dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Sends what waits on a connection, as far as the kernel takes it at once.
+    fn flush_connection<D: Driver>(&mut self, key: Key, driver: &mut D) {
+        let stall_timeout = self.shared.settings.options.limits.send_stall_timeout;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        conn.is_dirty = false;
+        while !conn.is_sending && !conn.queue.is_empty() {
+            match driver.send(key, conn.queue.gather()) {
+                Sent::Now(bytes) => conn.queue.advance(bytes, &mut self.spare),
+                Sent::Later => conn.is_sending = true,
+                Sent::Failed(_) => return self.connection_ended(key),
+            }
+        }
+        if conn.is_sending {
+            // A client that takes nothing for so long has stopped reading.
+            if conn.deadline == Time::from_micros(u64::MAX) {
+                conn.deadline = self.now.after(stall_timeout);
+                self.rearm_connection(key);
+            }
+            return;
+        }
+        match conn.after {
+            After::Stay => {}
+            After::Leave(_) => self.actions.push(Action::Detach(key)),
+            After::Linger => {
+                conn.role = Role::Discard;
+                conn.after = After::Stay;
+                let linger = self.shared.settings.options.limits.close_timeout;
+                conn.deadline = conn.deadline.min(self.now.after(linger));
+                self.actions.push(Action::Shutdown(key));
+                self.rearm_connection(key);
+            }
+        }
+    }
+
+    /// An entry among the timers is due. Gives who sleeps no longer.
+    fn came_up(&mut self, due: Time, owner: Owner) -> Option<std::task::Waker> {
+        match owner {
+            Owner::Connection(key) => {
+                let conn = self.connections.get_mut(key)?;
+                if conn.armed.came_up(due) {
+                    match conn.deadline <= self.now {
+                        true => self.connection_overdue(key),
+                        false => self.rearm_connection(key),
+                    }
+                }
+            }
+            Owner::Session(key) => {
+                let (shared, now) = (Arc::clone(&self.shared), self.now);
+                let options = &shared.settings.options;
+                let entry = self.sessions.get_mut(key)?;
+                if entry.armed.came_up(due) {
+                    self.drive(key, |session, effects| session.expire(now, options, effects));
+                }
+            }
+            Owner::Acks(key) => self.expire_acks(key, due),
+            Owner::Sleep(name) => return self.sleepers.get_mut(&name)?.waker.take(),
+        }
+        None
+    }
+
+    /// A connection has not done in time what it should have.
+    fn connection_overdue(&mut self, key: Key) {
+        let Some(conn) = self.connections.get(key) else { return };
+        match &conn.role {
+            Role::Discard => self.drop_connection(key),
+            Role::WebSocket(socket) if socket.is_closing => self.drop_connection(key),
+            Role::WebSocket(socket) => {
+                let session = socket.session;
+                self.too_slow(session);
+                self.connection_ended(key);
+            }
+            Role::Http(http) if conn.is_sending || is_idle(http) => self.connection_ended(key),
+            Role::Http(_) => {
+                let fault = Fault { status: 408, message: "The request took too long" };
+                self.refuse_fault(key, fault);
+            }
+        }
+    }
+
+    /// The server closes: every client is told, and what it has not been sent is lost.
+    fn close_all(&mut self) {
+        self.is_closing = true;
+        let sessions: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
+        for session in sessions {
+            self.end_session(session, DisconnectReason::ServerShuttingDown);
+        }
+        for key in self.connections.keys() {
+            let idle = self.connections.get(key).is_some_and(|conn| match &conn.role {
+                Role::Http(http) => is_idle(http) && conn.is_flushed(),
+                _ => false,
+            });
+            if idle {
+                self.drop_connection(key);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Adopt(..) => {}
+            Command::Broadcast(broadcast) => self.broadcast(&broadcast),
+            Command::Socket(socket, command) => self.command(socket, command),
+            Command::Members(members) => self.change_members(&members),
+            Command::Session(address, SessionCommand::Send(wire)) => {
+                self.send(address.key, crate::base::frame::Frame::own(wire), false);
+            }
+            Command::Session(address, SessionCommand::Close) => {
+                self.close_session(address.key, DisconnectReason::ForcedClose);
+            }
+            // Whoever asked may have lost interest; that is no fault.
+            Command::Stats(sender) => drop(sender.send(self.stats)),
+        }
+    }
+
+    fn outlook(&mut self, is_behind: bool, close_by: Option<Time>) -> Outlook {
+        let is_busy = !self.dirty.is_empty()
+            || !self.dirty_sessions.is_empty()
+            || !self.backlog.is_empty()
+            || !self.resumed.is_empty()
+            || !self.jobs.is_empty();
+        if let Some(close_by) = close_by {
+            if close_by <= self.now || (self.connections.is_empty() && !is_busy) {
+                return Outlook::Finished;
+            }
+        }
+        if is_busy {
+            return Outlook::Busy;
+        }
+        let retry = is_behind.then(|| self.now.after(OUTBOX_RETRY));
+        let due = [self.timers.next(), close_by, retry].into_iter().flatten().min();
+        Outlook::Idle(due)
+    }
+}
+
+/// Whether a connection waits for a request of which nothing has arrived.
+fn is_idle(http: &Http) -> bool {
+    http.input.is_empty() && matches!(http.stage, Stage::Head)
+}
