@@ -102,7 +102,8 @@ pub trait Driver {
     /// Those of the kernel: the address is in use, not local, or not permitted.
     fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr>;
 
-    /// Stops accepting; connections that were not accepted yet are refused.
+    /// Stops accepting; connections that were not reported yet are refused, and none is reported
+    /// any more.
     fn stop_listening(&mut self);
 
     /// The address of the peer, if the connection still has one.
@@ -129,11 +130,14 @@ pub trait Driver {
     fn shutdown(&mut self, connection: Key);
 
     /// Forgets the connection: its operations are cancelled and its descriptor is closed when the
-    /// last of them has ended. What the kernel had taken is still delivered to the peer.
+    /// last of them has ended. What the kernel had taken is still delivered to the peer, unless
+    /// that goes on sending and so makes the kernel reset the connection; [`Driver::shutdown`] and
+    /// receiving until [`Completion::Ended`] before is the way to be sure.
     fn close(&mut self, connection: Key);
 
     /// Takes the connection off this driver; [`Completion::Detached`] gives it to the caller.
-    /// Must not be called while a send of the connection is in flight.
+    /// Must not be called while a send of the connection is in flight. An end that was reported, or
+    /// comes meanwhile, is reported by the driver that adopts the connection and receives from it.
     fn detach(&mut self, connection: Key);
 
     /// Makes a detached connection one of this driver. It is not received from until

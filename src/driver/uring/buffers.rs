@@ -1,0 +1,209 @@
+//! The receive buffers of a ring: the kernel takes one when bytes have arrived, and not before, so
+//! an idle connection holds none.
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+use super::ring::Ring;
+use crate::driver::BufferId;
+use crate::driver::sys::Mapping;
+
+/// The one group of provided buffers; operations name it.
+pub const GROUP: u16 = 0;
+
+/// The kernel's own limit of entries.
+const COUNT_MAX: u16 = 1 << 15;
+
+/// Buffers that either the kernel may fill (it finds them in a ring of entries) or the shard holds.
+///
+/// One mapping has both: the entries at its beginning, which the kernel wants page-aligned, and
+/// the buffers behind them.
+pub struct Buffers {
+    mapping: Mapping,
+    /// Where the buffers begin in the mapping.
+    offset: usize,
+    size: usize,
+    /// Which buffers are not the kernel's; whoever holds one may look at it.
+    held: Box<[bool]>,
+    held_count: usize,
+    /// Entries written since the beginning; what the kernel is told of by [`Buffers::publish`].
+    tail: u16,
+    published: u16,
+}
+
+impl Buffers {
+    /// Makes `count` buffers of `size` bytes and gives them to the ring.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless `count` is a power of two up to 32,768 and `size` is 1 to 2^31 - 1;
+    /// those of the kernel.
+    pub fn new(ring: &Ring, count: u16, size: usize) -> io::Result<Buffers> {
+        if !count.is_power_of_two() || count > COUNT_MAX {
+            return Err(invalid("receive_buffers must be a power of two up to 32768"));
+        }
+        if size == 0 || size > i32::MAX as usize {
+            return Err(invalid("receive_buffer_bytes must be 1 to 2147483647"));
+        }
+        let offset = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(4096);
+        let mapping = Mapping::new(offset + usize::from(count) * size)?;
+        // SAFETY: a mapping begins at a page and has room for `count` entries before `offset`. It
+        // is unmapped when `Uring` is dropped, which first waits for its operations to end.
+        unsafe { ring.register_buffers(mapping.start().as_ptr() as u64, count, GROUP) }?;
+        let held = vec![true; usize::from(count)].into_boxed_slice();
+        let held_count = held.len();
+        let mut buffers =
+            Buffers { mapping, offset, size, held, held_count, tail: 0, published: 0 };
+        for id in 0..count {
+            buffers.release(BufferId(id));
+        }
+        buffers.publish();
+        Ok(buffers)
+    }
+
+    /// Takes note that the kernel has filled a buffer, which is now held.
+    pub fn take(&mut self, id: u16) -> BufferId {
+        let held = &mut self.held[usize::from(id)];
+        assert!(!*held, "the kernel gave a buffer that it does not have");
+        *held = true;
+        self.held_count += 1;
+        BufferId(id)
+    }
+
+    /// The bytes of a buffer that is held.
+    pub fn bytes(&mut self, id: BufferId) -> &mut [u8] {
+        assert!(self.held[usize::from(id.0)], "a buffer that was released is the kernel's");
+        // SAFETY: `buffer` points to `size` bytes of the mapping, zero or written. The kernel gave
+        // the buffer up when it completed the operation that filled it, and has it again only
+        // after `release`; the borrow of `self` makes this the only reference until then.
+        unsafe { std::slice::from_raw_parts_mut(self.buffer(id).as_ptr(), self.size) }
+    }
+
+    /// Gives a held buffer back; the kernel is told with the next [`Buffers::publish`].
+    pub fn release(&mut self, id: BufferId) {
+        let held = &mut self.held[usize::from(id.0)];
+        assert!(*held, "a buffer is released once");
+        *held = false;
+        self.held_count -= 1;
+        let position = usize::from(self.tail) & (self.held.len() - 1);
+        let address = self.buffer(id).as_ptr() as u64;
+        let entries = self.mapping.start().cast::<BufRingEntry>();
+        // SAFETY: `position` is less than the number of entries, which lie at the beginning of the
+        // mapping. The kernel reads an entry between `published` and the end of its turn only; this
+        // one is beyond, because no more than all buffers are ever in the ring. Fields are written
+        // one by one: the last two bytes of the first entry are the tail, which stays as it is.
+        let entry = unsafe { &mut *entries.as_ptr().add(position) };
+        entry.set_addr(address);
+        entry.set_len(self.size as u32);
+        entry.set_bid(id.0);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// Tells the kernel of all buffers that were released.
+    pub fn publish(&mut self) {
+        if self.published == self.tail {
+            return;
+        }
+        self.published = self.tail;
+        let entries = self.mapping.start().cast::<BufRingEntry>();
+        // SAFETY: the entries begin with the mapping and are initialised, if only with zeros.
+        let tail = unsafe { BufRingEntry::tail(entries.as_ptr()) };
+        // SAFETY: the tail is two bytes of the mapping at an even address, and both sides access
+        // it atomically while they share it. `Release` makes the entries visible before it.
+        unsafe { AtomicU16::from_ptr(tail.cast_mut()) }.store(self.tail, Ordering::Release);
+    }
+
+    /// How many buffers the kernel has, or had when the last completion was reaped.
+    pub fn available(&self) -> usize {
+        self.held.len() - self.held_count
+    }
+
+    /// Where a buffer is.
+    fn buffer(&self, id: BufferId) -> NonNull<u8> {
+        assert!(usize::from(id.0) < self.held.len());
+        let offset = self.offset + usize::from(id.0) * self.size;
+        // SAFETY: the id is less than the number of buffers, so that the buffer ends within the
+        // mapping, which has `offset + count * size` bytes.
+        unsafe { self.mapping.start().add(offset) }
+    }
+
+    /// Fills every buffer, also those that the kernel has, while nothing can be in progress.
+    #[cfg(test)]
+    pub fn fill(&mut self, canary: u8) {
+        for id in 0..self.held.len() as u16 {
+            // SAFETY: as for `bytes`, but for the kernel: the test promises that nothing arrives.
+            unsafe { self.buffer(BufferId(id)).as_ptr().write_bytes(canary, self.size) };
+        }
+    }
+
+    /// How many bytes of the buffers that the kernel has are not the canary.
+    #[cfg(test)]
+    pub fn altered(&self, canary: u8) -> usize {
+        let unheld = (0..self.held.len()).filter(|&index| !self.held[index]);
+        unheld
+            .map(|index| {
+                let start = self.buffer(BufferId(index as u16)).as_ptr();
+                // SAFETY: as for `bytes`, but for the kernel: the test promises that nothing
+                // arrives.
+                let bytes = unsafe { std::slice::from_raw_parts(start, self.size) };
+                bytes.iter().filter(|&&byte| byte != canary).count()
+            })
+            .sum()
+    }
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_have_their_size_and_do_not_overlap() {
+        let ring = Ring::new().unwrap();
+        let mut buffers = Buffers::new(&ring, 4, 100).unwrap();
+        assert_eq!(buffers.available(), 4);
+        for id in 0..4 {
+            let id = buffers.take(id);
+            buffers.bytes(id).fill(id.0 as u8);
+        }
+        assert_eq!(buffers.available(), 0);
+        for id in 0..4 {
+            let bytes = buffers.bytes(BufferId(id));
+            assert_eq!(bytes.len(), 100);
+            assert!(bytes.iter().all(|&byte| byte == id as u8));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "released once")]
+    fn releasing_a_buffer_twice_is_a_programming_error() {
+        let ring = Ring::new().unwrap();
+        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
+        let id = buffers.take(1);
+        buffers.release(id);
+        buffers.release(id);
+    }
+
+    #[test]
+    #[should_panic(expected = "the kernel's")]
+    fn looking_at_a_released_buffer_is_a_programming_error() {
+        let ring = Ring::new().unwrap();
+        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
+        buffers.bytes(BufferId(0));
+    }
+
+    #[test]
+    fn counts_that_the_kernel_would_refuse_are_named() {
+        let ring = Ring::new().unwrap();
+        for (count, size) in [(0, 64), (3, 64), (8, 0), (8, usize::MAX)] {
+            let error = Buffers::new(&ring, count, size).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("receive_buffer"));
+        }
+    }
+}

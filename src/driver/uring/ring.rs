@@ -1,0 +1,309 @@
+//! One ring: the queues shared with the kernel, and what names an operation in them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, squeue};
+
+use crate::base::slab::{Key, Slab};
+
+/// Operations that one entry into the kernel submits. More are no problem, they cost an entry.
+const SUBMISSIONS: u32 = 256;
+
+/// Completions that fit before the kernel has to put them aside and to end multishot operations.
+const COMPLETIONS: u32 = 4096;
+
+const _: () = assert!(COMPLETIONS >= 4 * SUBMISSIONS, "one operation completes many times");
+
+/// How long to wait for completions when the kernel has no memory to take operations.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// The kinds of operations; what the eight highest bits of a [`Token`] say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Connections are accepted; the key is a listener's.
+    Accept,
+    /// Bytes are received.
+    Receive,
+    /// A message is sent.
+    Send,
+    /// An accept shall end. Reports only that it found none to end.
+    CancelAccept,
+    /// A receive shall end. Reports only that it found none to end.
+    CancelReceive,
+    /// A send shall end. Reports only that it found none to end.
+    CancelSend,
+    /// The waker was used; there is no key.
+    Wake,
+}
+
+impl Kind {
+    const ALL: [Kind; 7] = [
+        Kind::Accept,
+        Kind::Receive,
+        Kind::Send,
+        Kind::CancelAccept,
+        Kind::CancelReceive,
+        Kind::CancelSend,
+        Kind::Wake,
+    ];
+}
+
+/// Names an operation to the kernel, which hands it back with every completion: the kind in 8
+/// bits, the generation of a key in 24, its index in 32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(u64);
+
+const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+impl Token {
+    /// Names the operation of that kind on what `key` names.
+    pub fn new(kind: Kind, key: Key) -> Token {
+        let generation = u64::from(key.generation & GENERATION_MASK);
+        Token((kind as u64) << 56 | generation << 32 | u64::from(key.index))
+    }
+
+    /// The token of the one operation that concerns no key.
+    pub fn wake() -> Token {
+        Token((Kind::Wake as u64) << 56)
+    }
+
+    /// The kind of operation; `None` for a number that no operation was given.
+    pub fn kind(self) -> Option<Kind> {
+        Kind::ALL.get((self.0 >> 56) as usize).copied()
+    }
+
+    /// The key of the value that the operation was for, unless that was taken out of the slab.
+    ///
+    /// A slot is not reused before its operations have ended, so that the generation only confirms
+    /// what counting has established; its 24 bits need not be unique for ever.
+    pub fn key_in<T>(self, slab: &Slab<T>) -> Option<Key> {
+        let generation = (self.0 >> 32) as u32 & GENERATION_MASK;
+        slab.key_at(self.0 as u32).filter(|key| key.generation & GENERATION_MASK == generation)
+    }
+
+    /// The number that the kernel is given.
+    pub fn to_raw(self) -> u64 {
+        self.0
+    }
+
+    /// The token whose number the kernel gave back.
+    pub fn from_raw(raw: u64) -> Token {
+        Token(raw)
+    }
+}
+
+/// The queues, in the mode where one thread submits and completions are only worked on when that
+/// thread enters the kernel.
+///
+/// Operations reach the kernel in the order in which they were pushed, at the latest with the next
+/// [`Ring::enter`]. Nothing is lost when a queue is full: operations wait in `backlog`, and the
+/// kernel keeps completions (`IORING_FEAT_NODROP`) and hands them over by and by.
+pub struct Ring {
+    inner: IoUring,
+    backlog: VecDeque<squeue::Entry>,
+    enter_flags: EnterFlags,
+}
+
+impl Ring {
+    /// Sets a ring up for the calling thread.
+    ///
+    /// # Errors
+    /// What the kernel lacks or forbids, and how to change that.
+    pub fn new() -> io::Result<Ring> {
+        let inner = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)
+            .map_err(explain)?;
+        let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        if inner.params().is_feature_no_iowait() {
+            // A server that waits for clients is idle, not waiting for a disk.
+            enter_flags |= EnterFlags::NO_IOWAIT;
+        }
+        Ok(Ring { inner, backlog: VecDeque::new(), enter_flags })
+    }
+
+    /// Tells the kernel where provided buffers are found.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    ///
+    /// # Safety
+    /// `address` must be page-aligned and hold `entries` buffer entries. These, and the memory that
+    /// they point to, must stay valid until every operation that may use them has ended.
+    pub unsafe fn register_buffers(
+        &self,
+        address: u64,
+        entries: u16,
+        group: u16,
+    ) -> io::Result<()> {
+        let submitter = self.inner.submitter();
+        // SAFETY: the caller promises what the kernel relies on.
+        unsafe { submitter.register_buf_ring_with_flags(address, entries, group, 0) }
+            .map_err(explain)
+    }
+
+    /// Queues an operation.
+    ///
+    /// # Safety
+    /// Memory that the entry points to must stay valid, and not be written to, until the last
+    /// completion of the operation was reaped.
+    pub unsafe fn push(&mut self, entry: squeue::Entry, token: Token) {
+        let entry = entry.user_data(token.to_raw());
+        if !self.backlog.is_empty() || !self.try_push(&entry) {
+            self.backlog.push_back(entry);
+            self.drain_backlog();
+        }
+    }
+
+    fn try_push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: every entry comes through `push`, whose caller promises that its memory stays
+        // valid until the operation has ended; waiting in `backlog` is before that.
+        unsafe { self.inner.submission().push(entry) }.is_ok()
+    }
+
+    /// Moves what waits into the submission queue, which is emptied into the kernel when full. It
+    /// stops when the kernel does not take any; the next entry tries again.
+    fn drain_backlog(&mut self) {
+        while let Some(entry) = self.backlog.front().cloned() {
+            if self.try_push(&entry) {
+                self.backlog.pop_front();
+            } else if !matches!(self.inner.submit(), Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    /// Submits what was pushed and lets the kernel work off what has happened. Without any
+    /// completion it then waits for one; `timeout` says how long (`None`: for ever).
+    ///
+    /// # Errors
+    /// What makes the ring unusable. Interruptions, and a lack of memory that may pass, end the
+    /// wait early instead.
+    pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.drain_backlog();
+        let queued = self.inner.submission().len();
+        let timeout = if self.backlog.is_empty() { timeout } else { Some(Duration::ZERO) };
+        match self.enter_once(queued, timeout) {
+            // Short of memory the kernel takes fewer, and does not wait.
+            Ok(taken) if taken == queued && self.backlog.is_empty() => Ok(()),
+            Ok(_) => self.enter_once(0, Some(BREATH)).map(drop),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EBUSY) => self.enter_once(0, Some(BREATH)).map(drop),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Enters the kernel once, and says how many operations it took.
+    fn enter_once(&mut self, queued: usize, timeout: Option<Duration>) -> io::Result<usize> {
+        let timespec = timeout.map(Timespec::from);
+        let arguments = match &timespec {
+            Some(timespec) => SubmitArgs::new().timespec(timespec),
+            None => SubmitArgs::new(),
+        };
+        let wanted = u32::from(timeout != Some(Duration::ZERO));
+        let (flags, submitter) = (self.enter_flags.bits(), self.inner.submitter());
+        // SAFETY: the flags say that the argument is of the type given; it and the time that it
+        // points to live until the call returns. `queued` entries are published: the handle that
+        // pushed them was dropped.
+        match unsafe { submitter.enter(queued as u32, wanted, flags, Some(&arguments)) } {
+            Err(error) => match error.raw_os_error() {
+                // Both are found out after all was submitted, and while waiting.
+                Some(libc::ETIME | libc::EINTR) => Ok(queued),
+                _ => Err(error),
+            },
+            taken => taken,
+        }
+    }
+
+    /// Moves the completions that are there to `out`, at most as many as the queue holds.
+    pub fn reap(&mut self, out: &mut Vec<cqueue::Entry>) {
+        out.extend(self.inner.completion());
+    }
+}
+
+/// Says what is missing, and who can change it.
+fn explain(error: io::Error) -> io::Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::ENOSYS) => {
+            "the kernel has no io_uring: Linux 6.1 or newer is needed, built with \
+             CONFIG_IO_URING, and no sandbox that hides it"
+        }
+        Some(libc::EPERM | libc::EACCES) => {
+            "io_uring is forbidden: set the sysctl kernel.io_uring_disabled to 0, and let the \
+             seccomp profile of the container allow io_uring_setup, io_uring_enter and \
+             io_uring_register"
+        }
+        Some(libc::EINVAL) => "the kernel's io_uring is too old: Linux 6.1 or newer is needed",
+        Some(libc::ENOMEM) => "no memory for io_uring: raise the memory limit, or RLIMIT_MEMLOCK",
+        Some(libc::EMFILE | libc::ENFILE) => "no file descriptor for io_uring: raise RLIMIT_NOFILE",
+        _ => "io_uring cannot be set up",
+    };
+    io::Error::new(error.kind(), format!("{advice} ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use io_uring::opcode;
+
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_kind_and_key_until_the_generation_is_another() {
+        let mut slab = Slab::new();
+        slab.insert(());
+        let old = slab.insert(());
+        for kind in Kind::ALL {
+            let token = Token::from_raw(Token::new(kind, old).to_raw());
+            assert_eq!(token.kind(), Some(kind));
+            assert_eq!(token.key_in(&slab), Some(old));
+        }
+        let token = Token::new(Kind::Send, old);
+        slab.remove(old);
+        assert_eq!(token.key_in(&slab), None);
+        slab.insert(());
+        assert_eq!(token.key_in(&slab), None);
+        assert_eq!(Token::wake().kind(), Some(Kind::Wake));
+        assert_eq!(Token::from_raw(u64::MAX).kind(), None);
+    }
+
+    #[test]
+    fn more_operations_than_both_queues_hold_all_complete_once() {
+        let mut ring = Ring::new().unwrap();
+        let count = 2 * COMPLETIONS + 100;
+        for index in 0..count {
+            let token = Token::new(Kind::Send, Key { index, generation: 0 });
+            // SAFETY: an operation that does nothing has no memory.
+            unsafe { ring.push(opcode::Nop::new().build(), token) };
+        }
+        let mut seen = vec![0; count as usize];
+        let (mut reaped, mut entries) = (Vec::new(), 0);
+        while seen.contains(&0) {
+            ring.enter(Some(Duration::from_secs(1))).unwrap();
+            ring.reap(&mut reaped);
+            entries += 1;
+            assert!(entries < 100, "completions were lost");
+            for entry in reaped.drain(..) {
+                seen[entry.user_data() as u32 as usize] += 1;
+            }
+        }
+        assert!(seen.iter().all(|&times| times == 1));
+    }
+
+    #[test]
+    fn a_ring_that_is_forbidden_says_what_to_do() {
+        let advice = |number| explain(io::Error::from_raw_os_error(number)).to_string();
+        assert!(advice(libc::EPERM).contains("kernel.io_uring_disabled"));
+        assert!(advice(libc::EPERM).contains("seccomp"));
+        assert!(advice(libc::ENOSYS).contains("6.1"));
+        assert!(advice(libc::EINVAL).contains("6.1"));
+        assert!(advice(libc::EMFILE).contains("RLIMIT_NOFILE"));
+    }
+}

@@ -1,0 +1,59 @@
+//! Ends the wait of a ring from any thread: an event counter that the ring polls.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+
+use crate::driver::sys;
+
+/// What wakers and the ring share. It owns the counter, so that a waker that outlives its driver
+/// adds to a counter that nobody polls.
+///
+/// The counter is only ever added to. The poll reports each addition, not that the counter is not
+/// zero, so nobody has to read it; and it would take 2^64 wake-ups to fill it.
+#[derive(Debug)]
+pub struct WakeSignal {
+    counter: File,
+    /// Whether the counter was added to since the driver last looked: further wake-ups are free.
+    raised: AtomicBool,
+}
+
+impl WakeSignal {
+    /// Makes the counter.
+    ///
+    /// # Errors
+    /// No descriptor or no memory is left.
+    pub fn new() -> io::Result<Arc<WakeSignal>> {
+        let counter = File::from(sys::event_counter()?);
+        Ok(Arc::new(WakeSignal { counter, raised: AtomicBool::new(false) }))
+    }
+
+    /// The descriptor to poll.
+    pub fn descriptor(&self) -> RawFd {
+        self.counter.as_raw_fd()
+    }
+
+    /// To be called by the driver after the poll reported and before its turn ends.
+    ///
+    /// A wake-up that comes before this writes nothing, and its thread's work is seen: the swap
+    /// here reads what the swap there has written. One that comes after it writes.
+    pub fn lower(&self) {
+        self.raised.swap(false, Ordering::AcqRel);
+    }
+}
+
+impl Wake for WakeSignal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.raised.swap(true, Ordering::AcqRel) {
+            // It fails only when the counter is full, which the type's comment excludes.
+            let _ = (&self.counter).write(&1u64.to_ne_bytes());
+        }
+    }
+}
