@@ -5,9 +5,12 @@
 //! kernel ◀─ driver ◀─ send queue ◀─ Frame ◀─ fanout ◀─ room::select ◀─ command ◀─ emit
 //! ```
 
-#[allow(missing_docs)]
 pub mod base;
+pub mod command;
 pub mod driver;
+pub mod fanout;
 pub mod mailbox;
 pub mod proto;
 pub mod room;
+pub mod session;
+pub mod shard;

@@ -202,7 +202,8 @@ impl Session {
         if self.connect_by == Time::from_micros(u64::MAX) {
             return false;
         }
-        let sum = self.bytes_before_connect.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let sum =
+            self.bytes_before_connect.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.bytes_before_connect = sum;
         sum as usize > options.limits.bytes_before_connect
     }

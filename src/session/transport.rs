@@ -97,9 +97,7 @@ impl Probe {
 
     pub(super) fn deadline(&self, carrier: &Carrier) -> Time {
         match carrier {
-            Carrier::Polling(polling)
-                if polling.get.is_some() && self.stage == Stage::Answered =>
-            {
+            Carrier::Polling(polling) if polling.get.is_some() && self.stage == Stage::Answered => {
                 self.until.min(self.next_noop)
             }
             _ => self.until,

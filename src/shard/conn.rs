@@ -154,12 +154,7 @@ fn millis(now: Time) -> u32 {
 
 impl Conn {
     /// A connection that has just been made, or handed over with the bytes of a request.
-    pub fn new(
-        input: Vec<u8>,
-        peer: Option<SocketAddr>,
-        now: Time,
-        settings: &Settings,
-    ) -> Conn {
+    pub fn new(input: Vec<u8>, peer: Option<SocketAddr>, now: Time, settings: &Settings) -> Conn {
         Conn {
             queue: Queue::default(),
             role: Role::Http(Box::new(Http { input, peer, ..Http::default() })),

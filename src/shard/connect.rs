@@ -23,7 +23,7 @@ impl Context {
             for middleware in &handlers.middlewares {
                 let decision = context.ask(middleware, socket);
                 if let Err(refused) = decision.await {
-                    return context.with(|state| state.refuse(socket, &refused));
+                    return context.with(|state| state.refuse_socket(socket, &refused));
                 }
                 if !context.with(|state| state.is_connecting(socket)) {
                     return;
@@ -33,7 +33,11 @@ impl Context {
         });
     }
 
-    fn ask(self: &Rc<Self>, middleware: &Middleware, socket: SocketAddress) -> super::handler::Decision {
+    fn ask(
+        self: &Rc<Self>,
+        middleware: &Middleware,
+        socket: SocketAddress,
+    ) -> super::handler::Decision {
         // A panic ends this client's attempt: its guard refuses the socket.
         let guard = RefuseOnPanic { context: Rc::clone(self), socket, is_armed: true };
         let decision = middleware(&mut plain_event(self, Some(socket), None));
@@ -135,7 +139,7 @@ impl Drop for RefuseOnPanic {
         if self.is_armed {
             let message = "Internal server error".to_owned();
             let refused = Refused { message, data: None };
-            self.context.with(|state| state.refuse(self.socket, &refused));
+            self.context.with(|state| state.refuse_socket(self.socket, &refused));
         }
     }
 }
@@ -160,10 +164,8 @@ impl State {
         socket.position = space.sockets.len() as u32;
         space.sockets.push(key.index);
         let session = socket.session;
-        let name = std::sync::Arc::clone(&space.definition);
-        let id = address.id().text();
-        let id = std::str::from_utf8(&id).unwrap_or_default();
-        let wire = self.encode(|out| socket::write_connect(out, &name.name, id));
+        let definition = std::sync::Arc::clone(&space.definition);
+        let wire = self.encode(|out| socket::write_connect(out, &definition.name, address.id()));
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
         self.send(session, Frame::own(wire), false);
         if let Some(entry) = self.sessions.get_mut(session) {
@@ -173,7 +175,7 @@ impl State {
     }
 
     /// Tells a client that it may not join. It may try again.
-    fn refuse(&mut self, address: SocketAddress, refused: &Refused) {
+    fn refuse_socket(&mut self, address: SocketAddress, refused: &Refused) {
         if !self.is_connecting(address) {
             return;
         }
@@ -190,7 +192,8 @@ impl State {
         }
         self.socket_gone(key, DisconnectReason::ServerNamespaceDisconnect);
         let limit = self.shared.settings.options.limits.namespaces_per_session;
-        let refusals = self.sessions.get_mut(session).map(|entry| entry.session.namespaces.refused());
+        let refusals =
+            self.sessions.get_mut(session).map(|entry| entry.session.namespaces.refused());
         if refusals.is_some_and(|refusals| refusals > limit) {
             self.violation(session, crate::session::Violation::State);
         }

@@ -71,7 +71,9 @@ impl Context {
             Step::Message(data, is_binary) => self.engine_message(session, data, is_binary),
             Step::Decoded(data) => self.engine_message(session, &data, true),
             Step::Assembled(assembly) => {
-                let step = self.with(|state| state.socket_packet(session, &assembly.header, &assembly.attachments));
+                let step = self.with(|state| {
+                    state.socket_packet(session, &assembly.header, &assembly.attachments)
+                });
                 match step {
                     Step::Event(event) => self.dispatch(&event, &assembly.attachments),
                     other => self.take_answer(other),
@@ -223,12 +225,7 @@ impl State {
     }
 
     /// A Socket.IO packet that has all its attachments.
-    fn socket_packet<'a>(
-        &mut self,
-        key: Key,
-        text: &'a [u8],
-        attachments: &[Bytes],
-    ) -> Step<'a> {
+    fn socket_packet<'a>(&mut self, key: Key, text: &'a [u8], attachments: &[Bytes]) -> Step<'a> {
         let limits = &self.shared.settings.options.limits;
         match socket::decode(text, limits) {
             Ok(packet) => self.packet(key, packet, attachments),
@@ -296,9 +293,7 @@ impl State {
         let space = self.namespaces.get(usize::from(address.namespace));
         let handlers = space.and_then(|space| space.handlers.events.get(&*name)).cloned();
         match handlers {
-            Some(handlers) => {
-                Step::Event(EventStep { socket: address, handlers, name, args, ack })
-            }
+            Some(handlers) => Step::Event(EventStep { socket: address, handlers, name, args, ack }),
             None => Step::Nothing,
         }
     }
@@ -314,7 +309,7 @@ impl State {
         let extra = socket.and_then(|socket| socket.extra.as_mut());
         let waiter = id.and_then(|id| extra.and_then(|extra| extra.acks.answered(id)));
         match waiter {
-            Some(waiter) => Step::Answer(waiter, Raw::new(args, attachments)),
+            Some(waiter) => Step::Answer(waiter, answer_of(args, attachments)),
             None => Step::Nothing,
         }
     }
@@ -376,4 +371,8 @@ fn carries(session: &Session, connection: Key) -> bool {
         Some(carrier) => carrier == connection,
         None => session.is_posting(connection),
     }
+}
+
+fn answer_of(args: &[u8], attachments: &[Bytes]) -> Raw {
+    Raw::scanned(Bytes::copy_from_slice(args), attachments.to_vec())
 }

@@ -5,16 +5,16 @@ use std::rc::Rc;
 
 use crate::base::slab::Key;
 use crate::proto::engine;
-use crate::proto::websocket::{self, CloseCode, Message};
 use crate::proto::socket::DisconnectReason;
+use crate::proto::websocket::{self, CloseCode, Message};
 use crate::session::Violation;
 
 use super::conn::{After, Role};
 use super::context::Context;
 use super::message::Inbound;
 use super::request::HttpStep;
-use super::state::{Backlog, State};
 use super::shared::Shared;
+use super::state::{Backlog, State};
 
 impl Context {
     /// Handles bytes that arrived on a connection.
@@ -146,8 +146,7 @@ impl State {
             }
         };
         let consumed = Some(decoded.consumed);
-        let is_control =
-            matches!(decoded.message, Some(Message::Ping(_) | Message::Pong(_)));
+        let is_control = matches!(decoded.message, Some(Message::Ping(_) | Message::Pong(_)));
         let (burst, per_second) = (limits.control_frames_burst, limits.control_frames_per_second);
         if is_control && !socket.control.take(burst, per_second, self.now) {
             self.websocket_fault(key, session, CloseCode::POLICY_VIOLATION);

@@ -46,7 +46,8 @@ impl Spare {
 impl Queue {
     /// Adds a frame at the end.
     pub fn push(&mut self, frame: Frame, spare: &mut Spare) {
-        self.bytes = self.bytes.saturating_add(u32::try_from(frame.bytes().len()).unwrap_or(u32::MAX));
+        self.bytes =
+            self.bytes.saturating_add(u32::try_from(frame.bytes().len()).unwrap_or(u32::MAX));
         self.frames = match std::mem::take(&mut self.frames) {
             Frames::None => Frames::One(frame),
             Frames::One(first) => {

@@ -126,7 +126,9 @@ impl State {
         };
         let name = rest.split('?').next().unwrap_or_default();
         let client = shared.settings.client.as_ref();
-        if let Some((client, file)) = client.and_then(|client| Some((client, client.files.get(name)?))) {
+        if let Some((client, file)) =
+            client.and_then(|client| Some((client, client.files.get(name)?)))
+        {
             self.serve_file(key, &head, name, &client.version, file);
             return HttpStep::Again;
         }
@@ -190,13 +192,7 @@ impl State {
         HttpStep::Wait
     }
 
-    fn open(
-        &mut self,
-        key: Key,
-        transport: Transport,
-        head: &Head<'_>,
-        bytes: &[u8],
-    ) -> HttpStep {
+    fn open(&mut self, key: Key, transport: Transport, head: &Head<'_>, bytes: &[u8]) -> HttpStep {
         if self.is_closing {
             let fault = Fault { status: 503, message: "The server is shutting down" };
             return self.refuse_fault(key, fault);
@@ -379,7 +375,12 @@ impl State {
     }
 
     /// Sends what the application answers to a request outside the path.
-    pub fn fallback_response(&mut self, key: Key, is_head: bool, response: &::http::Response<Bytes>) {
+    pub fn fallback_response(
+        &mut self,
+        key: Key,
+        is_head: bool,
+        response: &::http::Response<Bytes>,
+    ) {
         let own = |name: &str, value: &[u8]| Field::new(name, value).is_err();
         let fields: Vec<Field<'_>> = response
             .headers()

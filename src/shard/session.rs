@@ -52,9 +52,8 @@ impl State {
         let can_upgrade = transport == Transport::Polling
             && settings.allow_upgrades
             && settings.transports.contains(&Transport::WebSocket);
-        let text = id.text();
         let open = engine::Open {
-            sid: std::str::from_utf8(&text).unwrap_or_default(),
+            sid: id,
             upgrades: if can_upgrade { &["websocket"] } else { &[] },
             ping_interval_ms: millis(settings.options.ping_interval),
             ping_timeout_ms: millis(settings.options.ping_timeout),

@@ -1,0 +1,200 @@
+//! Async closures and functions as handlers.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use crate::shard::handler::{
+    Decision, Event, HandlerRecipe, MiddlewareRecipe, Refused, Started,
+};
+
+use super::extract::{EventParts, FromEvent};
+use super::socket::Socket;
+
+/// Something that can handle an event: an async function or closure whose arguments all implement
+/// [`FromEvent`], up to eight of them, in any order. What it returns is ignored.
+///
+/// It need not be `Send` while it runs: it stays on the shard of its socket. It is shared by all
+/// shards, so what it captures must be `Send` and `Sync`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "must be an async closure or function of up to eight extractors",
+    note = "write `async |socket: Socket, Data(text): Data<String>, ack: Ack| {{ … }}`",
+    note = "every argument must implement `fanfare::FromEvent`, and captures must be `Send + Sync`"
+)]
+pub trait Handler<A>: Send + Sync + 'static {
+    /// Takes the arguments out of the event and begins; `None` when the event does not have them.
+    #[doc(hidden)]
+    fn begin(
+        self: &Arc<Self>,
+        parts: &mut EventParts<'_, '_>,
+    ) -> Option<impl Future<Output = ()> + 'static + use<Self, A>>;
+}
+
+/// Something that decides whether a client may join a namespace: an async function or closure whose
+/// first argument is `&Socket`, followed by up to four extractors, and which returns
+/// `Result<(), Refuse>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a middleware",
+    label = "must be an async closure of `&Socket` and up to four extractors",
+    note = "write `async |socket: &Socket, Auth(auth): Auth<Token>| -> Result<(), Refuse> {{ … }}`"
+)]
+pub trait Middleware<A>: Send + Sync + 'static {
+    /// Takes the arguments out of the event and begins.
+    #[doc(hidden)]
+    fn begin(
+        self: &Arc<Self>,
+        parts: &mut EventParts<'_, '_>,
+    ) -> impl Future<Output = Result<(), Refuse>> + 'static + use<Self, A>;
+}
+
+/// Why a client may not join a namespace. It gets this as the argument of `connect_error`.
+#[derive(Clone, Debug)]
+pub struct Refuse(Refused);
+
+impl Refuse {
+    /// Refuses with a `message`.
+    pub fn new(message: impl Into<String>) -> Refuse {
+        Refuse(Refused { message: message.into(), data: None })
+    }
+
+    /// Adds `data` for the client. A value that JSON cannot express is left out.
+    ///
+    /// ```
+    /// let refuse = fanfare::Refuse::new("try later").data(&serde_json::json!({ "seconds": 30 }));
+    /// ```
+    pub fn data(mut self, data: &impl serde::Serialize) -> Refuse {
+        self.0.data = serde_json::to_vec(data).ok();
+        self
+    }
+}
+
+macro_rules! handlers {
+    ($($argument:ident),*) => {
+        impl<F, R, $($argument),*> Handler<($($argument,)*)> for F
+        where
+            F: AsyncFn($($argument),*) -> R + Send + Sync + 'static,
+            R: 'static,
+            $($argument: FromEvent,)*
+        {
+            #[allow(non_snake_case, unused_variables)]
+            fn begin(
+                self: &Arc<Self>,
+                parts: &mut EventParts<'_, '_>,
+            ) -> Option<impl Future<Output = ()> + 'static + use<F, R, $($argument),*>> {
+                $(let $argument = $argument::from_event(parts).ok()?;)*
+                let handler = Arc::clone(self);
+                Some(async move {
+                    handler($($argument),*).await;
+                })
+            }
+        }
+    };
+}
+
+handlers!();
+handlers!(A);
+handlers!(A, B);
+handlers!(A, B, C);
+handlers!(A, B, C, D);
+handlers!(A, B, C, D, E);
+handlers!(A, B, C, D, E, G);
+handlers!(A, B, C, D, E, G, H);
+handlers!(A, B, C, D, E, G, H, I);
+
+macro_rules! middlewares {
+    ($($argument:ident),*) => {
+        impl<F, $($argument),*> Middleware<($($argument,)*)> for F
+        where
+            F: AsyncFn(&Socket, $($argument),*) -> Result<(), Refuse> + Send + Sync + 'static,
+            $($argument: FromEvent,)*
+        {
+            #[allow(non_snake_case)]
+            fn begin(
+                self: &Arc<Self>,
+                parts: &mut EventParts<'_, '_>,
+            ) -> impl Future<Output = Result<(), Refuse>> + 'static + use<F, $($argument),*> {
+                let socket = Socket::from_event(parts);
+                $(let $argument = $argument::from_event(parts);)*
+                let middleware = Arc::clone(self);
+                async move {
+                    let socket = socket.map_err(|rejection| Refuse::new(rejection.to_string()))?;
+                    $(
+                        let $argument = $argument
+                            .map_err(|rejection| Refuse::new(rejection.to_string()))?;
+                    )*
+                    middleware(&socket, $($argument),*).await
+                }
+            }
+        }
+    };
+}
+
+middlewares!();
+middlewares!(A);
+middlewares!(A, B);
+middlewares!(A, B, C);
+middlewares!(A, B, C, D);
+
+/// How each shard makes its own of a handler.
+pub(crate) fn recipe<A, H: Handler<A>>(handler: H) -> HandlerRecipe {
+    let handler = Arc::new(handler);
+    Arc::new(move || {
+        let handler = Arc::clone(&handler);
+        reusing_a_place(move |event| handler.begin(&mut EventParts(event)))
+    })
+}
+
+/// How each shard makes its own of a middleware.
+pub(crate) fn middleware_recipe<A, M: Middleware<A>>(middleware: M) -> MiddlewareRecipe {
+    let middleware = Arc::new(middleware);
+    Arc::new(move || {
+        let middleware = Arc::clone(&middleware);
+        Rc::new(move |event: &mut Event<'_>| -> Decision {
+            let decision = middleware.begin(&mut EventParts(event));
+            Box::pin(async move { decision.await.map_err(|refuse| refuse.0) })
+        })
+    })
+}
+
+/// The place of a future, which outlives it.
+type Place<F> = Pin<Box<Option<F>>>;
+
+/// A handler whose futures all begin in the same place, so that an event whose handler does not
+/// wait costs no allocation. One that waits keeps its place, and the next event makes a new one.
+fn reusing_a_place<F: Future<Output = ()> + 'static>(
+    begin: impl Fn(&mut Event<'_>) -> Option<F> + 'static,
+) -> Rc<dyn Fn(&mut Event<'_>) -> Started> {
+    let vacant: RefCell<Option<Place<F>>> = RefCell::new(None);
+    Rc::new(move |event| {
+        let Some(future) = begin(event) else { return Started::Rejected };
+        // While this one runs the place is taken: an event inside an event makes another.
+        let mut place = vacant.take().unwrap_or_else(|| Box::pin(None));
+        place.as_mut().set(Some(future));
+        let mut waiting = Waiting(place);
+        match Pin::new(&mut waiting).poll(&mut TaskContext::from_waker(Waker::noop())) {
+            Poll::Ready(()) => {
+                waiting.0.as_mut().set(None);
+                vacant.replace(Some(waiting.0));
+                Started::Done
+            }
+            Poll::Pending => Started::Waiting(Box::pin(waiting)),
+        }
+    })
+}
+
+struct Waiting<F>(Place<F>);
+
+impl<F: Future<Output = ()>> Future for Waiting<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        match self.0.as_mut().as_pin_mut() {
+            Some(future) => future.poll(task),
+            None => Poll::Ready(()),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The server: where everything begins.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_channel::oneshot;
+
+use crate::base::stats::Stats;
+use crate::command::Command;
+use crate::config::Builder;
+use crate::error::{Error, Result};
+use crate::shard::shared::Shared;
+
+use super::emit::{Emitted, Emitter, IntoTargets};
+use super::namespace::Namespace;
+use super::run::{self, Running};
+use crate::proto::json::Arguments;
+
+/// A Socket.IO server. Cheap to clone, usable from any thread.
+///
+/// ```no_run
+/// use fanfare::{Data, Server, Socket};
+///
+/// fn main() -> fanfare::Result<()> {
+///     let io = Server::builder().build()?;
+///     io.of("/").on_connect(async |socket: Socket| {
+///         socket.join("lobby");
+///     });
+///     io.of("/").on("message", async |socket: Socket, Data(text): Data<String>| {
+///         socket.to("lobby").emit("message", &text);
+///     });
+///     io.listen("127.0.0.1:3000")
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) shared: Arc<Shared>,
+    plan: Arc<Mutex<Option<run::Plan>>>,
+}
+
+impl Server {
+    /// The options of a new server.
+    pub fn builder() -> Builder {
+        Builder::new("/socket.io", true)
+    }
+
+    pub(crate) fn build(builder: &Builder) -> Result<Server> {
+        let shared = Shared::new(builder.settings()?);
+        shared.define("/");
+        let plan = run::Plan::new(builder)?;
+        Ok(Server { shared, plan: Arc::new(Mutex::new(Some(plan))) })
+    }
+
+    /// The namespace of a name, which clients may join from now on. `""` and `/` are the same; a
+    /// missing slash is added, as by the reference.
+    ///
+    /// # Panics
+    /// When the name holds a comma, which ends a name on the wire, so that no client could join.
+    pub fn of(&self, name: &str) -> Namespace {
+        assert!(!name.contains(','), "the name of a namespace must not hold a comma: {name:?}");
+        let definition = match name.starts_with('/') {
+            true => self.shared.define(name),
+            false => self.shared.define(&format!("/{name}")),
+        };
+        Namespace { shared: Arc::clone(&self.shared), definition }
+    }
+
+    /// Sends an event to every client of `/`. See [`Emitter::emit`].
+    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+        self.of("/").emit(event, args)
+    }
+
+    /// Aims at the sockets of `/` that are in any of these rooms. See [`Emitter::to`].
+    pub fn to(&self, rooms: impl IntoTargets) -> Emitter {
+        self.of("/").to(rooms)
+    }
+
+    /// The same as [`to`](Server::to); `in` is a keyword of Rust.
+    pub fn in_(&self, rooms: impl IntoTargets) -> Emitter {
+        self.of("/").to(rooms)
+    }
+
+    /// Aims at the sockets of `/` that are in none of these rooms. See [`Emitter::except`].
+    pub fn except(&self, rooms: impl IntoTargets) -> Emitter {
+        self.of("/").except(rooms)
+    }
+
+    /// Serves clients on an address, on threads of its own, and returns at once. With port 0 the
+    /// kernel chooses the port: [`Running::address`] tells it.
+    ///
+    /// # Errors
+    /// [`Error::Address`], [`Error::Listen`], [`Error::Driver`] and [`Error::Thread`] as they say;
+    /// [`Error::Started`] when the server was started before.
+    pub fn spawn(&self, address: impl ToSocketAddrs) -> Result<Running> {
+        let address = address.to_socket_addrs().map_err(Error::Address)?.next();
+        let address = address.ok_or_else(|| Error::Address(std::io::ErrorKind::NotFound.into()))?;
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
+        plan.ok_or(Error::Started)?.start(&self.shared, address)
+    }
+
+    /// Serves clients on an address until [`close`](Server::close) is called or the process gets
+    /// SIGTERM or SIGINT; both disconnect the clients in order. A second signal ends the process.
+    ///
+    /// # Errors
+    /// Those of [`spawn`](Server::spawn), and what ends a shard later.
+    pub fn listen(&self, address: impl ToSocketAddrs) -> Result<()> {
+        let running = self.spawn(address)?;
+        self.wait(running)
+    }
+
+    /// Waits for a running server to end, as [`listen`](Server::listen) does.
+    ///
+    /// # Errors
+    /// What ends a shard before its time.
+    pub fn wait(&self, running: Running) -> Result<()> {
+        let signals = run::Signals::close_on_termination(&self.shared)?;
+        let result = running.join();
+        signals.stop();
+        result
+    }
+
+    /// Closes the server (`io.close()`): it accepts no more clients, those there are see
+    /// `transport close`, and their disconnect handlers run with `server shutting down`. Packets
+    /// that were queued before this turn of their shard have been sent; others are lost.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// Where the server listens, once it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.shared.address()
+    }
+
+    /// The counters of each shard, by index; none before the server runs. May be awaited on any
+    /// thread. Shards that are gone are left out.
+    pub async fn stats(&self) -> Vec<Stats> {
+        let mut receivers = Vec::new();
+        for post in self.shared.posts() {
+            let (sender, receiver) = oneshot::channel();
+            if post.mailbox.post(Command::Stats(sender)).is_ok() {
+                receivers.push(receiver);
+            }
+        }
+        let mut stats = Vec::new();
+        for receiver in receivers {
+            stats.extend(receiver.await.ok());
+        }
+        stats
+    }
+}
+
+impl Builder {
+    /// Makes the server. It serves nobody until [`Server::listen`] or [`Server::spawn`].
+    ///
+    /// # Errors
+    /// [`Error::Option`] and [`Error::ClientBundle`], which name what the caller gave.
+    pub fn build(self) -> Result<Server> {
+        Server::build(&self)
+    }
+}

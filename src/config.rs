@@ -1,0 +1,326 @@
+//! The options of a server, with the names, meanings and defaults of Socket.IO.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::limits::{Limits, SHARDS_MAX};
+use crate::error::{Error, Result};
+use crate::session::Options;
+use crate::session::handshake::Transport;
+use crate::shard::shared::{ClientFiles, Fallback, Settings};
+
+/// Where `npm install socket.io-client` puts the client bundle.
+const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
+
+/// The files of the client bundle that are served (protocol.md §17.4), each also with its map.
+const CLIENT_FILES: [&str; 4] =
+    ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
+
+/// Collects the options of a server. Every setter may be left out.
+///
+/// ```
+/// use std::time::Duration;
+/// # fn main() -> fanfare::Result<()> {
+/// let io = fanfare::Server::builder()
+///     .path("/live")
+///     .ping_interval(Duration::from_secs(10))
+///     .max_http_buffer_size(100_000)
+///     .shards(2)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    pub(crate) options: Options,
+    path: String,
+    transports: Vec<Transport>,
+    allow_upgrades: bool,
+    serve_client: bool,
+    client_folder: Option<PathBuf>,
+    keep_handshake: bool,
+    fallback: Option<Fallback>,
+    states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) has_namespaces: bool,
+    pub(crate) shards: Option<usize>,
+    pub(crate) pin: bool,
+}
+
+impl Builder {
+    pub(crate) fn new(path: &str, has_namespaces: bool) -> Builder {
+        let mut options = Options::default();
+        if !has_namespaces {
+            options.connect_timeout = None;
+        }
+        Builder {
+            options,
+            path: path.to_owned(),
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            allow_upgrades: true,
+            serve_client: has_namespaces,
+            client_folder: None,
+            keep_handshake: true,
+            fallback: None,
+            states: HashMap::new(),
+            has_namespaces,
+            shards: None,
+            pin: true,
+        }
+    }
+
+    /// `path`: the requests whose target begins with it, and a slash, belong to this server.
+    /// Default: `/socket.io`, and `/engine.io` for an engine server.
+    pub fn path(mut self, path: &str) -> Builder {
+        self.path = path.to_owned();
+        self
+    }
+
+    /// `pingInterval`: how long after the handshake, and after each pong, a client is pinged.
+    /// Default: 25 s.
+    pub fn ping_interval(mut self, interval: Duration) -> Builder {
+        self.options.ping_interval = interval;
+        self
+    }
+
+    /// `pingTimeout`: how long a client may take to answer a ping before it is disconnected with
+    /// `ping timeout`. Default: 20 s.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Builder {
+        self.options.ping_timeout = timeout;
+        self
+    }
+
+    /// `upgradeTimeout`: how long an upgrade to WebSocket may take before it is given up; the
+    /// session then stays on long-polling. Default: 10 s.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Builder {
+        self.options.upgrade_timeout = timeout;
+        self
+    }
+
+    /// `connectTimeout`: how long a client may stay without having joined a namespace. Default:
+    /// 45 s. An engine server has no namespaces and ignores it.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
+        if self.has_namespaces {
+            self.options.connect_timeout = Some(timeout);
+        }
+        self
+    }
+
+    /// `maxHttpBufferSize`: the largest message that is received, in bytes, on both transports.
+    /// Default: 1,000,000. Beyond it a POST is answered 413, and a WebSocket closed with 1009.
+    pub fn max_http_buffer_size(mut self, bytes: usize) -> Builder {
+        self.options.limits.message_bytes = bytes;
+        self
+    }
+
+    /// The same as [`max_http_buffer_size`](Builder::max_http_buffer_size), under the name that the
+    /// handshake gives it (`maxPayload`).
+    pub fn max_payload(self, bytes: usize) -> Builder {
+        self.max_http_buffer_size(bytes)
+    }
+
+    /// `transports`: which ones are offered. Default: both.
+    pub fn transports(mut self, transports: impl Into<Vec<Transport>>) -> Builder {
+        self.transports = transports.into();
+        self
+    }
+
+    /// `allowUpgrades`: whether a polling client is told that it may upgrade to WebSocket.
+    /// Default: true.
+    pub fn allow_upgrades(mut self, allow: bool) -> Builder {
+        self.allow_upgrades = allow;
+        self
+    }
+
+    /// `serveClient`: whether the files of the JavaScript client are served under the path.
+    /// Default: true. They come from [`client_folder`](Builder::client_folder), or else from
+    /// `node_modules/socket.io-client/dist` below the working directory; without either there is
+    /// nothing to serve, and the server starts all the same.
+    pub fn serve_client(mut self, serve: bool) -> Builder {
+        self.serve_client = serve;
+        self
+    }
+
+    /// The folder that holds the files of the JavaScript client: the `dist` folder of the npm
+    /// package `socket.io-client`. [`build`](Builder::build) fails when they are not there.
+    pub fn client_folder(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.client_folder = Some(folder.into());
+        self
+    }
+
+    /// Whether the request that opened a session is kept, for
+    /// [`Socket::handshake`](crate::Socket::handshake). Default: true. Without it each client costs
+    /// as much less memory as its request had bytes.
+    pub fn keep_handshake(mut self, keep: bool) -> Builder {
+        self.keep_handshake = keep;
+        self
+    }
+
+    /// How many shards the server has: threads with a ring, a listener and clients of their own.
+    /// Default: one for each core that the process may run on.
+    pub fn shards(mut self, shards: usize) -> Builder {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Whether each shard is pinned to a core of its own. Default: true. Only shards up to the
+    /// number of cores are pinned.
+    pub fn pin_shards(mut self, pin: bool) -> Builder {
+        self.pin = pin;
+        self
+    }
+
+    /// Changes limits that Socket.IO has no option for.
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder()
+    ///     .limits(|limits| limits.send_queue_bytes = 8 * 1024 * 1024);
+    /// ```
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Builder {
+        change(&mut self.options.limits);
+        self
+    }
+
+    /// Answers requests outside the path, such as those for a page. It runs on the shard that
+    /// received the request and must not block. Without one they are answered 404.
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder().fallback(|request| match request.uri().path() {
+    ///     "/" => http::Response::new("hello".into()),
+    ///     _ => http::Response::builder().status(404).body("".into()).unwrap(),
+    /// });
+    /// ```
+    pub fn fallback(
+        mut self,
+        answer: impl Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync + 'static,
+    ) -> Builder {
+        self.fallback = Some(Arc::new(answer));
+        self
+    }
+
+    /// Something that handlers may ask for, as [`State`](crate::State). One value for each type.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Builder {
+        self.states.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        self.check()?;
+        let path = format!("{}/", self.path.trim_end_matches('/'));
+        Ok(Settings {
+            options: self.options.clone(),
+            path,
+            transports: self.transports.clone(),
+            allow_upgrades: self.allow_upgrades,
+            keep_handshake: self.keep_handshake,
+            client: self.client()?,
+            fallback: self.fallback.clone(),
+            has_namespaces: self.has_namespaces,
+            states: self.states.clone(),
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        let limits = &self.options.limits;
+        let checks = [
+            (self.path.starts_with('/'), "path", "it must begin with a slash"),
+            (!self.options.ping_interval.is_zero(), "ping_interval", "it must not be zero"),
+            (!self.options.ping_timeout.is_zero(), "ping_timeout", "it must not be zero"),
+            (!self.transports.is_empty(), "transports", "there must be one"),
+            (limits.message_bytes > 0, "max_http_buffer_size", "it must not be zero"),
+            (limits.receive_buffers.is_power_of_two(), "limits", "receive_buffers must be a power of two"),
+            (limits.receive_buffer_bytes >= 512, "limits", "receive_buffer_bytes must be 512 or more"),
+            (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
+            (limits.headers <= crate::base::limits::HEADERS_MAX, "limits", "headers must be 100 or fewer"),
+            (limits.json_depth <= crate::base::limits::JSON_DEPTH_MAX, "limits", "json_depth must be 128 or less"),
+        ];
+        match checks.iter().find(|(holds, _, _)| !holds) {
+            Some((_, option, why)) => Err(Error::Option(option, (*why).to_owned())),
+            None => match self.shards {
+                Some(shards) if shards == 0 || shards > SHARDS_MAX => {
+                    Err(Error::Option("shards", format!("it must be from 1 to {SHARDS_MAX}")))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn client(&self) -> Result<Option<ClientFiles>> {
+        match &self.client_folder {
+            _ if !self.serve_client => Ok(None),
+            Some(folder) => {
+                let read = read_client(folder);
+                read.map(Some).map_err(|error| Error::ClientBundle(folder.clone(), error))
+            }
+            None => Ok(read_client(Path::new(CLIENT_FOLDER)).ok()),
+        }
+    }
+}
+
+fn read_client(folder: &Path) -> io::Result<ClientFiles> {
+    let mut files = HashMap::new();
+    for name in CLIENT_FILES {
+        files.insert(name.to_owned(), fs::read(folder.join(name))?.into());
+        let map = format!("{name}.map");
+        if let Ok(bytes) = fs::read(folder.join(&map)) {
+            files.insert(map, bytes.into());
+        }
+    }
+    Ok(ClientFiles { version: client_version(folder)?, files })
+}
+
+fn client_version(folder: &Path) -> io::Result<String> {
+    let manifest = fs::read(folder.join("../package.json"))?;
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest)?;
+    match manifest.get("version").and_then(serde_json::Value::as_str) {
+        Some(version) => Ok(version.to_owned()),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "package.json has no version")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_socket_io() {
+        let settings = Builder::new("/socket.io", true).settings().unwrap();
+        let options = &settings.options;
+        assert_eq!(settings.path, "/socket.io/");
+        assert_eq!(options.ping_interval, Duration::from_millis(25_000));
+        assert_eq!(options.ping_timeout, Duration::from_millis(20_000));
+        assert_eq!(options.upgrade_timeout, Duration::from_millis(10_000));
+        assert_eq!(options.connect_timeout, Some(Duration::from_millis(45_000)));
+        assert_eq!(options.limits.message_bytes, 1_000_000);
+        assert_eq!(settings.transports, [Transport::Polling, Transport::WebSocket]);
+        assert!(settings.allow_upgrades);
+    }
+
+    #[test]
+    fn an_option_that_makes_no_sense_is_named() {
+        let builders = [
+            (Builder::new("live", true), "path"),
+            (Builder::new("/", true).shards(0), "shards"),
+            (Builder::new("/", true).ping_interval(Duration::ZERO), "ping_interval"),
+            (Builder::new("/", true).transports([]), "transports"),
+        ];
+        for (builder, option) in builders {
+            let error = builder.settings().err().unwrap().to_string();
+            assert!(error.contains(option), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_client_bundle_is_named_with_its_folder_and_remedy() {
+        let builder = Builder::new("/", true).client_folder("no/such/folder");
+        let error = builder.settings().err().unwrap().to_string();
+        assert!(error.contains("no/such/folder") && error.contains("npm install"), "{error}");
+    }
+}

@@ -1,0 +1,72 @@
+//! What can go wrong outside of a connection, and who is at fault.
+
+use std::error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The result of building or running a server.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a server could not be built or run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller gave an option that makes no sense: which one, and why.
+    Option(&'static str, String),
+    /// The caller named a folder for the client bundle that does not hold it.
+    ClientBundle(PathBuf, io::Error),
+    /// The caller gave an address that cannot be listened on, or the kernel refuses it.
+    Listen(SocketAddr, io::Error),
+    /// The caller gave something that is no address.
+    Address(io::Error),
+    /// The caller has started this server before.
+    Started,
+    /// The kernel does not give a shard what it needs.
+    Driver(io::Error),
+    /// The kernel does not give a thread, or signals.
+    Thread(io::Error),
+    /// We are at fault: a shard has panicked. The others were closed.
+    ShardPanicked(u16),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Option(option, why) => write!(formatter, "option {option}: {why}"),
+            Error::ClientBundle(folder, error) => write!(
+                formatter,
+                "the client bundle is not in {}: {error}; `npm install socket.io-client` brings \
+                 it, in node_modules/socket.io-client/dist",
+                folder.display()
+            ),
+            Error::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(formatter, "cannot listen on {address}: another program does already")
+            }
+            Error::Listen(address, error) => {
+                write!(formatter, "cannot listen on {address}: {error}")
+            }
+            Error::Address(error) => write!(formatter, "not an address to listen on: {error}"),
+            Error::Started => formatter.write_str("this server was started before"),
+            Error::Driver(error) => write!(formatter, "a shard cannot go on: {error}"),
+            Error::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
+            Error::ShardPanicked(shard) => {
+                write!(formatter, "shard {shard} has panicked; this is a bug in fanfare")
+            }
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Error::ClientBundle(_, error)
+            | Error::Listen(_, error)
+            | Error::Address(error)
+            | Error::Driver(error)
+            | Error::Thread(error) => Some(error),
+            Error::Option(..) | Error::Started | Error::ShardPanicked(_) => None,
+        }
+    }
+}
