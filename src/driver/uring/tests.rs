@@ -372,6 +372,22 @@ fn with_two_buffers_every_connection_gets_its_bytes_in_order_and_its_turn() {
 }
 
 #[test]
+fn a_connection_that_waited_for_a_buffer_in_vain_is_the_first_to_get_one() {
+    let mut bench = Bench::with(&limits(2, 512), SendMode::DirectFirst);
+    let (greedy, mut flood) = bench.connect();
+    let (modest, mut peer) = bench.connect();
+    flood.write_all(&[0; 100_000]).unwrap();
+    peer.write_all(b"modest").unwrap();
+    bench.driver.receive(greedy);
+    bench.driver.receive(modest);
+    let mut chunks = 0;
+    while bench.bytes().0 != modest {
+        chunks += 1;
+        assert!(chunks < 10, "the busy connection took the free buffers again and again");
+    }
+}
+
+#[test]
 fn receiving_starts_again_only_when_a_buffer_was_released() {
     let mut bench = Bench::with(&limits(2, 512), SendMode::DirectFirst);
     let (key, mut peer) = bench.connect();
