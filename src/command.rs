@@ -60,6 +60,17 @@ pub enum Command {
     Stats(oneshot::Sender<Stats>),
 }
 
+impl Command {
+    /// The shard will never carry it out: nobody must wait for what its sockets would have said.
+    pub fn is_lost(&self) {
+        if let Command::Broadcast(broadcast) = self
+            && let Some((_, _, collector)) = &broadcast.ack
+        {
+            collector.asked(0);
+        }
+    }
+}
+
 /// What to do with one socket.
 pub enum SocketCommand {
     /// Send it a packet.

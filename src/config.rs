@@ -235,11 +235,27 @@ impl Builder {
             (!self.options.ping_timeout.is_zero(), "ping_timeout", "it must not be zero"),
             (!self.transports.is_empty(), "transports", "there must be one"),
             (limits.message_bytes > 0, "max_http_buffer_size", "it must not be zero"),
-            (limits.receive_buffers.is_power_of_two(), "limits", "receive_buffers must be a power of two"),
-            (limits.receive_buffer_bytes >= 512, "limits", "receive_buffer_bytes must be 512 or more"),
+            (
+                limits.receive_buffers.is_power_of_two(),
+                "limits",
+                "receive_buffers must be a power of two",
+            ),
+            (
+                limits.receive_buffer_bytes >= 512,
+                "limits",
+                "receive_buffer_bytes must be 512 or more",
+            ),
             (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
-            (limits.headers <= crate::base::limits::HEADERS_MAX, "limits", "headers must be 100 or fewer"),
-            (limits.json_depth <= crate::base::limits::JSON_DEPTH_MAX, "limits", "json_depth must be 128 or less"),
+            (
+                limits.headers <= crate::base::limits::HEADERS_MAX,
+                "limits",
+                "headers must be 100 or fewer",
+            ),
+            (
+                limits.json_depth <= crate::base::limits::JSON_DEPTH_MAX,
+                "limits",
+                "json_depth must be 128 or less",
+            ),
         ];
         match checks.iter().find(|(holds, _, _)| !holds) {
             Some((_, option, why)) => Err(Error::Option(option, (*why).to_owned())),

@@ -1,16 +1,93 @@
-//! A Socket.IO server for Linux.
+//! A Socket.IO server for Linux: one shard per core, io_uring, every event encoded once.
 //!
-//! ```text
-//! kernel ─▶ driver ─▶ proto ─▶ session ─▶ handler
-//! kernel ◀─ driver ◀─ send queue ◀─ Frame ◀─ fanout ◀─ room::select ◀─ command ◀─ emit
+//! ```no_run
+//! use fanfare::{Ack, Data, Server, Socket};
+//!
+//! fn main() -> fanfare::Result<()> {
+//!     let io = Server::builder().build()?;
+//!     io.of("/").on_connect(async |socket: Socket| {
+//!         socket.join("lobby");
+//!     });
+//!     io.of("/").on("message", async |socket: Socket, Data(text): Data<String>, ack: Ack| {
+//!         socket.to("lobby").emit("message", &text);
+//!         ack.send("delivered");
+//!     });
+//!     io.listen("0.0.0.0:3000") // one shard per core, until SIGTERM
+//! }
 //! ```
+//!
+//! # How data flows
+//! ```text
+//! kernel ─▶ driver ─▶ proto::http | proto::websocket ─▶ proto::engine ─▶ proto::socket ─▶ session ─▶ handler
+//!                                                                                                      │
+//! kernel ◀─ driver ◀─ send queue ◀─ Frame ◀─ fanout (encode once) ◀─ room::select ◀─ command ◀─ emit ◀─┘
+//!                                                  ▲
+//!                                      mailbox ────┘  (from and to the other shards and threads)
+//! ```
+//!
+//! # Layers
+//! | module | may import |
+//! |---|---|
+//! | `base` | std |
+//! | `proto`, `room`, `mailbox`, `driver` | base |
+//! | `session`, `fanout` | base, proto |
+//! | `command` | base, proto, room, fanout |
+//! | `shard` | all above |
+//! | `api` | everything but session and driver internals |
+//!
+//! `tests/tidy.rs` holds the code against this table.
 
+mod api;
+#[doc(hidden)]
 pub mod base;
-pub mod command;
+mod command;
+mod config;
+#[doc(hidden)]
 pub mod driver;
-pub mod fanout;
-pub mod mailbox;
+mod error;
+mod fanout;
+mod mailbox;
+#[doc(hidden)]
 pub mod proto;
-pub mod room;
+mod room;
+#[doc(hidden)]
 pub mod session;
-pub mod shard;
+mod shard;
+
+pub use api::emit::{
+    AckError, Acknowledgement, Acknowledgements, EmitError, Emitted, Emitter, Incomplete,
+    IntoTargets, SocketEmitter,
+};
+pub use api::engine;
+pub use api::extract::{
+    Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
+};
+pub use api::handler::{Handler, Middleware, Refuse};
+pub use api::handshake::Handshake;
+pub use api::namespace::Namespace;
+pub use api::run::Running;
+pub use api::server::Server;
+pub use api::socket::{Socket, SocketData};
+pub use api::time;
+pub use base::id::SocketId;
+pub use base::limits::Limits;
+pub use base::stats::Stats;
+pub use config::Builder;
+pub use error::{Error, Result};
+pub use proto::json::{ArgsError, Arguments, Raw};
+pub use proto::socket::DisconnectReason;
+pub use session::handshake::Transport;
+
+/// What the tests of this crate need and nobody else should use: it may change at any time.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::fanout::Encoder;
+    pub use crate::room::{Memberships, Rooms, Selection};
+    pub use crate::shard::shared::{Post, Shared};
+    pub use crate::shard::{Outlook, Shard};
+
+    /// The shards' common part of a server that a test drives by itself.
+    pub fn shared(server: &crate::Server) -> std::sync::Arc<Shared> {
+        std::sync::Arc::clone(&server.shared)
+    }
+}

@@ -7,9 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
-use crate::shard::handler::{
-    Decision, Event, HandlerRecipe, MiddlewareRecipe, Refused, Started,
-};
+use crate::shard::handler::{Decision, Event, HandlerRecipe, MiddlewareRecipe, Refused, Started};
 
 use super::extract::{EventParts, FromEvent};
 use super::socket::Socket;

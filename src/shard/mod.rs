@@ -23,5 +23,6 @@ mod timer;
 mod turn;
 
 pub use emit::Queued;
-pub use state::{Extra, SocketPhase, State};
+pub use session::split_request;
+pub use state::{SocketPhase, State};
 pub use turn::{Outlook, Shard};

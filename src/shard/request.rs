@@ -182,6 +182,7 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         http.input.splice(..0, bytes.iter().copied());
         http.stage = Stage::Leaving;
+        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
         conn.after = After::Leave(shard);
         self.stats.connections_handed_over += 1;
         // Flushing notices that nothing is left to send, now or later, and detaches.
@@ -197,17 +198,18 @@ impl State {
             let fault = Fault { status: 503, message: "The server is shutting down" };
             return self.refuse_fault(key, fault);
         }
+        let peer = self.http_mut(key).and_then(|http| http.peer);
         if transport == Transport::WebSocket {
             return match self.switch(key, head) {
                 Some(rest) => {
-                    let session = self.open_session(transport, key, bytes);
+                    let session = self.open_session(transport, key, peer, bytes);
                     self.become_websocket(key, session);
                     HttpStep::WebSocket(rest)
                 }
                 None => HttpStep::Wait,
             };
         }
-        let session = self.open_session(transport, key, bytes);
+        let session = self.open_session(transport, key, peer, bytes);
         let now = self.now;
         // The open packet is queued: this is answered at once.
         self.drive(session, |session, effects| session.poll(key, now, effects));

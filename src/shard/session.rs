@@ -1,5 +1,6 @@
 //! Sessions as a shard keeps them: carrying out what the state machine asks for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::frame::Frame;
@@ -24,7 +25,13 @@ impl State {
     }
 
     /// Opens a session. The open packet is queued; the caller says where it goes.
-    pub fn open_session(&mut self, transport: Transport, connection: Key, request: &[u8]) -> Key {
+    pub fn open_session(
+        &mut self,
+        transport: Transport,
+        connection: Key,
+        peer: Option<SocketAddr>,
+        head: &[u8],
+    ) -> Key {
         // Without randomness an id could be guessed: it was put aside before the turn began.
         let secret = self.random_bytes().unwrap_or_else(|| unreachable!("refilled every turn"));
         let id = SessionId::new(self.index, self.sessions.next_key().index, secret);
@@ -35,7 +42,7 @@ impl State {
             Transport::WebSocket => Session::over_websocket(id, connection, self.now, options),
         };
         if shared.settings.keep_handshake {
-            session.request = Some(request.into());
+            session.request = Some(kept_request(peer, head));
         }
         let key = self.sessions.insert(SessionEntry { session, armed: Armed::default() });
         self.stats.sessions_opened += 1;
@@ -249,4 +256,20 @@ impl State {
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A request as it is kept: the length of the peer's address, the address, the head.
+fn kept_request(peer: Option<SocketAddr>, head: &[u8]) -> Arc<[u8]> {
+    let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let length = u8::try_from(peer.len()).unwrap_or(0);
+    [&[length], &peer.as_bytes()[..usize::from(length)], head].concat().into()
+}
+
+/// The parts of a kept request: the address of the peer, and the head.
+pub fn split_request(request: &[u8]) -> (Option<SocketAddr>, &[u8]) {
+    let Some((&length, rest)) = request.split_first() else { return (None, request) };
+    let Some((peer, head)) = rest.split_at_checked(usize::from(length)) else {
+        return (None, rest);
+    };
+    (std::str::from_utf8(peer).ok().and_then(|peer| peer.parse().ok()), head)
 }

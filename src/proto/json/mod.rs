@@ -21,6 +21,8 @@ use std::iter::Peekable;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::base::limits::JSON_DEPTH_MAX;
 
@@ -111,6 +113,29 @@ impl Raw {
     /// The peer's arguments are not what `T` asks for.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ArgsError> {
         from_args(&self.args, &self.attachments)
+    }
+
+    /// Reads the first argument as a value, and gives the others as they are: for an event whose
+    /// first argument says where the rest of it goes. `None` when the first one is no `T`.
+    ///
+    /// ```
+    /// let raw = fanfare::Raw::new(r#""lobby",{"text":"hi"},3"#, Vec::new()).unwrap();
+    /// let (room, rest) = raw.split_first::<String>().unwrap();
+    /// assert_eq!(room, "lobby");
+    /// assert_eq!(rest.args(), br#"{"text":"hi"},3"#);
+    /// ```
+    pub fn split_first<T: DeserializeOwned>(&self) -> Option<(T, Raw)> {
+        let mut values = serde_json::Deserializer::from_slice(&self.args).into_iter::<&RawValue>();
+        values.next()?.ok()?;
+        let end = values.byte_offset();
+        let first = from_args(&self.args[..end], &self.attachments).ok()?;
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let comma = self.args[end..].iter().position(|byte| !is_space(byte));
+        let rest = match comma {
+            Some(comma) => self.args.slice(end + comma + 1..),
+            None => Bytes::new(),
+        };
+        Some((first, Raw::scanned(rest, self.attachments.clone())))
     }
 }
 

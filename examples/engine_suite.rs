@@ -1,0 +1,32 @@
+//! The server that the upstream Engine.IO protocol suite expects to test: it echoes messages.
+
+#[path = "support/arguments.rs"]
+mod arguments;
+
+use std::process::exit;
+use std::time::Duration;
+
+use arguments::Arguments;
+use fanfare::engine::{Connection, Message, Server};
+
+fn main() {
+    let arguments = Arguments::read("127.0.0.1:3000");
+    if let Err(error) = serve(&arguments) {
+        eprintln!("fanfare: {error}");
+        exit(1);
+    }
+}
+
+fn serve(arguments: &Arguments) -> fanfare::Result<()> {
+    let builder = Server::builder()
+        .ping_interval(Duration::from_millis(300))
+        .ping_timeout(Duration::from_millis(200))
+        .max_http_buffer_size(1_000_000);
+    let engine = Server::build(arguments.apply(builder))?;
+    engine.on_message(async |connection: Connection, message: Message| {
+        connection.send(message);
+    });
+    let running = engine.spawn(&arguments.listen)?;
+    println!("listening on http://{}", running.address());
+    engine.wait(running)
+}

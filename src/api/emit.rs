@@ -1,0 +1,612 @@
+//! Emits: to whom, with what, and what became of them.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use serde::de::DeserializeOwned;
+
+use crate::base::frame::{Frame, Wire};
+use crate::base::id::SocketId;
+use crate::command::{
+    Answers, Broadcast, Change, Collector, Command, Expected, Members, SocketAddress,
+    SocketCommand, Unanswered, Waiter,
+};
+use crate::fanout::Encoder;
+use crate::proto::json::{ArgsError, Arguments, Raw};
+use crate::proto::socket::RESERVED_EVENTS;
+use crate::room::{Selection, Target};
+use crate::shard::Queued;
+use crate::shard::context::Context as Shard;
+use crate::shard::handler::Definition;
+use crate::shard::shared::Shared;
+
+/// What became of an emit. It can be ignored: nothing waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Emitted {
+    /// It waits for the end of the shard's turn, or for the shards to come to it.
+    Queued,
+    /// It was volatile and the client not writable.
+    Dropped,
+    /// There is no such client any more.
+    Closed,
+    /// The mailbox of a shard is full; clients of that shard do not get it.
+    Overloaded,
+    /// The caller's event or arguments cannot be sent: see [`EmitError`].
+    Refused(EmitError),
+}
+
+/// Why an emit was refused. The caller is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmitError {
+    /// The name is one that Socket.IO reserves, such as `disconnect`.
+    ReservedEvent,
+    /// An argument cannot be expressed in JSON, such as a map whose keys are no strings.
+    Arguments,
+}
+
+impl Emitted {
+    /// Whether it will be sent.
+    pub fn is_queued(self) -> bool {
+        self == Emitted::Queued
+    }
+}
+
+impl From<Queued> for Emitted {
+    fn from(queued: Queued) -> Emitted {
+        match queued {
+            Queued::Yes => Emitted::Queued,
+            Queued::Dropped => Emitted::Dropped,
+            Queued::Gone => Emitted::Closed,
+        }
+    }
+}
+
+/// One or several rooms, or socket ids.
+pub trait IntoTargets {
+    /// Adds them to `targets`.
+    #[doc(hidden)]
+    fn add_to(self, targets: &mut Vec<Target>);
+}
+
+impl IntoTargets for &str {
+    fn add_to(self, targets: &mut Vec<Target>) {
+        targets.push(self.into());
+    }
+}
+
+impl IntoTargets for &String {
+    fn add_to(self, targets: &mut Vec<Target>) {
+        targets.push(self.as_str().into());
+    }
+}
+
+impl IntoTargets for String {
+    fn add_to(self, targets: &mut Vec<Target>) {
+        targets.push(self.into());
+    }
+}
+
+impl IntoTargets for SocketId {
+    fn add_to(self, targets: &mut Vec<Target>) {
+        targets.push(self.to_string().into());
+    }
+}
+
+impl<T: IntoTargets + Clone> IntoTargets for &[T] {
+    fn add_to(self, targets: &mut Vec<Target>) {
+        self.iter().cloned().for_each(|target| target.add_to(targets));
+    }
+}
+
+impl<T: IntoTargets, const COUNT: usize> IntoTargets for [T; COUNT] {
+    fn add_to(self, targets: &mut Vec<Target>) {
+        self.into_iter().for_each(|target| target.add_to(targets));
+    }
+}
+
+impl<T: IntoTargets> IntoTargets for Vec<T> {
+    fn add_to(self, targets: &mut Vec<Target>) {
+        self.into_iter().for_each(|target| target.add_to(targets));
+    }
+}
+
+pub(crate) fn targets(rooms: impl IntoTargets) -> Vec<Target> {
+    let mut targets = Vec::new();
+    rooms.add_to(&mut targets);
+    targets
+}
+
+thread_local! {
+    /// Arguments are written here first: serialization is user code, which must not run while the
+    /// state of a shard is borrowed.
+    static ARGUMENTS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Arguments as bytes; gives its buffer back when it is dropped.
+struct Written {
+    json: Vec<u8>,
+    attachments: Vec<Bytes>,
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        // Not one that a single large event has grown.
+        if self.json.capacity() <= 64 * 1024 {
+            ARGUMENTS.replace(std::mem::take(&mut self.json));
+        }
+    }
+}
+
+fn written(args: &impl Arguments) -> Result<Written, ArgsError> {
+    let mut written = Written { json: ARGUMENTS.take(), attachments: Vec::new() };
+    written.json.clear();
+    args.write(&mut written.json, &mut written.attachments)?;
+    Ok(written)
+}
+
+/// The encoded event, and whether the caller is to blame if there is none.
+fn encoded(
+    context: Option<&Rc<Shard>>,
+    namespace: &str,
+    id: Option<u64>,
+    event: &str,
+    args: &impl Arguments,
+) -> Result<Wire, EmitError> {
+    if RESERVED_EVENTS.contains(&event) {
+        return Err(EmitError::ReservedEvent);
+    }
+    let written = written(args).map_err(|_| EmitError::Arguments)?;
+    let encode = |encoder: &mut Encoder| {
+        encoder.event(namespace, id, event, &written.json, &written.attachments)
+    };
+    Ok(match context {
+        Some(context) => context.with(|state| encode(&mut state.encoder)),
+        None => encode(&mut Encoder::default()),
+    })
+}
+
+pub(crate) fn encoded_ack(
+    context: Option<&Rc<Shard>>,
+    namespace: &str,
+    id: u64,
+    args: &impl Arguments,
+) -> Result<Wire, EmitError> {
+    let written = written(args).map_err(|_| EmitError::Arguments)?;
+    let encode =
+        |encoder: &mut Encoder| encoder.ack(namespace, id, &written.json, &written.attachments);
+    Ok(match context {
+        Some(context) => context.with(|state| encode(&mut state.encoder)),
+        None => encode(&mut Encoder::default()),
+    })
+}
+
+/// The shard that this thread works for, if it is one of this server.
+pub(crate) fn here(shared: &Shared) -> Option<Rc<Shard>> {
+    Shard::current().filter(|context| context.shared.key == shared.key)
+}
+
+/// Asks something of one socket, on its shard or from elsewhere.
+pub(crate) fn ask_socket(
+    shared: &Shared,
+    address: SocketAddress,
+    command: SocketCommand,
+) -> Emitted {
+    let command = Command::Socket(address, command);
+    match (here(shared), shared.posts().get(usize::from(address.shard))) {
+        (Some(context), _) => {
+            context.post(address.shard, command);
+            Emitted::Queued
+        }
+        (None, Some(post)) => match post.mailbox.post(command) {
+            Ok(()) => Emitted::Queued,
+            Err(_) => Emitted::Overloaded,
+        },
+        (None, None) => Emitted::Closed,
+    }
+}
+
+/// Asks something of every shard: of this thread's own at once, of the others in order.
+fn ask_all(
+    shared: &Shared,
+    mut ask: impl FnMut() -> Command,
+    own: impl FnOnce(&Rc<Shard>),
+) -> Emitted {
+    let here = here(shared);
+    let mut emitted = Emitted::Queued;
+    for (index, post) in shared.posts().iter().enumerate() {
+        match &here {
+            Some(context) if usize::from(context.index) == index => {}
+            Some(context) => context.with(|state| state.post(index, ask())),
+            None => {
+                if let Err(command) = post.mailbox.post(ask()) {
+                    emitted = Emitted::Overloaded;
+                    command.is_lost();
+                }
+            }
+        }
+    }
+    if let Some(context) = &here {
+        own(context);
+    }
+    emitted
+}
+
+/// An emit to many sockets of one namespace: whom it means, and how. Every method gives a new one,
+/// so that one can be kept and used again.
+///
+/// ```
+/// # fn main() -> fanfare::Result<()> {
+/// let io = fanfare::Server::builder().build()?;
+/// let staff = io.to("staff").except("off-duty");
+/// staff.emit("alarm", "kitchen");
+/// staff.clone().volatile().emit("temperature", 21.5);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is sent before `emit`"]
+pub struct Emitter {
+    shared: Arc<Shared>,
+    definition: Arc<Definition>,
+    selection: Selection,
+    is_volatile: bool,
+    timeout: Option<Duration>,
+}
+
+impl Emitter {
+    pub(crate) fn new(shared: Arc<Shared>, definition: Arc<Definition>) -> Emitter {
+        Emitter {
+            shared,
+            definition,
+            selection: Selection::default(),
+            is_volatile: false,
+            timeout: None,
+        }
+    }
+
+    /// Only sockets that are in any of these rooms. A socket's id is the name of a room of its own.
+    /// Each socket gets one copy, in however many of the rooms it is.
+    pub fn to(mut self, rooms: impl IntoTargets) -> Emitter {
+        rooms.add_to(&mut self.selection.to);
+        self
+    }
+
+    /// The same as [`to`](Emitter::to); `in` is a keyword of Rust.
+    pub fn in_(self, rooms: impl IntoTargets) -> Emitter {
+        self.to(rooms)
+    }
+
+    /// No sockets that are in any of these rooms.
+    pub fn except(mut self, rooms: impl IntoTargets) -> Emitter {
+        rooms.add_to(&mut self.selection.except);
+        self
+    }
+
+    /// Clients that are not writable at this moment do not get it: those to which earlier packets
+    /// are still on their way, and polling clients without a waiting request.
+    pub fn volatile(mut self) -> Emitter {
+        self.is_volatile = true;
+        self
+    }
+
+    /// Only sockets of this process. A server that is not part of a cluster has no others.
+    pub fn local(self) -> Emitter {
+        self
+    }
+
+    /// How long [`emit_with_ack`](Emitter::emit_with_ack) waits. Default: as long as the sockets
+    /// are connected.
+    pub fn timeout(mut self, timeout: Duration) -> Emitter {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends an event. A tuple is several arguments, `()` is none, everything else is one; see
+    /// [`Arguments`]. It is encoded once, whatever the number of recipients, and never blocks.
+    ///
+    /// On a thread of the server it takes effect at once for the sockets of that shard, and in order
+    /// for those of the others.
+    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+        self.broadcast(event, &args, None)
+    }
+
+    /// Sends an event and gathers what every recipient acknowledges.
+    ///
+    /// ```no_run
+    /// # async fn example(io: fanfare::Server) {
+    /// use std::time::Duration;
+    ///
+    /// let votes = io.to("jury").timeout(Duration::from_secs(5));
+    /// match votes.emit_with_ack::<bool>("guilty?", ()).await {
+    ///     Ok(votes) => println!("{votes:?}"),
+    ///     Err(incomplete) => println!("{} did not vote", incomplete.missing),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Incomplete`] when a recipient did not answer in time, went away, or answered something
+    /// that is no `T`; it holds the answers that came.
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: impl Arguments,
+    ) -> Acknowledgements<T> {
+        let (collector, receiver) = Collector::new(self.shared.posts().len());
+        let emitted = match self.shared.posts() {
+            [] => Emitted::Closed,
+            _ => {
+                let id = self.definition.packet_id();
+                self.broadcast(event, &args, Some((id, self.timeout, collector)))
+            }
+        };
+        Acknowledgements { emitted, receiver, answer: PhantomData }
+    }
+
+    /// Makes all matching sockets join rooms (`socketsJoin`).
+    pub fn sockets_join(&self, rooms: impl IntoTargets) -> Emitted {
+        self.change(Change::Join(targets(rooms)))
+    }
+
+    /// Makes all matching sockets leave rooms (`socketsLeave`).
+    pub fn sockets_leave(&self, rooms: impl IntoTargets) -> Emitted {
+        self.change(Change::Leave(targets(rooms)))
+    }
+
+    /// Disconnects all matching sockets (`disconnectSockets`), with `close` their whole sessions.
+    pub fn disconnect_sockets(&self, close: bool) -> Emitted {
+        self.change(Change::Disconnect(close))
+    }
+
+    fn change(&self, change: Change) -> Emitted {
+        let (namespace, selection) = (self.definition.index, self.selection.clone());
+        let members = Arc::new(Members { namespace, selection, change });
+        ask_all(
+            &self.shared,
+            || Command::Members(Arc::clone(&members)),
+            |context| {
+                context.with(|state| state.change_members(&members));
+            },
+        )
+    }
+
+    fn broadcast(
+        &self,
+        event: &str,
+        args: &impl Arguments,
+        ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
+    ) -> Emitted {
+        let here = here(&self.shared);
+        let id = ack.as_ref().map(|(id, _, _)| *id);
+        let wire = match encoded(here.as_ref(), &self.definition.name, id, event, args) {
+            Ok(wire) => wire,
+            Err(error) => return Emitted::Refused(error),
+        };
+        let broadcast = Arc::new(Broadcast {
+            namespace: self.definition.index,
+            selection: self.selection.clone(),
+            wire: Arc::new(wire),
+            volatile: self.is_volatile,
+            ack,
+        });
+        ask_all(
+            &self.shared,
+            || Command::Broadcast(Arc::clone(&broadcast)),
+            |context| {
+                context.with(|state| state.broadcast(&broadcast));
+            },
+        )
+    }
+}
+
+/// An emit to one socket, and how.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is sent before `emit`"]
+pub struct SocketEmitter {
+    pub(crate) socket: super::socket::Socket,
+    pub(crate) is_volatile: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl SocketEmitter {
+    /// The packet is dropped when the client is not writable at this moment.
+    pub fn volatile(mut self) -> SocketEmitter {
+        self.is_volatile = true;
+        self
+    }
+
+    /// How long [`emit_with_ack`](SocketEmitter::emit_with_ack) waits. Default: as long as the
+    /// socket is connected.
+    pub fn timeout(mut self, timeout: Duration) -> SocketEmitter {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends an event. See [`Emitter::emit`] for the arguments.
+    pub fn emit(self, event: &str, args: impl Arguments) -> Emitted {
+        self.send(event, &args, None)
+    }
+
+    /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
+    /// or all of them when `T` is a tuple.
+    ///
+    /// # Errors
+    /// [`AckError`] says why there is no answer.
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        self,
+        event: &str,
+        args: impl Arguments,
+    ) -> Acknowledgement<T> {
+        let (sender, receiver) = oneshot::channel();
+        let emitted = self.send(event, &args, Some(sender));
+        Acknowledgement { emitted, receiver, answer: PhantomData }
+    }
+
+    fn send(
+        self,
+        event: &str,
+        args: &impl Arguments,
+        sender: Option<oneshot::Sender<Result<Raw, Unanswered>>>,
+    ) -> Emitted {
+        let address = self.socket.address;
+        let Some(shared) = self.socket.shared() else { return Emitted::Closed };
+        let Some(definition) = shared.namespace(address.namespace) else {
+            return Emitted::Closed;
+        };
+        let here = here(&shared);
+        let ack = sender.map(|sender| Expected {
+            id: definition.packet_id(),
+            timeout: self.timeout,
+            waiter: Waiter::One(sender),
+        });
+        let id = ack.as_ref().map(|expected| expected.id);
+        let wire = match encoded(here.as_ref(), &definition.name, id, event, args) {
+            Ok(wire) => wire,
+            Err(error) => return Emitted::Refused(error),
+        };
+        let volatile = self.is_volatile;
+        match here.filter(|context| context.index == address.shard) {
+            Some(context) => {
+                context.with(|state| state.emit(address, Frame::own(wire), volatile, ack)).into()
+            }
+            None => ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack }),
+        }
+    }
+}
+
+/// The acknowledgement of one client, to be awaited on any thread. The event has been sent before
+/// it is awaited, and the answer is thrown away when it is not.
+#[derive(Debug)]
+pub struct Acknowledgement<T> {
+    emitted: Emitted,
+    receiver: oneshot::Receiver<Result<Raw, Unanswered>>,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Future for Acknowledgement<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.emitted {
+            Emitted::Refused(error) => return Poll::Ready(Err(AckError::Refused(error))),
+            Emitted::Overloaded => return Poll::Ready(Err(AckError::Overloaded)),
+            Emitted::Queued | Emitted::Dropped | Emitted::Closed => {}
+        }
+        Pin::new(&mut self.receiver).poll(task).map(|answer| match answer {
+            Ok(Ok(answer)) => answer.decode().map_err(AckError::Answer),
+            Ok(Err(Unanswered::Timeout)) => Err(AckError::Timeout),
+            // A sender that was dropped belonged to a shard that is gone.
+            Ok(Err(Unanswered::Disconnected)) | Err(_) => Err(AckError::Disconnected),
+        })
+    }
+}
+
+/// The acknowledgements of all recipients, to be awaited on any thread. The event has been sent
+/// before it is awaited.
+#[derive(Debug)]
+pub struct Acknowledgements<T> {
+    emitted: Emitted,
+    receiver: oneshot::Receiver<Answers>,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Future for Acknowledgements<T> {
+    type Output = Result<Vec<T>, Incomplete<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let nobody = matches!(self.emitted, Emitted::Closed | Emitted::Refused(_));
+        let answers = match nobody {
+            true => Answers::default(),
+            // A collector that was dropped belonged to a server that is gone.
+            false => match Pin::new(&mut self.receiver).poll(task) {
+                Poll::Ready(answers) => answers.unwrap_or_default(),
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        let (decoded, wrong): (Vec<_>, Vec<_>) =
+            answers.answers.iter().map(Raw::decode).partition(Result::is_ok);
+        let answers_ok = decoded.into_iter().flatten().collect();
+        let missing = answers.missing + wrong.len();
+        Poll::Ready(match (missing, self.emitted) {
+            (0, Emitted::Queued | Emitted::Closed) => Ok(answers_ok),
+            _ => Err(Incomplete { answers: answers_ok, missing }),
+        })
+    }
+}
+
+/// Why a client's acknowledgement did not come.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The client did not answer in time (`operation has timed out`).
+    Timeout,
+    /// The socket is gone, or went before it answered.
+    Disconnected,
+    /// The client answered something else than the caller expects.
+    Answer(ArgsError),
+    /// The caller's event or arguments cannot be sent.
+    Refused(EmitError),
+    /// The mailbox of the socket's shard is full.
+    Overloaded,
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AckError::Timeout => formatter.write_str("the client did not answer in time"),
+            AckError::Disconnected => formatter.write_str("the client is gone"),
+            AckError::Answer(error) => write!(formatter, "the client's answer: {error}"),
+            AckError::Refused(error) => error.fmt(formatter),
+            AckError::Overloaded => formatter.write_str("the shard of the client is overloaded"),
+        }
+    }
+}
+
+impl Error for AckError {}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            EmitError::ReservedEvent => "the caller's event name is reserved",
+            EmitError::Arguments => "the caller's arguments cannot be expressed in JSON",
+        })
+    }
+}
+
+impl Error for EmitError {}
+
+/// Not every recipient has acknowledged.
+#[derive(Debug)]
+pub struct Incomplete<T> {
+    /// What came in time.
+    pub answers: Vec<T>,
+    /// How many recipients did not answer.
+    pub missing: usize,
+}
+
+impl<T> fmt::Display for Incomplete<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} of the recipients did not answer", self.missing)
+    }
+}
+
+impl<T: fmt::Debug> Error for Incomplete<T> {}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut emitter = formatter.debug_struct("Emitter");
+        emitter.field("namespace", &self.definition.name).field("selection", &self.selection);
+        emitter.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! The engine alone: messages over long-polling and WebSocket, without namespaces, rooms and
+//! events. What Engine.IO is to Socket.IO.
+//!
+//! ```no_run
+//! use fanfare::engine::{Connection, Message, Server};
+//!
+//! fn main() -> fanfare::Result<()> {
+//!     let engine = Server::build(Server::builder())?;
+//!     engine.on_message(async |connection: Connection, message: Message| {
+//!         connection.send(message);
+//!     });
+//!     engine.listen("127.0.0.1:3000")
+//! }
+//! ```
+
+use std::fmt;
+use std::net::ToSocketAddrs;
+
+use bytes::Bytes;
+
+use crate::base::frame::{Frame, Wire};
+use crate::command::{Command, SessionAddress, SessionCommand};
+use crate::config::Builder;
+use crate::error::Result;
+use crate::fanout::Encoder;
+use crate::proto::socket::DisconnectReason;
+use crate::shard::context::Context;
+use crate::shard::handler::Trigger;
+use crate::shard::shared::Shared;
+
+use super::emit::{Emitted, here};
+use super::extract::{EventParts, FromEvent, Rejection};
+use super::handler::{Handler, recipe};
+use super::run::Running;
+
+/// An Engine.IO server. Cheap to clone, usable from any thread.
+#[derive(Clone, Debug)]
+pub struct Server(super::server::Server);
+
+/// A message of a client, or for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// A client. Copyable; what is asked of a client that has gone does nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Connection {
+    server: u32,
+    address: SessionAddress,
+}
+
+impl Server {
+    /// The options of a new server. The default path is `/engine.io`.
+    pub fn builder() -> Builder {
+        Builder::new("/engine.io", false)
+    }
+
+    /// Makes the server. It serves nobody until [`Server::listen`] or [`Server::spawn`].
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn build(builder: Builder) -> Result<Server> {
+        super::server::Server::build(&builder).map(Server)
+    }
+
+    /// Runs `handler` for each client that has connected. It may ask for a [`Connection`].
+    pub fn on_open<A>(&self, handler: impl Handler<A>) -> &Server {
+        self.add(&Trigger::Connect, handler)
+    }
+
+    /// Runs `handler` for each message, in order. It may ask for a [`Connection`] and a
+    /// [`Message`].
+    pub fn on_message<A>(&self, handler: impl Handler<A>) -> &Server {
+        self.add(&Trigger::Message, handler)
+    }
+
+    /// Runs `handler` for each client that has gone. It may ask for a [`Connection`] and a
+    /// [`DisconnectReason`], which is one of the first five.
+    pub fn on_close<A>(&self, handler: impl Handler<A>) -> &Server {
+        self.add(&Trigger::Disconnect, handler)
+    }
+
+    fn add<A>(&self, trigger: &Trigger<'_>, handler: impl Handler<A>) -> &Server {
+        let shared = &self.0.shared;
+        shared.define("/").add_handler(trigger, recipe(handler));
+        shared.changed();
+        self
+    }
+
+    /// See [`fanfare::Server::spawn`](crate::Server::spawn).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn spawn(&self, address: impl ToSocketAddrs) -> Result<Running> {
+        self.0.spawn(address)
+    }
+
+    /// See [`fanfare::Server::listen`](crate::Server::listen).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn listen(&self, address: impl ToSocketAddrs) -> Result<()> {
+        self.0.listen(address)
+    }
+
+    /// See [`fanfare::Server::wait`](crate::Server::wait).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn wait(&self, running: Running) -> Result<()> {
+        self.0.wait(running)
+    }
+
+    /// See [`fanfare::Server::close`](crate::Server::close).
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Connection {
+    /// Sends a message.
+    pub fn send(&self, message: Message) -> Emitted {
+        match message {
+            Message::Text(text) => self.send_text(&text),
+            Message::Binary(data) => self.send_binary(&data),
+        }
+    }
+
+    /// Sends text.
+    pub fn send_text(&self, text: &str) -> Emitted {
+        self.encode_and_send(|encoder| encoder.text(text.as_bytes()))
+    }
+
+    /// Sends bytes.
+    pub fn send_binary(&self, data: &[u8]) -> Emitted {
+        self.encode_and_send(|encoder| encoder.binary(data))
+    }
+
+    /// Closes the connection after what was sent before has gone out.
+    pub fn close(&self) -> Emitted {
+        match self.own_shard() {
+            Some(context) => {
+                let key = self.address.key;
+                context.with(|state| state.close_session(key, DisconnectReason::ForcedClose));
+                Emitted::Queued
+            }
+            None => self.ask(SessionCommand::Close),
+        }
+    }
+
+    fn encode_and_send(&self, encode: impl FnOnce(&mut Encoder) -> Wire) -> Emitted {
+        match self.own_shard() {
+            Some(context) => context
+                .with(|state| {
+                    let wire = encode(&mut state.encoder);
+                    state.send(self.address.key, Frame::own(wire), false)
+                })
+                .into(),
+            None => self.ask(SessionCommand::Send(encode(&mut Encoder::default()))),
+        }
+    }
+
+    fn own_shard(&self) -> Option<std::rc::Rc<Context>> {
+        Context::current().filter(|context| {
+            context.shared.key == self.server && context.index == self.address.shard
+        })
+    }
+
+    fn ask(&self, command: SessionCommand) -> Emitted {
+        let Some(shared) = Shared::by_key(self.server) else { return Emitted::Closed };
+        let command = Command::Session(self.address, command);
+        match (here(&shared), shared.posts().get(usize::from(self.address.shard))) {
+            (Some(context), _) => {
+                context.post(self.address.shard, command);
+                Emitted::Queued
+            }
+            (None, Some(post)) => match post.mailbox.post(command) {
+                Ok(()) => Emitted::Queued,
+                Err(_) => Emitted::Overloaded,
+            },
+            (None, None) => Emitted::Closed,
+        }
+    }
+}
+
+impl FromEvent for Connection {
+    fn from_event(parts: &mut EventParts<'_, '_>) -> std::result::Result<Connection, Rejection> {
+        let key = parts.0.session.ok_or(Rejection::Missing("connection"))?;
+        let context = parts.0.context;
+        let address = SessionAddress { key, shard: context.index };
+        Ok(Connection { server: context.shared.key, address })
+    }
+}
+
+impl FromEvent for Message {
+    fn from_event(parts: &mut EventParts<'_, '_>) -> std::result::Result<Message, Rejection> {
+        match parts.0.is_binary {
+            true => Ok(Message::Binary(Bytes::copy_from_slice(parts.0.args))),
+            false => match std::str::from_utf8(parts.0.args) {
+                Ok(text) => Ok(Message::Text(text.to_owned())),
+                Err(_) => Err(Rejection::Missing("text")),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Connection({}:{})", self.address.shard, self.address.key.index)
+    }
+}

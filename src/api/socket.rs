@@ -1,0 +1,329 @@
+//! One client in one namespace.
+
+use std::any::Any;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::base::id::SocketId;
+use crate::command::{SocketAddress, SocketCommand};
+use crate::proto::json::Arguments;
+use crate::shard::context::Context;
+use crate::shard::shared::Shared;
+use crate::shard::{SocketPhase, State};
+
+use super::emit::{
+    Acknowledgement, Emitted, Emitter, IntoTargets, SocketEmitter, ask_socket, here, targets,
+};
+use super::handshake::Handshake;
+
+/// A client that has joined a namespace: a few plain numbers, to be copied, kept and sent to other
+/// threads as one likes. When the client has gone, what is asked of it answers so and does nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Socket {
+    pub(crate) server: u32,
+    pub(crate) address: SocketAddress,
+}
+
+impl Socket {
+    /// The public id: 20 characters, another one for each connection.
+    pub fn id(&self) -> SocketId {
+        self.address.id()
+    }
+
+    /// Whether it is connected. Only a shard knows of its own sockets: elsewhere than in handlers
+    /// on the socket's shard this is `false`.
+    pub fn is_connected(&self) -> bool {
+        self.with_state(|state, key| {
+            state.sockets.get(key).is_some_and(|socket| socket.phase == SocketPhase::Connected)
+        })
+        .unwrap_or(false)
+    }
+
+    /// The name of its namespace.
+    pub fn namespace(&self) -> String {
+        let definition = self.shared().and_then(|shared| shared.namespace(self.address.namespace));
+        definition.map_or_else(String::new, |definition| definition.name.to_string())
+    }
+
+    /// The transport of its session at this moment: `polling` or `websocket`. `None` when it has
+    /// gone, and elsewhere than on its own shard.
+    pub fn transport(&self) -> Option<&'static str> {
+        self.with_state(|state, key| {
+            let session = state.sockets.get(key)?.session;
+            Some(state.sessions.get(session)?.session.transport_name())
+        })?
+    }
+
+    /// Sends an event to this client. A tuple is several arguments, `()` is none, everything else
+    /// is one; see [`Arguments`].
+    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+        self.emitter().emit(event, args)
+    }
+
+    /// Sends the event `message` to this client.
+    pub fn send(&self, args: impl Arguments) -> Emitted {
+        self.emit("message", args)
+    }
+
+    /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
+    /// or all of them when `T` is a tuple. See [`timeout`](Socket::timeout).
+    ///
+    /// ```no_run
+    /// # async fn example(socket: fanfare::Socket) {
+    /// let name: Result<String, fanfare::AckError> = socket.emit_with_ack("name?", ()).await;
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AckError`](crate::AckError) says why there is no answer.
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: impl Arguments,
+    ) -> Acknowledgement<T> {
+        self.emitter().emit_with_ack(event, args)
+    }
+
+    /// How long the `emit_with_ack` that follows waits.
+    pub fn timeout(&self, timeout: Duration) -> SocketEmitter {
+        self.emitter().timeout(timeout)
+    }
+
+    /// The packet that follows is dropped when the client is not writable at that moment.
+    pub fn volatile(&self) -> SocketEmitter {
+        self.emitter().volatile()
+    }
+
+    fn emitter(&self) -> SocketEmitter {
+        SocketEmitter { socket: *self, is_volatile: false, timeout: None }
+    }
+
+    /// Aims at everybody in the namespace but this client.
+    ///
+    /// # Panics
+    /// When the server was dropped; its handlers do not run any more then.
+    pub fn broadcast(&self) -> Emitter {
+        let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
+        let definition = shared.namespace(self.address.namespace);
+        let definition = definition.unwrap_or_else(|| unreachable!("namespaces stay"));
+        Emitter::new(shared, definition).except(self.id())
+    }
+
+    /// Aims at those in any of these rooms, but not at this client.
+    pub fn to(&self, rooms: impl IntoTargets) -> Emitter {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`to`](Socket::to); `in` is a keyword of Rust.
+    pub fn in_(&self, rooms: impl IntoTargets) -> Emitter {
+        self.broadcast().to(rooms)
+    }
+
+    /// Aims at those in none of these rooms, and not at this client.
+    pub fn except(&self, rooms: impl IntoTargets) -> Emitter {
+        self.broadcast().except(rooms)
+    }
+
+    /// Aims at everybody of this process but this client.
+    pub fn local(&self) -> Emitter {
+        self.broadcast().local()
+    }
+
+    /// Joins rooms: at once on the socket's shard, in order from elsewhere. `false` when the socket
+    /// is known to be gone.
+    pub fn join(&self, rooms: impl IntoTargets) -> bool {
+        let rooms = targets(rooms);
+        match self.own_shard() {
+            Some(context) => context.with(|state| state.join(self.address, &rooms)),
+            None => self.ask(SocketCommand::Join(rooms)),
+        }
+    }
+
+    /// Leaves a room. `false` when the socket is known to be gone or was not in it.
+    pub fn leave(&self, room: &str) -> bool {
+        match self.own_shard() {
+            Some(context) => context.with(|state| state.leave(self.address, room)),
+            None => self.ask(SocketCommand::Leave(room.into())),
+        }
+    }
+
+    /// The rooms it is in: first the one that is named by its id, then those it has joined, in no
+    /// particular order. Empty when it has gone, and elsewhere than on its own shard.
+    pub fn rooms(&self) -> Vec<String> {
+        self.with_state(|state, key| {
+            let Some(socket) = state.sockets.get(key) else { return Vec::new() };
+            if socket.phase == SocketPhase::Gone {
+                return Vec::new();
+            }
+            let space = state.namespaces.get(usize::from(socket.namespace));
+            let joined = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
+            std::iter::once(self.id().to_string()).chain(joined.map(str::to_owned)).collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Disconnects it from its namespace; with `close` from all, and its connection is closed.
+    /// `false` when it is known to be gone.
+    pub fn disconnect(&self, close: bool) -> bool {
+        match self.own_shard() {
+            Some(context) => context.with(|state| state.disconnect(self.address, close)),
+            None => self.ask(SocketCommand::Disconnect(close)),
+        }
+    }
+
+    /// What the application keeps with it. Only handlers on the socket's shard reach it.
+    pub fn data(&self) -> SocketData {
+        SocketData(*self)
+    }
+
+    /// The request that opened the session. `None` when it has gone for good or is not kept
+    /// ([`Builder::keep_handshake`](crate::Builder::keep_handshake)), and elsewhere than on the
+    /// socket's shard.
+    pub fn handshake(&self) -> Option<Handshake> {
+        let (request, auth) = self.with_state(|state, key| {
+            let socket = state.sockets.get(key)?;
+            let extra = socket.extra.as_ref();
+            let late = extra.and_then(|extra| extra.request.clone());
+            let session = state.sessions.get(socket.session);
+            let request = late.or_else(|| session?.session.request.clone())?;
+            Some((request, extra.and_then(|extra| extra.auth.clone())))
+        })??;
+        Some(Handshake::new(request, auth))
+    }
+
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        match Context::current() {
+            Some(context) if context.shared.key == self.server => Some(Arc::clone(&context.shared)),
+            _ => Shared::by_key(self.server),
+        }
+    }
+
+    /// The shard of this socket, if this thread works for it.
+    fn own_shard(&self) -> Option<Rc<Context>> {
+        let is_own = |context: &Rc<Context>| {
+            context.shared.key == self.server && context.index == self.address.shard
+        };
+        Context::current().filter(is_own)
+    }
+
+    pub(crate) fn with_state<R>(
+        &self,
+        work: impl FnOnce(&mut State, crate::base::slab::Key) -> R,
+    ) -> Option<R> {
+        self.own_shard()?.with(|state| {
+            let key = state.socket_key(self.address)?;
+            Some(work(state, key))
+        })
+    }
+
+    fn ask(&self, command: SocketCommand) -> bool {
+        let shared = self.shared();
+        shared.is_some_and(|shared| ask_socket(&shared, self.address, command).is_queued())
+    }
+
+    pub(crate) fn answer(&self, id: u64, args: &impl Arguments) -> Emitted {
+        let Some(shared) = self.shared() else { return Emitted::Closed };
+        let Some(definition) = shared.namespace(self.address.namespace) else {
+            return Emitted::Closed;
+        };
+        let here = here(&shared);
+        let wire = match super::emit::encoded_ack(here.as_ref(), &definition.name, id, args) {
+            Ok(wire) => wire,
+            Err(error) => return Emitted::Refused(error),
+        };
+        match here.filter(|context| context.index == self.address.shard) {
+            Some(context) => {
+                let frame = crate::base::frame::Frame::own(wire);
+                context.with(|state| state.emit(self.address, frame, false, None)).into()
+            }
+            None => {
+                let command = SocketCommand::Emit { wire, volatile: false, ack: None };
+                ask_socket(&shared, self.address, command)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Socket({})", self.id())
+    }
+}
+
+/// What the application keeps with a socket: one value of any type (`socket.data`). It is dropped
+/// when the last disconnect handler of the socket has ended.
+///
+/// ```
+/// # fn main() -> fanfare::Result<()> {
+/// use fanfare::{Data, DisconnectReason, Server, Socket};
+///
+/// let io = Server::builder().build()?;
+/// io.of("/").on("name", async |socket: Socket, Data(name): Data<String>| {
+///     socket.data().set(name);
+/// });
+/// io.of("/").on_disconnect(async |socket: Socket| {
+///     if let Some(name) = socket.data().take::<String>() {
+///         println!("{name} has gone");
+///     }
+/// });
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SocketData(Socket);
+
+impl SocketData {
+    /// Puts a value there instead of the one that was. `false` when the socket has gone, or this is
+    /// not its shard.
+    pub fn set<T: 'static>(self, value: T) -> bool {
+        let mut value: Option<Box<dyn Any>> = Some(Box::new(value));
+        let previous = self.0.with_state(|state, key| {
+            let extra = state.sockets.get_mut(key)?.extra.get_or_insert_default();
+            Some(std::mem::replace(&mut extra.data, value.take()))
+        });
+        // The previous value is dropped here: its drop is user code.
+        previous.flatten().is_some()
+    }
+
+    /// A copy of the value, if it is of this type.
+    pub fn get<T: Clone + 'static>(self) -> Option<T> {
+        self.with(|value: &mut T| value.clone())
+    }
+
+    /// Takes the value out, if it is of this type.
+    pub fn take<T: 'static>(self) -> Option<T> {
+        let value = self.detach()?;
+        match value.downcast::<T>() {
+            Ok(value) => Some(*value),
+            Err(other) => {
+                self.attach(other);
+                None
+            }
+        }
+    }
+
+    /// Works with the value, if it is of this type. Inside `work` the socket has none.
+    pub fn with<T: 'static, R>(self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let mut value = self.detach()?;
+        let result = value.downcast_mut::<T>().map(work);
+        self.attach(value);
+        result
+    }
+
+    fn detach(self) -> Option<Box<dyn Any>> {
+        self.0.with_state(|state, key| state.sockets.get_mut(key)?.extra.as_mut()?.data.take())?
+    }
+
+    fn attach(self, value: Box<dyn Any>) {
+        let mut value = Some(value);
+        self.0.with_state(|state, key| {
+            if let Some(socket) = state.sockets.get_mut(key) {
+                socket.extra.get_or_insert_default().data = value.take();
+            }
+        });
+    }
+}
