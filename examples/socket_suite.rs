@@ -18,7 +18,7 @@ fn server(arguments: &Arguments) -> fanfare::Result<Server> {
     let builder = Server::builder()
         .ping_interval(Duration::from_millis(300))
         .ping_timeout(Duration::from_millis(200))
-        .connect_timeout(Duration::from_millis(1000))
+        .connect_timeout(Duration::from_millis(1500))
         .max_http_buffer_size(1_000_000);
     let io = arguments.apply(builder).build()?;
     for name in ["/", "/custom"] {

@@ -39,6 +39,8 @@ impl Plan {
     /// Starts the shards. Each makes its own ring, which belongs to its thread; none listens before
     /// all of them are there, so that a connection may be handed to any of them.
     pub(crate) fn start(self, shared: &Arc<Shared>, address: SocketAddr) -> Result<Running> {
+        let vacant = crate::driver::net::check_vacant(address);
+        vacant.map_err(|error| Error::Listen(address, error))?;
         // The limits that a driver sees at its start count for its whole life.
         crate::driver::sys::raise_descriptor_limit().map_err(Error::Driver)?;
         let mut running = Running { address, shared: Arc::clone(shared), threads: Vec::new() };

@@ -33,6 +33,18 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
+/// Checks that no other program listens on `address`. [`listen`] would share it with one that
+/// shares, too, such as an earlier instance of this one, and lose half of the clients to it.
+///
+/// # Errors
+/// Those of the kernel: the address is in use, not local, or not permitted.
+pub fn check_vacant(address: SocketAddr) -> io::Result<()> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let socket = sys::tcp_socket(family)?;
+    sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    bind(socket.as_fd(), address)
+}
+
 fn bind(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     match address {
         SocketAddr::V4(address) => sys::bind(socket, &kernel_v4(address)),
@@ -66,6 +78,15 @@ fn kernel_v6(address: SocketAddrV6) -> libc::sockaddr_in6 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_address_that_is_shared_already_is_not_vacant() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(check_vacant(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        check_vacant(address).unwrap();
+    }
+
     use std::net::TcpStream;
 
     use super::*;

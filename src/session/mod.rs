@@ -43,6 +43,8 @@ pub enum Effect {
     Poll(Key, Answer),
     /// Refuse a POST with 400 and an empty body.
     RefusePost(Key),
+    /// Answer a POST with `ok`: the last one of a client that leaves.
+    AcceptPost(Key),
     /// Send a text message on a WebSocket.
     Text(Key, &'static str),
     /// Send what was queued on the WebSocket that has become the transport.
@@ -85,6 +87,9 @@ impl Default for Options {
         }
     }
 }
+
+/// How long the end of a session that its client closes waits for the GET that is under way.
+const LEAVE_GRACE: Duration = Duration::from_millis(50);
 
 /// What carries the packets of a session.
 #[derive(Debug)]
@@ -222,14 +227,28 @@ impl Session {
         }
     }
 
-    /// The client said that it leaves (Engine.IO `1`).
-    pub fn client_close(&mut self, effects: &mut Vec<Effect>) {
-        if let Carrier::Polling(polling) = &mut self.carrier
-            && let Some(held) = polling.get.take()
-        {
+    /// The client said that it leaves (Engine.IO `1`). A polling client has a GET under way then,
+    /// which must see the end. It may be behind the POST that says so, on another connection: so the
+    /// end, and the answer to the POST, wait a moment for it.
+    pub fn client_close(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let reason = DisconnectReason::TransportClose;
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return self.end(reason, effects);
+        };
+        if let Some(held) = polling.get.take() {
             effects.push(Effect::Poll(held, Answer::Noop));
+            return self.end(reason, effects);
         }
-        self.end(DisconnectReason::TransportClose, effects);
+        polling.is_leaving = true;
+        polling.forget_queued();
+        self.phase = Phase::Closing(now.after(LEAVE_GRACE), reason);
+        self.assembly = None;
+        effects.push(Effect::Closing(reason));
+    }
+
+    /// Whether the client has said that it leaves, and its last POST is not answered yet.
+    pub fn is_leaving(&self) -> bool {
+        matches!(&self.carrier, Carrier::Polling(polling) if polling.is_leaving)
     }
 
     /// The client broke a rule.

@@ -32,6 +32,8 @@ pub struct Polling {
     pub(super) get: Option<Key>,
     /// The POST that is being received or worked off.
     pub(super) post: Option<Key>,
+    /// Whether the client has said, in that POST, that it leaves.
+    pub(super) is_leaving: bool,
     queue: Vec<Frame>,
     queued_bytes: usize,
 }
@@ -82,11 +84,20 @@ impl Polling {
     }
 
     pub(super) fn end(&mut self, effects: &mut Vec<Effect>) {
-        self.queue = Vec::new();
-        self.queued_bytes = 0;
+        self.forget_queued();
         if let Some(held) = self.get.take() {
             effects.push(Effect::Poll(held, Answer::Close));
         }
+        if self.is_leaving
+            && let Some(last) = self.post.take()
+        {
+            effects.push(Effect::AcceptPost(last));
+        }
+    }
+
+    pub(super) fn forget_queued(&mut self) {
+        self.queue = Vec::new();
+        self.queued_bytes = 0;
     }
 }
 
@@ -131,7 +142,8 @@ impl Session {
         let queued = polling.take_queued();
         if let Phase::Closing(_, reason) = self.phase {
             let is_last = queued.is_none();
-            effects.push(Effect::Poll(connection, queued.unwrap_or(Answer::NoopClose)));
+            let last = if polling.is_leaving { Answer::Noop } else { Answer::NoopClose };
+            effects.push(Effect::Poll(connection, queued.unwrap_or(last)));
             if is_last {
                 self.end(reason, effects);
             }

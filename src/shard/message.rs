@@ -136,7 +136,7 @@ impl State {
             }
             Ok(Packet::Ping(_)) => self.violation(key, Violation::HeartbeatDirection),
             Ok(Packet::Close) => {
-                self.drive(key, |session, effects| session.client_close(effects));
+                self.drive(key, |session, effects| session.client_close(now, effects));
             }
             Ok(Packet::Message(data)) => return self.engine_payload(key, data),
             Ok(Packet::Binary(data)) if shared.settings.has_namespaces => {

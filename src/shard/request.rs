@@ -297,17 +297,23 @@ impl State {
 
     /// The packets of a POST were worked off.
     pub fn post_ends(&mut self, key: Key, session: Key, is_valid: bool) {
-        let is_posting = self.drive(session, |session, _| {
-            let is_posting = session.is_posting(key);
-            session.post_ends(key);
-            is_posting
+        let is_answered_later = self.drive(session, |session, _| {
+            let is_answered_later = session.is_leaving();
+            if !is_answered_later {
+                session.post_ends(key);
+            }
+            is_answered_later
         });
-        match (is_posting, is_valid) {
-            // An upgrade or a second POST has dropped the connection meanwhile.
-            (Some(false), _) if self.http_mut(key).is_none() => {}
-            (_, true) => self.respond(key, 200, &[HTML, NO_STORE], b"ok"),
+        match (is_answered_later, is_valid) {
+            (Some(true), _) => {}
+            (_, true) => self.accept_post(key),
             (_, false) => self.respond(key, 400, &[], b""),
         }
+    }
+
+    /// Says that the packets of a POST were taken.
+    pub fn accept_post(&mut self, key: Key) {
+        self.respond(key, 200, &[HTML, NO_STORE], b"ok");
     }
 
     fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
@@ -317,16 +323,13 @@ impl State {
         }
         let options = &shared.settings.options;
         let opened = self.drive(session, |session, _| session.probe_opens(key, now, options));
+        let Some(rest) = self.switch(key, head) else { return HttpStep::Wait };
+        self.become_websocket(key, session);
         if !matches!(opened, Some(Ok(()))) {
-            return self.refuse(key, head, Refusal::BadRequest);
+            // As the reference: the session has its WebSocket, this one is opened and closed.
+            self.close_websocket(key, None);
         }
-        match self.switch(key, head) {
-            Some(rest) => {
-                self.become_websocket(key, session);
-                HttpStep::WebSocket(rest)
-            }
-            None => HttpStep::Wait,
-        }
+        HttpStep::WebSocket(rest)
     }
 
     /// Answers a handshake with 101; gives the bytes behind it.

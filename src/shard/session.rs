@@ -93,6 +93,7 @@ impl State {
         match effect {
             Effect::Poll(connection, answer) => self.answer_poll(connection, &answer),
             Effect::RefusePost(connection) => self.respond_empty(connection, 400),
+            Effect::AcceptPost(connection) => self.accept_post(connection),
             Effect::Text(connection, text) => self.push_text(connection, text),
             Effect::Upgraded(connection, frames) => {
                 frames.into_iter().for_each(|frame| self.push(connection, frame));
