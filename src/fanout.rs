@@ -127,7 +127,7 @@ mod tests {
     fn attachments_follow_their_header_in_the_same_bytes() {
         let attachments = [Bytes::from_static(b"\x01\x02"), Bytes::new()];
         let wire = Encoder::default().event("/a", Some(3), "hi", b",1", &attachments);
-        assert_eq!(wire.bytes(), b"\x81\x11452-/a,3[\"hi\",1]\x82\x02\x01\x02\x82\x00");
+        assert_eq!(wire.bytes(), b"\x81\x10452-/a,3[\"hi\",1]\x82\x02\x01\x02\x82\x00");
         let polling = wire.polling(polling_variant);
         assert_eq!(polling, b"452-/a,3[\"hi\",1]\x1ebAQI=\x1eb");
     }
