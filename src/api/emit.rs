@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use serde::de::DeserializeOwned;
 
 use crate::base::frame::{Frame, Wire};
 use crate::base::id::SocketId;
@@ -22,7 +21,7 @@ use crate::command::{
     SocketCommand, Unanswered, Waiter,
 };
 use crate::fanout::Encoder;
-use crate::proto::json::{ArgsError, Arguments, Raw};
+use crate::proto::json::{ArgsError, Arguments, FromArguments, Raw};
 use crate::proto::socket::RESERVED_EVENTS;
 use crate::room::{Selection, Target};
 use crate::shard::Queued;
@@ -338,7 +337,7 @@ impl Emitter {
     /// # Errors
     /// [`Incomplete`] when a recipient did not answer in time, went away, or answered something
     /// that is no `T`; it holds the answers that came.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    pub fn emit_with_ack<T: FromArguments>(
         &self,
         event: &str,
         args: impl Arguments,
@@ -443,7 +442,7 @@ impl SocketEmitter {
     ///
     /// # Errors
     /// [`AckError`] says why there is no answer.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    pub fn emit_with_ack<T: FromArguments>(
         self,
         event: &str,
         args: impl Arguments,
@@ -494,7 +493,7 @@ pub struct Acknowledgement<T> {
     answer: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned> Future for Acknowledgement<T> {
+impl<T: FromArguments> Future for Acknowledgement<T> {
     type Output = Result<T, AckError>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
@@ -504,7 +503,7 @@ impl<T: DeserializeOwned> Future for Acknowledgement<T> {
             Emitted::Queued | Emitted::Dropped | Emitted::Closed => {}
         }
         Pin::new(&mut self.receiver).poll(task).map(|answer| match answer {
-            Ok(Ok(answer)) => answer.decode().map_err(AckError::Answer),
+            Ok(Ok(answer)) => T::from_arguments(answer).map_err(AckError::Answer),
             Ok(Err(Unanswered::Timeout)) => Err(AckError::Timeout),
             // A sender that was dropped belonged to a shard that is gone.
             Ok(Err(Unanswered::Disconnected)) | Err(_) => Err(AckError::Disconnected),
@@ -521,7 +520,7 @@ pub struct Acknowledgements<T> {
     answer: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned> Future for Acknowledgements<T> {
+impl<T: FromArguments> Future for Acknowledgements<T> {
     type Output = Result<Vec<T>, Incomplete<T>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
@@ -535,7 +534,7 @@ impl<T: DeserializeOwned> Future for Acknowledgements<T> {
             },
         };
         let (decoded, wrong): (Vec<_>, Vec<_>) =
-            answers.answers.iter().map(Raw::decode).partition(Result::is_ok);
+            answers.answers.into_iter().map(T::from_arguments).partition(Result::is_ok);
         let answers_ok = decoded.into_iter().flatten().collect();
         let missing = answers.missing + wrong.len();
         Poll::Ready(match (missing, self.emitted) {
