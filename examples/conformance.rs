@@ -139,18 +139,24 @@ fn target(namespace: &Namespace, custom: &Namespace) {
     });
 }
 
-/// The first argument of an answer.
+/// The first argument of an answer: JSON, or what the tests answer where they use binary.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Binary(bytes::Bytes),
+    Binary(Named),
     Json(Value),
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Named {
+    name: String,
+    payload: bytes::Bytes,
 }
 
 impl Answer {
     fn first_of(answer: &Raw) -> Answer {
         match answer.decode() {
-            Ok(bytes) if !answer.attachments().is_empty() => Answer::Binary(bytes),
+            Ok(named) if !answer.attachments().is_empty() => Answer::Binary(named),
             _ => Answer::Json(answer.decode().unwrap_or_default()),
         }
     }
