@@ -67,9 +67,9 @@ fn names() -> Vec<String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let is_example = |path: &PathBuf| path.is_file() || path.join("main.rs").exists();
-    let names = entries.filter(is_example).map(|path| {
-        path.file_stem().unwrap().to_str().unwrap().to_owned()
-    });
+    let names = entries
+        .filter(is_example)
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned());
     names.collect()
 }
 

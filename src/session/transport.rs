@@ -242,11 +242,6 @@ impl Session {
         }
     }
 
-    /// Whether a GET is held, so that [`Session::flush`] will answer it.
-    pub fn has_held_poll(&self) -> bool {
-        matches!(&self.carrier, Carrier::Polling(polling) if polling.get.is_some())
-    }
-
     /// Answers the held GET with what is queued.
     pub fn flush(&mut self, effects: &mut Vec<Effect>) {
         if let Carrier::Polling(polling) = &mut self.carrier {

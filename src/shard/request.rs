@@ -1,10 +1,13 @@
 //! HTTP requests: from received bytes to what is asked of a session, and back to a response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::clock::Time;
 use crate::base::frame::Frame;
+use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::proto::http::{
     self, BodyReader, CONTINUE, Fault, Field, Head, Method, Query, ResponseHead,
@@ -91,6 +94,9 @@ impl State {
             },
             Stage::Body(reader, body, _) => {
                 let input = std::mem::take(&mut http.input);
+                let (began, bytes) = (http.body_began.0, http.body_began.1 + input.len());
+                http.body_began.1 = bytes;
+                conn.deadline = body_deadline(began, bytes, limits);
                 match reader.read(&input, body) {
                     Ok(progress) => {
                         http.input = input[progress.consumed..].to_vec();
@@ -183,7 +189,7 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         http.input.splice(..0, bytes.iter().copied());
         http.stage = Stage::Leaving;
-        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+        conn.deadline = Time::from_micros(u64::MAX);
         conn.after = After::Leave(shard);
         self.stats.connections_handed_over += 1;
         // Flushing notices that nothing is left to send, now or later, and detaches.
@@ -223,7 +229,7 @@ impl State {
             && let Role::Http(http) = &mut conn.role
         {
             http.stage = Stage::Held(session);
-            conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+            conn.deadline = Time::from_micros(u64::MAX);
         }
         match self.drive(session, |session, effects| session.poll(key, now, effects)) {
             Some(Ok(())) => HttpStep::Again,
@@ -262,13 +268,14 @@ impl State {
         purpose: Purpose,
         expect_continue: bool,
     ) -> HttpStep {
-        let body_timeout = self.shared.settings.options.limits.body_timeout;
+        let body_grace = self.shared.settings.options.limits.body_grace;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         let is_complete = reader.is_complete();
         let waits = http.input.is_empty() && !is_complete;
         http.stage = Stage::Body(reader, Vec::new(), purpose);
-        conn.deadline = self.now.after(body_timeout);
+        http.body_began = (self.now, 0);
+        conn.deadline = self.now.after(body_grace);
         self.rearm_connection(key);
         if waits && expect_continue {
             self.push(key, Frame::raw(CONTINUE));
@@ -280,7 +287,7 @@ impl State {
     }
 
     fn body_complete(&mut self, key: Key) -> HttpStep {
-        let never = crate::base::clock::Time::from_micros(u64::MAX);
+        let never = Time::from_micros(u64::MAX);
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         conn.deadline = never;
@@ -354,7 +361,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         let decoder = Decoder::default();
         conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing: false });
-        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+        conn.deadline = Time::from_micros(u64::MAX);
     }
 
     fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
@@ -515,4 +522,11 @@ impl State {
         self.push(key, Frame::raw(response));
         self.rearm_connection(key);
     }
+}
+
+/// When a body of which so many bytes have come must be complete, or must have brought more.
+fn body_deadline(began: Time, bytes: usize, limits: &Limits) -> Time {
+    let seconds = bytes as f64 / f64::from(limits.body_bytes_per_second.max(1));
+    let earned = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    began.after(limits.body_grace.saturating_add(earned).min(limits.body_timeout))
 }
