@@ -224,7 +224,13 @@ impl State {
     }
 
     fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
-        let now = self.now;
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
+        // A poll that comes after the end is told so, also when the timers are looked at later.
+        self.drive(session, |session, effects| session.expire(now, options, effects));
+        if self.sessions.get(session).is_none() {
+            return self.refuse(key, head, Refusal::SessionUnknown);
+        }
         if let Some(conn) = self.connections.get_mut(key)
             && let Role::Http(http) = &mut conn.role
         {
