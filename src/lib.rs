@@ -79,7 +79,7 @@ pub use base::limits::Limits;
 pub use base::stats::Stats;
 pub use config::Builder;
 pub use error::{Error, Result};
-pub use proto::json::{ArgsError, Arguments, Raw};
+pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
 pub use shard::run::Running;

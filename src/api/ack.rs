@@ -8,10 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
-use serde::de::DeserializeOwned;
 
 use crate::command::{Answers, Unanswered};
-use crate::proto::json::{ArgsError, Raw};
+use crate::proto::json::{ArgsError, FromArguments, Raw};
 
 use super::emit::{EmitError, Emitted};
 
@@ -24,7 +23,7 @@ pub struct Acknowledgement<T> {
     pub(super) answer: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned> Future for Acknowledgement<T> {
+impl<T: FromArguments> Future for Acknowledgement<T> {
     type Output = Result<T, AckError>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
@@ -34,7 +33,7 @@ impl<T: DeserializeOwned> Future for Acknowledgement<T> {
             Emitted::Queued | Emitted::Dropped | Emitted::Closed => {}
         }
         Pin::new(&mut self.receiver).poll(task).map(|answer| match answer {
-            Ok(Ok(answer)) => answer.decode().map_err(AckError::Answer),
+            Ok(Ok(answer)) => T::from_arguments(answer).map_err(AckError::Answer),
             Ok(Err(Unanswered::Timeout)) => Err(AckError::Timeout),
             // A sender that was dropped belonged to a shard that is gone.
             Ok(Err(Unanswered::Disconnected)) | Err(_) => Err(AckError::Disconnected),
@@ -51,7 +50,7 @@ pub struct Acknowledgements<T> {
     pub(super) answer: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned> Future for Acknowledgements<T> {
+impl<T: FromArguments> Future for Acknowledgements<T> {
     type Output = Result<Vec<T>, Incomplete<T>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
@@ -65,7 +64,7 @@ impl<T: DeserializeOwned> Future for Acknowledgements<T> {
             },
         };
         let (decoded, wrong): (Vec<_>, Vec<_>) =
-            answers.answers.iter().map(Raw::decode).partition(Result::is_ok);
+            answers.answers.into_iter().map(T::from_arguments).partition(Result::is_ok);
         let answers_ok = decoded.into_iter().flatten().collect();
         let missing = answers.missing + wrong.len();
         Poll::Ready(match (missing, self.emitted) {

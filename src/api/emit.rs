@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use serde::de::DeserializeOwned;
 
 use crate::base::frame::{Frame, Wire};
 use crate::command::{
@@ -18,7 +17,7 @@ use crate::command::{
     Unanswered, Waiter,
 };
 use crate::fanout::Encoder;
-use crate::proto::json::{ArgsError, Arguments, Raw};
+use crate::proto::json::{ArgsError, Arguments, FromArguments, Raw};
 use crate::proto::socket::RESERVED_EVENTS;
 use crate::room::Selection;
 use crate::shard::Queued;
@@ -282,7 +281,7 @@ impl Emitter {
     /// # Errors
     /// [`Incomplete`](crate::Incomplete) when a recipient did not answer in time, went away, or
     /// answered something that is no `T`; it holds the answers that came.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    pub fn emit_with_ack<T: FromArguments>(
         &self,
         event: &str,
         args: impl Arguments,
@@ -387,7 +386,7 @@ impl SocketEmitter {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    pub fn emit_with_ack<T: FromArguments>(
         self,
         event: &str,
         args: impl Arguments,

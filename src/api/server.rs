@@ -133,6 +133,11 @@ impl Server {
         self.shared.address()
     }
 
+    /// The version of the JavaScript client that is served; `None` when none is.
+    pub fn client_version(&self) -> Option<&str> {
+        Some(&self.shared.settings.client.as_ref()?.version)
+    }
+
     /// The counters of each shard, by index; none before the server runs. May be awaited on any
     /// thread. Shards that are gone are left out.
     pub async fn stats(&self) -> Vec<Stats> {

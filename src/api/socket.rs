@@ -6,11 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
 use crate::base::id::SocketId;
 use crate::command::{SocketAddress, SocketCommand};
-use crate::proto::json::Arguments;
+use crate::proto::json::{Arguments, FromArguments};
 use crate::shard::context::Context;
 use crate::shard::shared::Shared;
 use crate::shard::{SocketPhase, State};
@@ -80,7 +78,7 @@ impl Socket {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    pub fn emit_with_ack<T: FromArguments>(
         &self,
         event: &str,
         args: impl Arguments,

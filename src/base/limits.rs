@@ -59,6 +59,8 @@ pub struct Limits {
     pub close_timeout: Duration,
     /// How long a gracefully closed polling session waits for its next poll: 30 s.
     pub polling_close_timeout: Duration,
+    /// How long `close` waits for the next poll of clients that have none under way: 1 s.
+    pub farewell_timeout: Duration,
     /// How long `close` waits for clients to take what was queued for them: 5 s.
     pub shutdown_timeout: Duration,
     /// Most connections of one shard; `0` means the file descriptor limit less a reserve.
@@ -104,6 +106,7 @@ impl Default for Limits {
             send_stall_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             polling_close_timeout: Duration::from_secs(30),
+            farewell_timeout: Duration::from_secs(1),
             shutdown_timeout: Duration::from_secs(5),
             connections: 0,
             accepts_per_turn: 64,
@@ -146,5 +149,6 @@ mod tests {
         assert!(limits.headers <= HEADERS_MAX);
         assert!(limits.json_depth <= JSON_DEPTH_MAX);
         assert!(limits.packets_per_turn <= limits.packets_per_payload);
+        assert!(limits.farewell_timeout < limits.shutdown_timeout);
     }
 }

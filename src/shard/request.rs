@@ -40,7 +40,8 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return false };
         let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
         http.input.extend_from_slice(bytes);
-        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..));
+        // What arrives while the connection is handed over is bounded by the receive buffers.
+        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..) | Stage::Leaving);
         let is_too_much = waits && http.input.len() > limits.pipelined_bytes;
         if is_first {
             conn.deadline = self.now.after(limits.head_timeout);

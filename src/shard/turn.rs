@@ -227,11 +227,17 @@ impl<D: Driver> Shard<D> {
 
     /// Once the server is being closed: no new clients, and the old ones are told.
     fn follow_closing(&mut self) {
-        if !self.context.shared.is_closing() || self.close_by.is_some() {
+        if !self.context.shared.is_closing() {
+            return;
+        }
+        if self.close_by.is_some() {
+            // Polling clients come with a new connection to hear that they are closed.
+            if self.context.with(|state| state.sessions.is_empty()) {
+                self.driver.stop_listening();
+            }
             return;
         }
         let timeout = self.context.shared.settings.options.limits.shutdown_timeout;
-        self.driver.stop_listening();
         self.close_by = Some(self.driver.now().after(timeout));
         self.context.with(State::close_all);
         self.context.run_jobs();
@@ -411,9 +417,11 @@ impl State {
     /// The server closes: every client is told, and what it has not been sent is lost.
     fn close_all(&mut self) {
         self.is_closing = true;
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
         let sessions: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
         for session in sessions {
-            self.end_session(session, DisconnectReason::ServerShuttingDown);
+            self.drive(session, |session, effects| session.shut_down(now, options, effects));
         }
         for key in self.connections.keys() {
             let idle = self.connections.get(key).is_some_and(|conn| match &conn.role {
@@ -450,7 +458,8 @@ impl State {
             || !self.resumed.is_empty()
             || !self.jobs.is_empty();
         if let Some(close_by) = close_by {
-            if close_by <= self.now || (self.connections.is_empty() && !is_busy) {
+            let is_empty = self.connections.is_empty() && self.sessions.is_empty();
+            if close_by <= self.now || (is_empty && !is_busy) {
                 return Outlook::Finished;
             }
         }
