@@ -17,7 +17,8 @@ fn main() {
     let server = chat::server(arguments.apply(Server::builder()));
     if server.as_ref().is_ok_and(|io| io.client_version().is_none()) {
         eprintln!(
-            "fanfare: the page needs the client bundle: npm install socket.io-client, or --client FOLDER"
+            "fanfare: the page needs the client bundle: npm install socket.io-client, \
+             or --client FOLDER"
         );
     }
     arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);

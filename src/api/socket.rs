@@ -13,10 +13,10 @@ use crate::shard::context::Context;
 use crate::shard::shared::Shared;
 use crate::shard::{SocketPhase, State};
 
-use super::emit::{
-    Acknowledgement, Emitted, Emitter, IntoTargets, SocketEmitter, ask_socket, here, targets,
-};
+use super::ack::Acknowledgement;
+use super::emit::{Emitted, Emitter, SocketEmitter, ask_socket, here};
 use super::handshake::Handshake;
+use super::targets::{IntoTargets, targets};
 
 /// A client that has joined a namespace: a few plain numbers, to be copied, kept and sent to other
 /// threads as one likes. When the client has gone, what is asked of it answers so and does nothing.
