@@ -309,7 +309,11 @@ impl<D: Driver> Drop for Shard<D> {
             while let Some(runnable) = context.post.ready.take() {
                 drop(runnable);
             }
-            while context.post.mailbox.take().is_some() {}
+            // Connections that others still hand over are theirs to close from now on.
+            context.post.mailbox.close();
+            while let Some(command) = context.post.mailbox.take() {
+                command.is_lost();
+            }
         });
     }
 }
