@@ -124,7 +124,7 @@ impl Polling {
 }
 
 impl Probe {
-    pub(super) fn close(self: Box<Self>, effects: &mut Vec<Effect>) {
+    pub(super) fn close(&self, effects: &mut Vec<Effect>) {
         effects.push(Effect::CloseWebSocket(self.connection));
     }
 
