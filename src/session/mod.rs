@@ -63,8 +63,8 @@ pub enum Effect {
     CloseWebSocket(Key),
     /// End a connection at once.
     Drop(Key),
-    /// The session takes and dispatches nothing more: its sockets are disconnected, for this reason.
-    /// What is queued may still go out.
+    /// The session takes and dispatches nothing more: its sockets are disconnected, for this
+    /// reason. What is queued may still go out.
     Closing(DisconnectReason),
     /// The session is over, for this reason, which is that of [`Effect::Closing`] if that came
     /// before. Nothing follows for it.
@@ -238,8 +238,8 @@ impl Session {
     }
 
     /// The client said that it leaves (Engine.IO `1`). A polling client has a GET under way then,
-    /// which must see the end. It may be behind the POST that says so, on another connection: so the
-    /// end, and the answer to the POST, wait a moment for it.
+    /// which must see the end. It may be behind the POST that says so, on another connection: so
+    /// the end, and the answer to the POST, wait a moment for it.
     pub fn client_close(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if !self.is_open() {
             return;

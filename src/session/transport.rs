@@ -331,7 +331,7 @@ impl Session {
         }
     }
 
-    /// A connection has ended, other than by an effect. It may be one that was of this session once.
+    /// A connection has ended, other than by an effect. Maybe it was this session's once.
     pub fn connection_ended(&mut self, connection: Key, effects: &mut Vec<Effect>) {
         if self.is_probing(connection) {
             self.probe = None;

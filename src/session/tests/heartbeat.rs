@@ -1,4 +1,5 @@
-//! The heartbeat over both transports, and the time to join a namespace (protocol.md §3, §7, §14.4).
+//! The heartbeat over both transports, and the time to join a namespace (protocol.md §3, §7,
+//! §14.4).
 //! The rules of the heartbeat alone are proven where it lives.
 
 use std::time::Duration;
