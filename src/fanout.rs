@@ -83,10 +83,10 @@ impl Encoder {
         let length = scratch.len() - HEADER_ROOM;
         // The header's length depends on the text's: put it down right in front of the text.
         let offset = websocket::header_bytes(length);
-        let start = HEADER_ROOM - offset;
-        let mut header = Vec::with_capacity(HEADER_ROOM);
-        websocket::write_header(&mut header, Opcode::Text, length);
-        scratch[start..HEADER_ROOM].copy_from_slice(&header);
+        let (start, end) = (HEADER_ROOM - offset, scratch.len());
+        websocket::write_header(scratch, Opcode::Text, length);
+        scratch.copy_within(end.., start);
+        scratch.truncate(end);
         for attachment in attachments {
             websocket::write_binary(scratch, attachment);
         }

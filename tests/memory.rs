@@ -1,0 +1,160 @@
+//! Many clients: what an idle one costs the server, and that a crowd gets every message.
+//!
+//! `idle_clients_…` measures the `fanfare` binary as a child process, so that only the server's
+//! memory counts. Run time: about 5 seconds; each half of the connections needs a descriptor, so
+//! the limit must be above 10,000 (`ulimit -Hn`).
+#![cfg(feature = "binary")]
+
+#[path = "support/peer.rs"]
+mod peer;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use fanfare::Server;
+
+use peer::{Polling, WebSocket};
+
+/// One test at a time: both want most of the descriptors.
+static CROWDED: Mutex<()> = Mutex::new(());
+
+/// Clients that connect at the same time.
+const BATCH: usize = 200;
+
+/// The binary in a process of its own. It is killed when this is dropped.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start() -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["--listen", "127.0.0.1:0", "--shards", "1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
+        Process { child, address }
+    }
+
+    /// Its resident memory.
+    fn resident_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already; either way nothing of it stays behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Adds WebSocket clients that have joined `/`.
+fn crowd(address: SocketAddr, clients: usize, into: &mut Vec<WebSocket>) {
+    for first in (0..clients).step_by(BATCH) {
+        let batch = BATCH.min(clients - first);
+        let start = into.len();
+        into.extend((0..batch).map(|_| WebSocket::ask(address)));
+        into[start..].iter_mut().for_each(WebSocket::join);
+    }
+}
+
+#[test]
+fn idle_clients_cost_the_server_at_most_2_kib_each() {
+    const CLIENTS: usize = 10_000;
+    const BYTES_EACH_MAX: usize = 2 * 1024;
+    let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
+    fanfare::driver::sys::raise_descriptor_limit().unwrap();
+    let server = Process::start();
+    // What every server needs once is not what a client costs.
+    let mut clients = Vec::with_capacity(CLIENTS + 1);
+    crowd(server.address, 1, &mut clients);
+    let before = server.resident_bytes();
+    crowd(server.address, CLIENTS, &mut clients);
+    let after = server.resident_bytes();
+    let each = (after - before) / CLIENTS;
+    println!("{CLIENTS} idle clients: {before} -> {after} bytes, {each} each");
+    assert!(each <= BYTES_EACH_MAX, "an idle client costs {each} bytes");
+    assert!(each >= 200, "{each} bytes cannot be: was anybody connected?");
+    // They are still there, and served: the last one to come and the first.
+    for client in [0, CLIENTS] {
+        clients[client].send("421[\"ping-time\"]");
+        assert_eq!(clients[client].message(), "431[]");
+    }
+}
+
+#[test]
+fn a_crowd_on_both_transports_gets_every_message_once_in_order_while_others_come_and_go() {
+    const WEBSOCKETS: usize = 1_900;
+    const POLLING: usize = 100;
+    const PASSING: usize = 200;
+    const MESSAGES: usize = 20;
+    let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let io = Server::builder().shards(2).build().unwrap();
+    let running = io.spawn("127.0.0.1:0").unwrap();
+    let address = running.address();
+    let mut websockets = Vec::new();
+    crowd(address, WEBSOCKETS, &mut websockets);
+    let mut polling: Vec<Polling> = (0..POLLING).map(|_| Polling::join(address)).collect();
+
+    let (pass, passed) = channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..PASSING {
+                let mut client = WebSocket::ask(address);
+                client.join();
+                drop(client);
+                pass.send(()).unwrap();
+            }
+        });
+        // One message for every ten clients that have come and gone.
+        for number in 0..MESSAGES {
+            (0..PASSING / MESSAGES).for_each(|_| passed.recv().unwrap());
+            assert!(io.emit("number", number).is_queued());
+        }
+    });
+    // What comes behind the last message shows that nothing came twice.
+    assert!(io.emit("end", ()).is_queued());
+
+    let expected: Vec<String> = (0..MESSAGES)
+        .map(|number| format!("42[\"number\",{number}]"))
+        .chain(["42[\"end\"]".to_owned()])
+        .collect();
+    let everybody = websockets.iter_mut().map(|client| client as &mut dyn Receive);
+    let everybody = everybody.chain(polling.iter_mut().map(|client| client as &mut dyn Receive));
+    for (index, client) in everybody.enumerate() {
+        let received: Vec<String> = expected.iter().map(|_| client.next()).collect();
+        assert_eq!(received, expected, "client {index}");
+    }
+    io.close();
+    running.join().unwrap();
+}
+
+trait Receive {
+    fn next(&mut self) -> String;
+}
+
+impl Receive for WebSocket {
+    fn next(&mut self) -> String {
+        self.message()
+    }
+}
+
+impl Receive for Polling {
+    fn next(&mut self) -> String {
+        self.message()
+    }
+}
