@@ -98,7 +98,7 @@ impl State {
                             false => HttpStep::Wait,
                         }
                     }
-                    Err(fault) => self.refuse_fault(key, fault),
+                    Err(fault) => self.refuse_body(key, fault),
                 }
             }
             _ => HttpStep::Wait,
@@ -119,7 +119,8 @@ impl State {
             Err(fault) => return self.refuse_fault(key, fault),
         };
         if let Some(http) = self.http_mut(key) {
-            http.keep_alive = head.keep_alive && !head.upgrade;
+            // Until somebody reads its body: what follows the head may look like a request.
+            http.keep_alive = head.keep_alive && !head.upgrade && head.body.is_empty();
         }
         let Some(rest) = head.target.strip_prefix(&*shared.settings.path) else {
             return self.outside(key, shared, &head);
@@ -234,10 +235,7 @@ impl State {
         let limits = self.shared.settings.options.limits.clone();
         let reader = match BodyReader::new(head.body, &limits) {
             Ok(reader) => reader,
-            Err(fault) => {
-                self.close_with(key, fault.status, &[], b"");
-                return HttpStep::Wait;
-            }
+            Err(fault) => return self.refuse_body(key, fault),
         };
         let begun = self.drive(session, |session, effects| session.post_begins(key, effects));
         match begun {
@@ -251,7 +249,7 @@ impl State {
             self.close_with(key, 400, &[], b"");
             return HttpStep::Wait;
         }
-        self.begin_body(key, reader, Purpose::Packets(session), head.expect_continue)
+        self.begin_body(key, reader, Purpose::Packets(session), head)
     }
 
     fn begin_body(
@@ -259,7 +257,7 @@ impl State {
         key: Key,
         reader: BodyReader,
         purpose: Purpose,
-        expect_continue: bool,
+        head: &Head<'_>,
     ) -> HttpStep {
         let body_timeout = self.shared.settings.options.limits.body_timeout;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
@@ -267,9 +265,10 @@ impl State {
         let is_complete = reader.is_complete();
         let waits = http.input.is_empty() && !is_complete;
         http.stage = Stage::Body(reader, Vec::new(), purpose);
+        http.keep_alive = head.keep_alive && !head.upgrade;
         conn.deadline = self.now.after(body_timeout);
         self.rearm_connection(key);
-        if waits && expect_continue {
+        if waits && head.expect_continue {
             self.push(key, Frame::raw(CONTINUE));
         }
         match is_complete {
@@ -373,7 +372,7 @@ impl State {
         match request.body(()) {
             Ok(request) => {
                 let purpose = Purpose::Fallback(Box::new(request));
-                self.begin_body(key, reader, purpose, head.expect_continue)
+                self.begin_body(key, reader, purpose, head)
             }
             Err(_) => self.refuse_fault(key, Fault { status: 400, message: "Bad request target" }),
         }
@@ -471,11 +470,6 @@ impl State {
             self.close_with(key, 400, &[HTML], refusal.message().as_bytes());
             return HttpStep::Wait;
         }
-        if !head.body.is_empty() {
-            // The body was not read: what follows on the connection is no request.
-            self.close_with(key, 400, &[JSON], refusal.body().as_bytes());
-            return HttpStep::Wait;
-        }
         let omit_body = head.method == Method::Head;
         self.respond_with(key, 400, &[JSON], refusal.body().as_bytes(), omit_body);
         HttpStep::Again
@@ -494,6 +488,14 @@ impl State {
         fault.respond(&mut response);
         self.abandon_request(key);
         self.finish_with(key, &response);
+        HttpStep::Wait
+    }
+
+    /// Answers a body that cannot be received with a status alone (protocol.md §5.2), and closes
+    /// the connection.
+    fn refuse_body(&mut self, key: Key, fault: Fault) -> HttpStep {
+        self.abandon_request(key);
+        self.close_with(key, fault.status, &[], b"");
         HttpStep::Wait
     }
 
