@@ -51,8 +51,15 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return false };
         let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
         http.input.extend_from_slice(bytes);
-        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..));
-        let is_too_much = waits && http.input.len() > limits.pipelined_bytes;
+        let most = match http.stage {
+            Stage::Head | Stage::Body(..) => usize::MAX,
+            // What it has read of a body goes to the other shard, which counts it as one.
+            Stage::Leaving => {
+                limits.message_bytes.saturating_add(limits.head_bytes + limits.pipelined_bytes)
+            }
+            _ => limits.pipelined_bytes,
+        };
+        let is_too_much = http.input.len() > most;
         if is_first {
             conn.deadline = self.now.after(limits.head_timeout);
             self.rearm_connection(key);
