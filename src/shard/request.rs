@@ -43,9 +43,15 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return false };
         let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
         http.input.extend_from_slice(bytes);
-        // What arrives while the connection is handed over is bounded by the receive buffers.
-        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..) | Stage::Leaving);
-        let is_too_much = waits && http.input.len() > limits.pipelined_bytes;
+        let most = match http.stage {
+            Stage::Head | Stage::Body(..) => usize::MAX,
+            // What it has read of a body goes to the other shard, which counts it as one.
+            Stage::Leaving => {
+                limits.message_bytes.saturating_add(limits.head_bytes + limits.pipelined_bytes)
+            }
+            _ => limits.pipelined_bytes,
+        };
+        let is_too_much = http.input.len() > most;
         if is_first {
             conn.deadline = self.now.after(limits.head_timeout);
             self.rearm_connection(key);
@@ -94,7 +100,7 @@ impl State {
                             false => HttpStep::Wait,
                         }
                     }
-                    Err(fault) => self.refuse_fault(key, fault),
+                    Err(fault) => self.refuse_body(key, fault),
                 }
             }
             _ => HttpStep::Wait,
@@ -115,7 +121,8 @@ impl State {
             Err(fault) => return self.refuse_fault(key, fault),
         };
         if let Some(http) = self.http_mut(key) {
-            http.keep_alive = head.keep_alive && !head.upgrade;
+            // Until somebody reads its body: what follows the head may look like a request.
+            http.keep_alive = head.keep_alive && !head.upgrade && head.body.is_empty();
         }
         let Some(rest) = head.target.strip_prefix(&*shared.settings.path) else {
             return self.outside(key, shared, &head);
@@ -236,10 +243,7 @@ impl State {
         let limits = self.shared.settings.options.limits.clone();
         let reader = match BodyReader::new(head.body, &limits) {
             Ok(reader) => reader,
-            Err(fault) => {
-                self.close_with(key, fault.status, &[], b"");
-                return HttpStep::Wait;
-            }
+            Err(fault) => return self.refuse_body(key, fault),
         };
         let begun = self.drive(session, |session, effects| session.post_begins(key, effects));
         match begun {
@@ -253,7 +257,7 @@ impl State {
             self.close_with(key, 400, &[], b"");
             return HttpStep::Wait;
         }
-        self.begin_body(key, reader, Purpose::Packets(session), head.expect_continue)
+        self.begin_body(key, reader, Purpose::Packets(session), head)
     }
 
     fn begin_body(
@@ -261,7 +265,7 @@ impl State {
         key: Key,
         reader: BodyReader,
         purpose: Purpose,
-        expect_continue: bool,
+        head: &Head<'_>,
     ) -> HttpStep {
         let body_grace = self.shared.settings.options.limits.body_grace;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
@@ -270,9 +274,10 @@ impl State {
         let waits = http.input.is_empty() && !is_complete;
         http.stage = Stage::Body(reader, Vec::new(), purpose);
         http.body_began = (self.now, 0);
+        http.keep_alive = head.keep_alive && !head.upgrade;
         conn.deadline = self.now.after(body_grace);
         self.rearm_connection(key);
-        if waits && expect_continue {
+        if waits && head.expect_continue {
             self.push(key, Frame::raw(CONTINUE));
         }
         match is_complete {
@@ -371,7 +376,7 @@ impl State {
         match request.body(()) {
             Ok(request) => {
                 let purpose = Purpose::Fallback(Box::new(request));
-                self.begin_body(key, reader, purpose, head.expect_continue)
+                self.begin_body(key, reader, purpose, head)
             }
             Err(_) => self.refuse_fault(key, Fault { status: 400, message: "Bad request target" }),
         }
