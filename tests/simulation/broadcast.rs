@@ -170,10 +170,12 @@ fn converse(mut world: World, messages: u64, may_break: bool) -> World {
             peer.leave(ways[world.random.index(3)]);
         }
         if world.random.chance(300) && (peer.is_joined() || peer.phase == Phase::Gone) {
-            if peer.is_joined() {
+            // Now and then several at once, so that shards have to post faster than others take.
+            let burst = if world.random.chance(100) { left.min(8) } else { 1 };
+            for _ in 0..if peer.is_joined() { burst } else { 0 } {
                 talk.say(peer);
             }
-            left -= 1;
+            left -= burst;
         }
     }
     world.run_until_joined();
@@ -188,7 +190,7 @@ fn converse(mut world: World, messages: u64, may_break: bool) -> World {
 
 #[test]
 fn a_broadcast_reaches_everybody_on_every_shard_once_and_in_order() {
-    seeds::for_each("a_broadcast_reaches", 2, |seed| {
+    seeds::for_each("a_broadcast_reaches", 1, |seed| {
         let world = World::new(seed, Plan::new(seed), register);
         let world = converse(world, 30, false);
         let all_stay = world.peers.iter().all(Peer::is_joined);
@@ -199,7 +201,7 @@ fn a_broadcast_reaches_everybody_on_every_shard_once_and_in_order() {
 
 #[test]
 fn clients_that_come_go_and_break_take_nothing_from_the_others() {
-    seeds::for_each("clients_that_come_go", 2, |seed| {
+    seeds::for_each("clients_that_come_go", 1, |seed| {
         let plan = Plan { faults: Faults::all(seed), ..Plan::new(seed) };
         let mut world = World::new(seed, plan, register);
         world.run_for(Duration::from_millis(1));

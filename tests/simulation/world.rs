@@ -33,6 +33,8 @@ pub struct World {
     pub handlers: Handlers,
     /// Peers that there have ever been.
     pub names: usize,
+    /// The shard whose thread hardly gets to run, for now.
+    lazy: Option<usize>,
     /// Checks something after every turn of a shard.
     pub watch: fn(&Shard<Sim>),
 }
@@ -112,7 +114,18 @@ impl World {
         }
         let random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let (peers, watch): (_, fn(&Shard<Sim>)) = (Vec::new(), |_| {});
-        World { network, server, shards, peers, random, address, handlers, names: 0, watch }
+        World {
+            network,
+            server,
+            shards,
+            peers,
+            random,
+            address,
+            handlers,
+            names: 0,
+            lazy: None,
+            watch,
+        }
     }
 
     /// Connects a client; gives its position.
@@ -144,6 +157,10 @@ impl World {
     /// Gives everybody a turn, in any order, some of them; those who have nothing to do are left
     /// asleep. Lets time pass when nobody had anything to do; gives how much.
     pub fn step(&mut self) -> Duration {
+        if self.random.chance(10) {
+            let any = self.random.index(8);
+            self.lazy = (any < self.shards.len()).then_some(any);
+        }
         let actors = self.shards.len() + self.peers.len();
         let mut order: Vec<usize> = (0..actors).collect();
         self.random.shuffle(&mut order);
@@ -154,6 +171,7 @@ impl World {
                 break;
             }
             has_news |= match actor.checked_sub(self.shards.len()) {
+                None if self.is_held_up(actor) => true,
                 None => self.shards[actor].step(self.watch),
                 Some(peer) => self.peers[peer].step(),
             };
@@ -162,6 +180,10 @@ impl World {
             true => Duration::ZERO,
             false => self.pass_time(),
         }
+    }
+
+    fn is_held_up(&mut self, shard: usize) -> bool {
+        self.lazy == Some(shard) && self.shards[shard].is_runnable() && !self.random.chance(60)
     }
 
     fn pass_time(&mut self) -> Duration {
@@ -305,12 +327,19 @@ impl Drop for World {
 }
 
 impl Station {
+    /// Whether there is a reason for a turn.
+    fn is_runnable(&self) -> bool {
+        let driver = self.shard.driver();
+        match self.outlook {
+            Outlook::Busy => true,
+            Outlook::Idle(due) => driver.is_ready() || due.is_some_and(|due| due <= driver.now()),
+            Outlook::Finished => false,
+        }
+    }
+
     /// A turn, if there is a reason for one.
     fn step(&mut self, watch: fn(&Shard<Sim>)) -> bool {
-        let driver = self.shard.driver();
-        let is_due = self.due().is_some_and(|due| due <= driver.now());
-        let is_busy = self.outlook == Outlook::Busy;
-        if self.outlook == Outlook::Finished || !(is_busy || is_due || driver.is_ready()) {
+        if !self.is_runnable() {
             return false;
         }
         self.outlook = self.shard.turn(None).expect("the fake never fails");
