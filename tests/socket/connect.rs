@@ -297,6 +297,7 @@ fn b32_42_events_flow_again_after_the_server_restarts() {
         first.io.close();
         client.expect_closed();
         assert_eq!(client.receive(), Received::Lost);
+        drop(client);
         first.running.take().unwrap().join().unwrap();
         let second = options(shards).build().unwrap();
         prepare(&second);

@@ -223,6 +223,8 @@ fn b21_1_b21_2_p14_7_close_ends_its_clients_without_disconnect_packets_and_frees
             assert_eq!(client.receive(), Received::Lost);
         }
         events.expect(&["gone: server shutting down"; 4]);
+        // The server waits a while for its clients to close, too.
+        drop(clients);
         server.running.take().unwrap().join().unwrap();
         assert_eq!(events.rest(), [""; 0]);
         TcpListener::bind(server.address).expect("the port is free");

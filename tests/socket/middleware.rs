@@ -141,9 +141,12 @@ fn p14_5_packets_for_a_namespace_whose_middleware_waits_close_the_session() {
             let (log, events) = log();
             let server = Fixture::start(shards, |io| {
                 let log = log.clone();
-                io.of("/").middleware(async move |_: &Socket| {
+                io.of("/").middleware(async move |socket: &Socket| {
                     log.add("waits");
-                    std::future::pending().await
+                    while socket.join("room") {
+                        fanfare::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    Ok(())
                 });
             });
             let mut client = server.open();
@@ -151,7 +154,6 @@ fn p14_5_packets_for_a_namespace_whose_middleware_waits_close_the_session() {
             events.expect(&["waits"]);
             client.send(text);
             client.expect_closed();
-            server.io.close();
         }
     });
 }
