@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    let arguments = Arguments::read("127.0.0.1:3000");
-    arguments::serve(server(&arguments), &arguments.listen);
+    let arguments = Arguments::read();
+    arguments::serve(server(&arguments), |io| io.spawn(&arguments.listen), Server::wait);
 }
 
 fn server(arguments: &Arguments) -> fanfare::Result<Server> {

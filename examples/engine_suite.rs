@@ -3,21 +3,17 @@
 #[path = "support/arguments.rs"]
 mod arguments;
 
-use std::process::exit;
 use std::time::Duration;
 
 use arguments::Arguments;
 use fanfare::engine::{Connection, Message, Server};
 
 fn main() {
-    let arguments = Arguments::read("127.0.0.1:3000");
-    if let Err(error) = serve(&arguments) {
-        eprintln!("fanfare: {error}");
-        exit(1);
-    }
+    let arguments = Arguments::read();
+    arguments::serve(server(&arguments), |engine| engine.spawn(&arguments.listen), Server::wait);
 }
 
-fn serve(arguments: &Arguments) -> fanfare::Result<()> {
+fn server(arguments: &Arguments) -> fanfare::Result<Server> {
     let builder = Server::builder()
         .ping_interval(Duration::from_millis(300))
         .ping_timeout(Duration::from_millis(200))
@@ -26,7 +22,5 @@ fn serve(arguments: &Arguments) -> fanfare::Result<()> {
     engine.on_message(async |connection: Connection, message: Message| {
         connection.send(message);
     });
-    let running = engine.spawn(&arguments.listen)?;
-    println!("listening on http://{}", running.address());
-    engine.wait(running)
+    Ok(engine)
 }

@@ -18,24 +18,31 @@
 //!
 //! # How data flows
 //! ```text
-//! kernel ─▶ driver ─▶ proto::http | proto::websocket ─▶ proto::engine ─▶ proto::socket ─▶ session ─▶ handler
-//!                                                                                                      │
-//! kernel ◀─ driver ◀─ send queue ◀─ Frame ◀─ fanout (encode once) ◀─ room::select ◀─ command ◀─ emit ◀─┘
-//!                                                  ▲
-//!                                      mailbox ────┘  (from and to the other shards and threads)
+//! kernel ─▶ driver ─▶ proto::http | proto::websocket ─▶ proto::engine ─▶ proto::socket ─▶ session
+//!                                                                                            │
+//!                                                                       handler ◀────────────┘
+//!                                                                          │
+//! kernel ◀─ driver ◀─ Frame ◀─ fanout (encode once) ◀─ room ◀─ command ◀─ emit
+//!                                 ▲
+//!                     mailbox ────┘  (from and to the other shards and threads)
 //! ```
 //!
 //! # Layers
 //! | module | may import |
 //! |---|---|
-//! | `base` | std |
-//! | `proto`, `room`, `mailbox`, `driver` | base |
-//! | `session`, `fanout` | base, proto |
-//! | `command` | base, proto, room, fanout |
-//! | `shard` | all above |
-//! | `api` | everything but session and driver internals |
+//! | `base` `error` `room` `mailbox` | |
+//! | `proto` `driver` | `base` |
+//! | `session` `fanout` | `base` `proto` |
+//! | `command` | `base` `proto` `room` |
+//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
+//! | `config` | `base` `error` `session::Options` `session::handshake` `shard::shared` |
+//! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
-//! `tests/tidy.rs` holds the code against this table.
+//! `base` and `error` are words that every layer may use; `shard` is the only place where driver
+//! meets session. `config` fills in what a shard is built with, so it names the two types of
+//! `session` that are options. `api` encodes what users emit before it posts it, on the thread of
+//! whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
+//! table, and the table against the code: it allows nothing that is not used.
 
 mod api;
 #[doc(hidden)]
@@ -54,10 +61,8 @@ mod room;
 pub mod session;
 mod shard;
 
-pub use api::emit::{
-    AckError, Acknowledgement, Acknowledgements, EmitError, Emitted, Emitter, Incomplete,
-    IntoTargets, SocketEmitter,
-};
+pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
+pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
 pub use api::engine;
 pub use api::extract::{
     Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
@@ -65,23 +70,25 @@ pub use api::extract::{
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
 pub use api::namespace::Namespace;
-pub use api::run::Running;
 pub use api::server::Server;
 pub use api::socket::{Socket, SocketData};
+pub use api::targets::IntoTargets;
 pub use api::time;
 pub use base::id::SocketId;
 pub use base::limits::Limits;
 pub use base::stats::Stats;
 pub use config::Builder;
 pub use error::{Error, Result};
-pub use proto::json::{ArgsError, Arguments, Raw};
+pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
+pub use shard::run::Running;
 
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::fanout::Encoder;
+    pub use crate::mailbox::{Bell, Mailbox};
     pub use crate::room::{Memberships, Rooms, Selection};
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::{Outlook, Shard};

@@ -1,2 +1,25 @@
-//! The `fanfare` binary.
-fn main() {}
+//! The `fanfare` binary: arguments, then the chat that shows the server at work.
+
+#[path = "../examples/support/arguments.rs"]
+mod arguments;
+#[path = "../examples/chat/app.rs"]
+mod chat;
+
+use arguments::Arguments;
+use fanfare::Server;
+
+// Many small and few large allocations, given back promptly: what a server's memory consists of.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let arguments = Arguments::read();
+    let server = chat::server(arguments.apply(Server::builder()));
+    if server.as_ref().is_ok_and(|io| io.client_version().is_none()) {
+        eprintln!(
+            "fanfare: the page needs the client bundle: npm install socket.io-client, \
+             or --client FOLDER"
+        );
+    }
+    arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);
+}

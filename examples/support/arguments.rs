@@ -1,20 +1,43 @@
-//! The arguments that every example takes.
+//! The arguments that every example takes, and how it serves.
 
 use std::process::exit;
+
+use lexopt::Parser;
+use lexopt::prelude::*;
 
 /// Where to listen and on how many shards.
 pub struct Arguments {
     pub listen: String,
-    pub shards: Option<usize>,
-    pub client: Option<String>,
+    shards: Option<usize>,
+    client: Option<String>,
 }
 
+const USAGE: &str = "  --listen ADDRESS:PORT   where to listen (127.0.0.1:3000)
+  --shards COUNT          threads that serve (one for each core)
+  --client FOLDER         the dist folder of the npm package socket.io-client";
+
 impl Arguments {
-    /// Those of this process; says how to use it and ends it when they are wrong.
-    pub fn read(default_listen: &str) -> Arguments {
-        parse(default_listen).unwrap_or_else(|error| {
-            eprintln!("{error}\nusage: --listen ADDRESS:PORT --shards COUNT --client FOLDER");
-            exit(2);
+    /// Those of this process.
+    #[allow(dead_code, reason = "an example that takes more arguments uses `read_with`")]
+    pub fn read() -> Arguments {
+        Arguments::read_with("", |_, _| Ok(false))
+    }
+
+    /// Those of this process, of which `more` takes some. Says how to use them, and ends the
+    /// process, when they are wrong or `--help` is one of them.
+    pub fn read_with(
+        more_usage: &str,
+        mut more: impl FnMut(&str, &mut Parser) -> Result<bool, lexopt::Error>,
+    ) -> Arguments {
+        parse(&mut more).unwrap_or_else(|error| match error {
+            Some(error) => {
+                eprintln!("fanfare: {error}\n{USAGE}{more_usage}");
+                exit(2);
+            }
+            None => {
+                println!("{USAGE}{more_usage}");
+                exit(0);
+            }
         })
     }
 
@@ -30,28 +53,36 @@ impl Arguments {
     }
 }
 
-fn parse(default_listen: &str) -> Result<Arguments, lexopt::Error> {
-    use lexopt::prelude::*;
-    let mut parser = lexopt::Parser::from_env();
-    let mut arguments = Arguments { listen: default_listen.into(), shards: None, client: None };
+fn parse(
+    more: &mut dyn FnMut(&str, &mut Parser) -> Result<bool, lexopt::Error>,
+) -> Result<Arguments, Option<lexopt::Error>> {
+    let mut parser = Parser::from_env();
+    let mut arguments = Arguments { listen: "127.0.0.1:3000".into(), shards: None, client: None };
     while let Some(argument) = parser.next()? {
-        match argument {
-            Long("listen") => arguments.listen = parser.value()?.string()?,
-            Long("shards") => arguments.shards = Some(parser.value()?.parse()?),
-            Long("client") => arguments.client = Some(parser.value()?.string()?),
-            _ => return Err(argument.unexpected()),
+        let Long(name) = argument else { return Err(Some(argument.unexpected())) };
+        let name = name.to_owned();
+        match &*name {
+            "help" => return Err(None),
+            "listen" => arguments.listen = parser.value()?.string()?,
+            "shards" => arguments.shards = Some(parser.value()?.parse()?),
+            "client" => arguments.client = Some(parser.value()?.string()?),
+            other if more(other, &mut parser)? => {}
+            _ => return Err(Some(Long(&name).unexpected())),
         }
     }
     Ok(arguments)
 }
 
-/// Serves until SIGTERM, and says where; or why not, in one line.
-#[allow(dead_code, reason = "the engine example has a server of another type")]
-pub fn serve(server: fanfare::Result<fanfare::Server>, listen: &str) {
+/// Says where a server listens and waits for its end; or says in one line why there is none.
+pub fn serve<S>(
+    server: fanfare::Result<S>,
+    start: impl FnOnce(&S) -> fanfare::Result<fanfare::Running>,
+    wait: impl FnOnce(&S, fanfare::Running) -> fanfare::Result<()>,
+) {
     let served = server.and_then(|server| {
-        let running = server.spawn(listen)?;
+        let running = start(&server)?;
         println!("listening on http://{}", running.address());
-        server.wait(running)
+        wait(&server, running)
     });
     if let Err(error) = served {
         eprintln!("fanfare: {error}");

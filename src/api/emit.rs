@@ -3,32 +3,30 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use serde::de::DeserializeOwned;
 
 use crate::base::frame::{Frame, Wire};
-use crate::base::id::SocketId;
 use crate::command::{
-    Answers, Broadcast, Change, Collector, Command, Expected, Members, SocketAddress,
-    SocketCommand, Unanswered, Waiter,
+    Broadcast, Change, Collector, Command, Expected, Members, SocketAddress, SocketCommand,
+    Unanswered, Waiter,
 };
 use crate::fanout::Encoder;
-use crate::proto::json::{ArgsError, Arguments, Raw};
+use crate::proto::json::{ArgsError, Arguments, FromArguments, Raw};
 use crate::proto::socket::RESERVED_EVENTS;
-use crate::room::{Selection, Target};
+use crate::room::Selection;
 use crate::shard::Queued;
 use crate::shard::context::Context as Shard;
 use crate::shard::handler::Definition;
 use crate::shard::shared::Shared;
+
+use super::ack::{Acknowledgement, Acknowledgements};
+use super::targets::{IntoTargets, targets};
 
 /// What became of an emit. It can be ignored: nothing waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,61 +68,6 @@ impl From<Queued> for Emitted {
             Queued::Gone => Emitted::Closed,
         }
     }
-}
-
-/// One or several rooms, or socket ids.
-pub trait IntoTargets {
-    /// Adds them to `targets`.
-    #[doc(hidden)]
-    fn add_to(self, targets: &mut Vec<Target>);
-}
-
-impl IntoTargets for &str {
-    fn add_to(self, targets: &mut Vec<Target>) {
-        targets.push(self.into());
-    }
-}
-
-impl IntoTargets for &String {
-    fn add_to(self, targets: &mut Vec<Target>) {
-        targets.push(self.as_str().into());
-    }
-}
-
-impl IntoTargets for String {
-    fn add_to(self, targets: &mut Vec<Target>) {
-        targets.push(self.into());
-    }
-}
-
-impl IntoTargets for SocketId {
-    fn add_to(self, targets: &mut Vec<Target>) {
-        targets.push(self.to_string().into());
-    }
-}
-
-impl<T: IntoTargets + Clone> IntoTargets for &[T] {
-    fn add_to(self, targets: &mut Vec<Target>) {
-        self.iter().cloned().for_each(|target| target.add_to(targets));
-    }
-}
-
-impl<T: IntoTargets, const COUNT: usize> IntoTargets for [T; COUNT] {
-    fn add_to(self, targets: &mut Vec<Target>) {
-        self.into_iter().for_each(|target| target.add_to(targets));
-    }
-}
-
-impl<T: IntoTargets> IntoTargets for Vec<T> {
-    fn add_to(self, targets: &mut Vec<Target>) {
-        self.into_iter().for_each(|target| target.add_to(targets));
-    }
-}
-
-pub(crate) fn targets(rooms: impl IntoTargets) -> Vec<Target> {
-    let mut targets = Vec::new();
-    rooms.add_to(&mut targets);
-    targets
 }
 
 thread_local! {
@@ -315,8 +258,8 @@ impl Emitter {
     /// Sends an event. A tuple is several arguments, `()` is none, everything else is one; see
     /// [`Arguments`]. It is encoded once, whatever the number of recipients, and never blocks.
     ///
-    /// On a thread of the server it takes effect at once for the sockets of that shard, and in order
-    /// for those of the others.
+    /// On a thread of the server it takes effect at once for the sockets of that shard, and in
+    /// order for those of the others.
     pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
         self.broadcast(event, &args, None)
     }
@@ -336,9 +279,9 @@ impl Emitter {
     /// ```
     ///
     /// # Errors
-    /// [`Incomplete`] when a recipient did not answer in time, went away, or answered something
-    /// that is no `T`; it holds the answers that came.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    /// [`Incomplete`](crate::Incomplete) when a recipient did not answer in time, went away, or
+    /// answered something that is no `T`; it holds the answers that came.
+    pub fn emit_with_ack<T: FromArguments>(
         &self,
         event: &str,
         args: impl Arguments,
@@ -442,8 +385,8 @@ impl SocketEmitter {
     /// or all of them when `T` is a tuple.
     ///
     /// # Errors
-    /// [`AckError`] says why there is no answer.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    /// [`AckError`](crate::AckError) says why there is no answer.
+    pub fn emit_with_ack<T: FromArguments>(
         self,
         event: &str,
         args: impl Arguments,
@@ -485,96 +428,6 @@ impl SocketEmitter {
     }
 }
 
-/// The acknowledgement of one client, to be awaited on any thread. The event has been sent before
-/// it is awaited, and the answer is thrown away when it is not.
-#[derive(Debug)]
-pub struct Acknowledgement<T> {
-    emitted: Emitted,
-    receiver: oneshot::Receiver<Result<Raw, Unanswered>>,
-    answer: PhantomData<fn() -> T>,
-}
-
-impl<T: DeserializeOwned> Future for Acknowledgement<T> {
-    type Output = Result<T, AckError>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.emitted {
-            Emitted::Refused(error) => return Poll::Ready(Err(AckError::Refused(error))),
-            Emitted::Overloaded => return Poll::Ready(Err(AckError::Overloaded)),
-            Emitted::Queued | Emitted::Dropped | Emitted::Closed => {}
-        }
-        Pin::new(&mut self.receiver).poll(task).map(|answer| match answer {
-            Ok(Ok(answer)) => answer.decode().map_err(AckError::Answer),
-            Ok(Err(Unanswered::Timeout)) => Err(AckError::Timeout),
-            // A sender that was dropped belonged to a shard that is gone.
-            Ok(Err(Unanswered::Disconnected)) | Err(_) => Err(AckError::Disconnected),
-        })
-    }
-}
-
-/// The acknowledgements of all recipients, to be awaited on any thread. The event has been sent
-/// before it is awaited.
-#[derive(Debug)]
-pub struct Acknowledgements<T> {
-    emitted: Emitted,
-    receiver: oneshot::Receiver<Answers>,
-    answer: PhantomData<fn() -> T>,
-}
-
-impl<T: DeserializeOwned> Future for Acknowledgements<T> {
-    type Output = Result<Vec<T>, Incomplete<T>>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        let nobody = matches!(self.emitted, Emitted::Closed | Emitted::Refused(_));
-        let answers = match nobody {
-            true => Answers::default(),
-            // A collector that was dropped belonged to a server that is gone.
-            false => match Pin::new(&mut self.receiver).poll(task) {
-                Poll::Ready(answers) => answers.unwrap_or_default(),
-                Poll::Pending => return Poll::Pending,
-            },
-        };
-        let (decoded, wrong): (Vec<_>, Vec<_>) =
-            answers.answers.iter().map(Raw::decode).partition(Result::is_ok);
-        let answers_ok = decoded.into_iter().flatten().collect();
-        let missing = answers.missing + wrong.len();
-        Poll::Ready(match (missing, self.emitted) {
-            (0, Emitted::Queued | Emitted::Closed) => Ok(answers_ok),
-            _ => Err(Incomplete { answers: answers_ok, missing }),
-        })
-    }
-}
-
-/// Why a client's acknowledgement did not come.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum AckError {
-    /// The client did not answer in time (`operation has timed out`).
-    Timeout,
-    /// The socket is gone, or went before it answered.
-    Disconnected,
-    /// The client answered something else than the caller expects.
-    Answer(ArgsError),
-    /// The caller's event or arguments cannot be sent.
-    Refused(EmitError),
-    /// The mailbox of the socket's shard is full.
-    Overloaded,
-}
-
-impl fmt::Display for AckError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AckError::Timeout => formatter.write_str("the client did not answer in time"),
-            AckError::Disconnected => formatter.write_str("the client is gone"),
-            AckError::Answer(error) => write!(formatter, "the client's answer: {error}"),
-            AckError::Refused(error) => error.fmt(formatter),
-            AckError::Overloaded => formatter.write_str("the shard of the client is overloaded"),
-        }
-    }
-}
-
-impl Error for AckError {}
-
 impl fmt::Display for EmitError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -585,23 +438,6 @@ impl fmt::Display for EmitError {
 }
 
 impl Error for EmitError {}
-
-/// Not every recipient has acknowledged.
-#[derive(Debug)]
-pub struct Incomplete<T> {
-    /// What came in time.
-    pub answers: Vec<T>,
-    /// How many recipients did not answer.
-    pub missing: usize,
-}
-
-impl<T> fmt::Display for Incomplete<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} of the recipients did not answer", self.missing)
-    }
-}
-
-impl<T: fmt::Debug> Error for Incomplete<T> {}
 
 impl fmt::Debug for Emitter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -26,12 +26,12 @@ use crate::fanout::Encoder;
 use crate::proto::socket::DisconnectReason;
 use crate::shard::context::Context;
 use crate::shard::handler::Trigger;
+use crate::shard::run::Running;
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, here};
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
-use super::run::Running;
 
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]

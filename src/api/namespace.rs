@@ -6,8 +6,9 @@ use crate::proto::json::Arguments;
 use crate::shard::handler::{Definition, Trigger};
 use crate::shard::shared::Shared;
 
-use super::emit::{Emitted, Emitter, IntoTargets};
+use super::emit::{Emitted, Emitter};
 use super::handler::{self, Handler, Middleware};
+use super::targets::IntoTargets;
 
 /// A namespace of a server. Cheap to clone, usable from any thread.
 #[derive(Clone)]

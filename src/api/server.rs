@@ -9,11 +9,13 @@ use crate::base::stats::Stats;
 use crate::command::Command;
 use crate::config::Builder;
 use crate::error::{Error, Result};
+use crate::shard::run::{Plan, Running};
 use crate::shard::shared::Shared;
 
-use super::emit::{Emitted, Emitter, IntoTargets};
+use super::emit::{Emitted, Emitter};
 use super::namespace::Namespace;
-use super::run::{self, Running};
+use super::signals::Signals;
+use super::targets::IntoTargets;
 use crate::proto::json::Arguments;
 
 /// A Socket.IO server. Cheap to clone, usable from any thread.
@@ -35,7 +37,7 @@ use crate::proto::json::Arguments;
 #[derive(Clone)]
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
-    plan: Arc<Mutex<Option<run::Plan>>>,
+    plan: Arc<Mutex<Option<Plan>>>,
 }
 
 impl Server {
@@ -47,7 +49,7 @@ impl Server {
     pub(crate) fn build(builder: &Builder) -> Result<Server> {
         let shared = Shared::new(builder.settings()?);
         shared.define("/");
-        let plan = run::Plan::new(builder)?;
+        let plan = Plan::new(builder.shards, builder.pin)?;
         Ok(Server { shared, plan: Arc::new(Mutex::new(Some(plan))) })
     }
 
@@ -113,7 +115,7 @@ impl Server {
     /// # Errors
     /// What ends a shard before its time.
     pub fn wait(&self, running: Running) -> Result<()> {
-        let signals = run::Signals::close_on_termination(&self.shared)?;
+        let signals = Signals::close_on_termination(&self.shared)?;
         let result = running.join();
         signals.stop();
         result
@@ -129,6 +131,11 @@ impl Server {
     /// Where the server listens, once it does.
     pub fn address(&self) -> Option<SocketAddr> {
         self.shared.address()
+    }
+
+    /// The version of the JavaScript client that is served; `None` when none is.
+    pub fn client_version(&self) -> Option<&str> {
+        Some(&self.shared.settings.client.as_ref()?.version)
     }
 
     /// The counters of each shard, by index; none before the server runs. May be awaited on any

@@ -6,19 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
 use crate::base::id::SocketId;
 use crate::command::{SocketAddress, SocketCommand};
-use crate::proto::json::Arguments;
+use crate::proto::json::{Arguments, FromArguments};
 use crate::shard::context::Context;
 use crate::shard::shared::Shared;
 use crate::shard::{SocketPhase, State};
 
-use super::emit::{
-    Acknowledgement, Emitted, Emitter, IntoTargets, SocketEmitter, ask_socket, here, targets,
-};
+use super::ack::Acknowledgement;
+use super::emit::{Emitted, Emitter, SocketEmitter, ask_socket, here};
 use super::handshake::Handshake;
+use super::targets::{IntoTargets, targets};
 
 /// A client that has joined a namespace: a few plain numbers, to be copied, kept and sent to other
 /// threads as one likes. When the client has gone, what is asked of it answers so and does nothing.
@@ -80,7 +78,7 @@ impl Socket {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: DeserializeOwned>(
+    pub fn emit_with_ack<T: FromArguments>(
         &self,
         event: &str,
         args: impl Arguments,

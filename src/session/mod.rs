@@ -34,7 +34,7 @@ use heartbeat::{Beat, Heartbeat};
 use namespace::Namespaces;
 pub use transport::Answer;
 pub use transport::Mismatch;
-use transport::{Polling, Probe};
+use transport::{Farewell, Polling, Probe};
 
 /// What the caller must do for the session, in order.
 #[derive(Debug)]
@@ -53,8 +53,8 @@ pub enum Effect {
     CloseWebSocket(Key),
     /// End a connection at once.
     Drop(Key),
-    /// The session takes and dispatches nothing more: its sockets are disconnected, for this reason.
-    /// What is queued may still go out.
+    /// The session takes and dispatches nothing more: its sockets are disconnected, for this
+    /// reason. What is queued may still go out.
     Closing(DisconnectReason),
     /// The session is over, for this reason, which is that of [`Effect::Closing`] if that came
     /// before. Nothing follows for it.
@@ -228,8 +228,8 @@ impl Session {
     }
 
     /// The client said that it leaves (Engine.IO `1`). A polling client has a GET under way then,
-    /// which must see the end. It may be behind the POST that says so, on another connection: so the
-    /// end, and the answer to the POST, wait a moment for it.
+    /// which must see the end. It may be behind the POST that says so, on another connection: so
+    /// the end, and the answer to the POST, wait a moment for it.
     pub fn client_close(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let reason = DisconnectReason::TransportClose;
         let Carrier::Polling(polling) = &mut self.carrier else {
@@ -239,7 +239,7 @@ impl Session {
             effects.push(Effect::Poll(held, Answer::Noop));
             return self.end(reason, effects);
         }
-        polling.is_leaving = true;
+        polling.farewell = Farewell::Leaving;
         polling.forget_queued();
         self.phase = Phase::Closing(now.after(LEAVE_GRACE), reason);
         self.assembly = None;
@@ -248,7 +248,7 @@ impl Session {
 
     /// Whether the client has said that it leaves, and its last POST is not answered yet.
     pub fn is_leaving(&self) -> bool {
-        matches!(&self.carrier, Carrier::Polling(polling) if polling.is_leaving)
+        matches!(&self.carrier, Carrier::Polling(polling) if polling.farewell == Farewell::Leaving)
     }
 
     /// The client broke a rule.
@@ -295,6 +295,22 @@ impl Session {
         self.phase = Phase::Closing(until, deferred);
         self.assembly = None;
         effects.push(Effect::Closing(deferred));
+    }
+
+    /// Closes the session because the server closes; what is queued is lost. A polling client that
+    /// has no GET under way is told with its next one, if that comes soon.
+    pub fn shut_down(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
+        let reason = DisconnectReason::ServerShuttingDown;
+        match &mut self.carrier {
+            Carrier::Polling(polling) if polling.get.is_none() && self.phase == Phase::Open => {
+                polling.farewell = Farewell::ShuttingDown;
+                polling.forget_queued();
+                self.phase = Phase::Closing(now.after(options.limits.farewell_timeout), reason);
+                self.assembly = None;
+                effects.push(Effect::Closing(reason));
+            }
+            _ => self.end(reason, effects),
+        }
     }
 
     /// Closes the session at once; what is queued is lost.

@@ -32,10 +32,32 @@ pub struct Polling {
     pub(super) get: Option<Key>,
     /// The POST that is being received or worked off.
     pub(super) post: Option<Key>,
-    /// Whether the client has said, in that POST, that it leaves.
-    pub(super) is_leaving: bool,
+    /// What the last GET of a session that is closing is answered.
+    pub(super) farewell: Farewell,
     queue: Vec<Frame>,
     queued_bytes: usize,
+}
+
+/// Who has closed a session whose end waits for a GET.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// The server, for this client.
+    #[default]
+    Closed,
+    /// The client, in the POST that waits for its answer.
+    Leaving,
+    /// The server, for all clients.
+    ShuttingDown,
+}
+
+impl Farewell {
+    fn answer(self) -> Answer {
+        match self {
+            Farewell::Closed => Answer::NoopClose,
+            Farewell::Leaving => Answer::Noop,
+            Farewell::ShuttingDown => Answer::Close,
+        }
+    }
 }
 
 /// A WebSocket that wants to become the transport.
@@ -88,7 +110,7 @@ impl Polling {
         if let Some(held) = self.get.take() {
             effects.push(Effect::Poll(held, Answer::Close));
         }
-        if self.is_leaving
+        if self.farewell == Farewell::Leaving
             && let Some(last) = self.post.take()
         {
             effects.push(Effect::AcceptPost(last));
@@ -102,7 +124,7 @@ impl Polling {
 }
 
 impl Probe {
-    pub(super) fn close(self: Box<Self>, effects: &mut Vec<Effect>) {
+    pub(super) fn close(&self, effects: &mut Vec<Effect>) {
         effects.push(Effect::CloseWebSocket(self.connection));
     }
 
@@ -142,7 +164,7 @@ impl Session {
         let queued = polling.take_queued();
         if let Phase::Closing(_, reason) = self.phase {
             let is_last = queued.is_none();
-            let last = if polling.is_leaving { Answer::Noop } else { Answer::NoopClose };
+            let last = polling.farewell.answer();
             effects.push(Effect::Poll(connection, queued.unwrap_or(last)));
             if is_last {
                 self.end(reason, effects);
@@ -218,11 +240,6 @@ impl Session {
             Carrier::Polling(polling) => polling.get.is_some() && polling.queue.is_empty(),
             Carrier::WebSocket(_) => false,
         }
-    }
-
-    /// Whether a GET is held, so that [`Session::flush`] will answer it.
-    pub fn has_held_poll(&self) -> bool {
-        matches!(&self.carrier, Carrier::Polling(polling) if polling.get.is_some())
     }
 
     /// Answers the held GET with what is queued.

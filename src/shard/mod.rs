@@ -15,6 +15,8 @@ mod message;
 mod pump;
 mod queue;
 mod request;
+mod response;
+pub mod run;
 mod session;
 pub mod shared;
 mod state;

@@ -1,5 +1,7 @@
 //! What waits to be sent on one connection.
 
+#![expect(clippy::box_collection, clippy::vec_box, reason = "an idle queue is 24 bytes, not 48")]
+
 use std::collections::VecDeque;
 
 use crate::base::frame::{Frame, Gather};
@@ -132,13 +134,14 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn what_was_pushed_comes_out_once_in_order_whatever_each_send_takes(
-            frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..9), 0..30),
-            takes in proptest::collection::vec(1..20usize, 1..40),
+            frames in vec(vec(any::<u8>(), 1..9), 0..30),
+            takes in vec(1..20usize, 1..40),
         ) {
             let (mut queue, mut spare, mut out) = (Queue::default(), Spare::default(), Vec::new());
             let mut takes = takes.into_iter().cycle();

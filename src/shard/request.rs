@@ -1,14 +1,15 @@
 //! HTTP requests: from received bytes to what is asked of a session, and back to a response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::clock::Time;
 use crate::base::frame::Frame;
+use crate::base::limits::Limits;
 use crate::base::slab::Key;
-use crate::proto::http::{
-    self, BodyReader, CONTINUE, Fault, Field, Head, Method, Query, ResponseHead,
-};
+use crate::proto::http::{self, BodyReader, CONTINUE, Fault, Head, Query};
 use crate::proto::socket::DisconnectReason;
 use crate::proto::websocket::Decoder;
 use crate::session::handshake::{Refusal, Request, Route, Transport, route};
@@ -34,15 +35,6 @@ pub enum HttpStep {
 /// Random bytes that one request may need: an id for a session, and one for a socket.
 const RANDOM_RESERVE: usize = 1_024;
 
-const PLAIN_TEXT: Field<'static> = Field::known("Content-Type", "text/plain; charset=UTF-8");
-const HTML: Field<'static> = Field::known("Content-Type", "text/html");
-const JSON: Field<'static> = Field::known("Content-Type", "application/json");
-const NO_STORE: Field<'static> = Field::known("cache-control", "no-store");
-const CACHE: Field<'static> = Field::known("Cache-Control", "public, max-age=0");
-const SCRIPT: Field<'static> =
-    Field::known("Content-Type", "application/javascript; charset=utf-8");
-const MAP: Field<'static> = Field::known("Content-Type", "application/json; charset=utf-8");
-
 impl State {
     /// Keeps bytes that arrived on an HTTP connection. `false` when it is no such connection.
     pub fn http_input(&mut self, key: Key, bytes: &[u8]) -> bool {
@@ -51,7 +43,8 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return false };
         let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
         http.input.extend_from_slice(bytes);
-        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..));
+        // What arrives while the connection is handed over is bounded by the receive buffers.
+        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..) | Stage::Leaving);
         let is_too_much = waits && http.input.len() > limits.pipelined_bytes;
         if is_first {
             conn.deadline = self.now.after(limits.head_timeout);
@@ -90,6 +83,9 @@ impl State {
             },
             Stage::Body(reader, body, _) => {
                 let input = std::mem::take(&mut http.input);
+                let (began, bytes) = (http.body_began.0, http.body_began.1 + input.len());
+                http.body_began.1 = bytes;
+                conn.deadline = body_deadline(began, bytes, limits);
                 match reader.read(&input, body) {
                     Ok(progress) => {
                         http.input = input[progress.consumed..].to_vec();
@@ -105,7 +101,7 @@ impl State {
         }
     }
 
-    fn http_mut(&mut self, key: Key) -> Option<&mut Http> {
+    pub(super) fn http_mut(&mut self, key: Key) -> Option<&mut Http> {
         match &mut self.connections.get_mut(key)?.role {
             Role::Http(http) => Some(http),
             _ => None,
@@ -182,7 +178,7 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         http.input.splice(..0, bytes.iter().copied());
         http.stage = Stage::Leaving;
-        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+        conn.deadline = Time::from_micros(u64::MAX);
         conn.after = After::Leave(shard);
         self.stats.connections_handed_over += 1;
         // Flushing notices that nothing is left to send, now or later, and detaches.
@@ -217,12 +213,18 @@ impl State {
     }
 
     fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
-        let now = self.now;
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
+        // A poll that comes after the end is told so, also when the timers are looked at later.
+        self.drive(session, |session, effects| session.expire(now, options, effects));
+        if self.sessions.get(session).is_none() {
+            return self.refuse(key, head, Refusal::SessionUnknown);
+        }
         if let Some(conn) = self.connections.get_mut(key)
             && let Role::Http(http) = &mut conn.role
         {
             http.stage = Stage::Held(session);
-            conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+            conn.deadline = Time::from_micros(u64::MAX);
         }
         match self.drive(session, |session, effects| session.poll(key, now, effects)) {
             Some(Ok(())) => HttpStep::Again,
@@ -261,13 +263,14 @@ impl State {
         purpose: Purpose,
         expect_continue: bool,
     ) -> HttpStep {
-        let body_timeout = self.shared.settings.options.limits.body_timeout;
+        let body_grace = self.shared.settings.options.limits.body_grace;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         let is_complete = reader.is_complete();
         let waits = http.input.is_empty() && !is_complete;
         http.stage = Stage::Body(reader, Vec::new(), purpose);
-        conn.deadline = self.now.after(body_timeout);
+        http.body_began = (self.now, 0);
+        conn.deadline = self.now.after(body_grace);
         self.rearm_connection(key);
         if waits && expect_continue {
             self.push(key, Frame::raw(CONTINUE));
@@ -279,7 +282,7 @@ impl State {
     }
 
     fn body_complete(&mut self, key: Key) -> HttpStep {
-        let never = crate::base::clock::Time::from_micros(u64::MAX);
+        let never = Time::from_micros(u64::MAX);
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         conn.deadline = never;
@@ -309,11 +312,6 @@ impl State {
             (_, true) => self.accept_post(key),
             (_, false) => self.respond(key, 400, &[], b""),
         }
-    }
-
-    /// Says that the packets of a POST were taken.
-    pub fn accept_post(&mut self, key: Key) {
-        self.respond(key, 200, &[HTML, NO_STORE], b"ok");
     }
 
     fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
@@ -353,7 +351,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         let decoder = Decoder::default();
         conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing: false });
-        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+        conn.deadline = Time::from_micros(u64::MAX);
     }
 
     fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
@@ -378,140 +376,11 @@ impl State {
             Err(_) => self.refuse_fault(key, Fault { status: 400, message: "Bad request target" }),
         }
     }
+}
 
-    /// Sends what the application answers to a request outside the path.
-    pub fn fallback_response(
-        &mut self,
-        key: Key,
-        is_head: bool,
-        response: &::http::Response<Bytes>,
-    ) {
-        let own = |name: &str, value: &[u8]| Field::new(name, value).is_err();
-        let fields: Vec<Field<'_>> = response
-            .headers()
-            .iter()
-            .filter(|(name, value)| !own(name.as_str(), value.as_bytes()))
-            .filter_map(|(name, value)| Field::new(name.as_str(), value.as_bytes()).ok())
-            .collect();
-        // An informational status cannot end a request: the application is at fault.
-        let status = match response.status().as_u16() {
-            status @ 200.. => status,
-            _ => 500,
-        };
-        self.respond_with(key, status, &fields, response.body(), is_head);
-    }
-
-    fn serve_file(&mut self, key: Key, head: &Head<'_>, name: &str, version: &str, file: &Bytes) {
-        let tag = format!("\"{version}\"");
-        let weak = format!("W/{tag}");
-        let known = head.header("if-none-match");
-        if known.is_some_and(|known| known == tag.as_bytes() || known == weak.as_bytes()) {
-            return self.respond(key, 304, &[], b"");
-        }
-        let content_type = if name.ends_with(".map") { MAP } else { SCRIPT };
-        let fields = match Field::new("ETag", tag.as_bytes()) {
-            Ok(tag) => vec![CACHE, content_type, tag],
-            Err(_) => vec![CACHE, content_type],
-        };
-        self.respond_with(key, 200, &fields, file, head.method == Method::Head);
-    }
-
-    /// Answers a GET with packets.
-    pub fn respond_packets(&mut self, key: Key, body: &[u8]) {
-        self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
-    }
-
-    /// Answers a request with a status alone. An unread body forces the connection to close.
-    pub fn respond_empty(&mut self, key: Key, status: u16) {
-        self.close_with(key, status, &[], b"");
-    }
-
-    fn respond(&mut self, key: Key, status: u16, fields: &[Field<'_>], body: &[u8]) {
-        self.respond_with(key, status, fields, body, false);
-    }
-
-    fn respond_with(
-        &mut self,
-        key: Key,
-        status: u16,
-        fields: &[Field<'_>],
-        body: &[u8],
-        omit_body: bool,
-    ) {
-        let keep_alive_timeout = self.shared.settings.options.limits.keep_alive_timeout;
-        let is_closing = self.is_closing;
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        let Role::Http(http) = &mut conn.role else { return };
-        let keep_alive = http.keep_alive && !is_closing;
-        let mut response = Vec::with_capacity(body.len() + 192);
-        let head = ResponseHead { status, keep_alive, omit_body, fields };
-        http::write_response(&mut response, &head, body);
-        http.stage = if keep_alive { Stage::Head } else { Stage::Over };
-        conn.after = if keep_alive { After::Stay } else { After::Linger };
-        conn.deadline = self.now.after(keep_alive_timeout);
-        let has_more = keep_alive && !http.input.is_empty();
-        self.push(key, Frame::raw(&response));
-        self.rearm_connection(key);
-        if has_more {
-            self.resumed.push_back(key);
-        }
-    }
-
-    fn close_with(&mut self, key: Key, status: u16, fields: &[Field<'_>], body: &[u8]) {
-        if let Some(http) = self.http_mut(key) {
-            http.keep_alive = false;
-        }
-        self.respond(key, status, fields, body);
-    }
-
-    /// Refuses a request inside the path. A JSON body for HTTP, plain text for an upgrade
-    /// (protocol.md §2).
-    fn refuse(&mut self, key: Key, head: &Head<'_>, refusal: Refusal) -> HttpStep {
-        if head.upgrade {
-            self.close_with(key, 400, &[HTML], refusal.message().as_bytes());
-            return HttpStep::Wait;
-        }
-        if !head.body.is_empty() {
-            // The body was not read: what follows on the connection is no request.
-            self.close_with(key, 400, &[JSON], refusal.body().as_bytes());
-            return HttpStep::Wait;
-        }
-        let omit_body = head.method == Method::Head;
-        self.respond_with(key, 400, &[JSON], refusal.body().as_bytes(), omit_body);
-        HttpStep::Again
-    }
-
-    fn refuse_handshake(&mut self, key: Key, fault: http::HandshakeFault) -> HttpStep {
-        let mut response = Vec::new();
-        fault.respond(&mut response);
-        self.finish_with(key, &response);
-        HttpStep::Wait
-    }
-
-    /// Answers something that is no request, and closes the connection.
-    pub fn refuse_fault(&mut self, key: Key, fault: Fault) -> HttpStep {
-        let mut response = Vec::new();
-        fault.respond(&mut response);
-        self.abandon_request(key);
-        self.finish_with(key, &response);
-        HttpStep::Wait
-    }
-
-    /// A request body that cannot be received: its session goes on without it.
-    fn abandon_request(&mut self, key: Key) {
-        let session = self.http_mut(key).and_then(|http| http.session());
-        if let Some(session) = session {
-            self.drive(session, |session, _| session.post_ends(key));
-        }
-    }
-
-    fn finish_with(&mut self, key: Key, response: &[u8]) {
-        let close_timeout = self.shared.settings.options.limits.close_timeout;
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        conn.role = Role::Discard;
-        conn.after = After::Linger;
-        conn.deadline = self.now.after(close_timeout);
-        self.push(key, Frame::raw(response));
-        self.rearm_connection(key);
-    }
+/// When a body of which so many bytes have come must be complete, or must have brought more.
+fn body_deadline(began: Time, bytes: usize, limits: &Limits) -> Time {
+    let seconds = bytes as f64 / f64::from(limits.body_bytes_per_second.max(1));
+    let earned = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    began.after(limits.body_grace.saturating_add(earned).min(limits.body_timeout))
 }

@@ -242,6 +242,9 @@ impl Kernel {
 const FINGERPRINT_SEED: u64 = 0xcbf2_9ce4_8422_2325;
 const FINGERPRINT_PRIME: u64 = 0x0000_0100_0000_01b3;
 
+/// Why a lookup cannot fail: see [`World::forget`].
+const FORGOTTEN: &str = "a socket stays until both of its ends are gone";
+
 impl World {
     /// Ends the test: the code under test did what the rule forbids.
     #[track_caller]
@@ -282,12 +285,14 @@ impl World {
 
     /// A connection that its client, a driver or a handle has.
     pub fn socket(&self, id: SocketId) -> &Socket {
-        self.sockets.get(&id).expect("a socket stays until both of its ends are gone")
+        let Some(socket) = self.sockets.get(&id) else { unreachable!("{FORGOTTEN}") };
+        socket
     }
 
     /// The same, to change it.
     pub fn socket_mut(&mut self, id: SocketId) -> &mut Socket {
-        self.sockets.get_mut(&id).expect("a socket stays until both of its ends are gone")
+        let Some(socket) = self.sockets.get_mut(&id) else { unreachable!("{FORGOTTEN}") };
+        socket
     }
 
     /// Room for what the server sends.

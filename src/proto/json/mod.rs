@@ -20,8 +20,8 @@ use std::fmt;
 use std::iter::Peekable;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base::limits::JSON_DEPTH_MAX;
@@ -136,6 +136,54 @@ impl Raw {
             None => Bytes::new(),
         };
         Some((first, Raw::scanned(rest, self.attachments.clone())))
+    }
+
+    /// The same arguments behind another one: what [`split_first`](Raw::split_first) takes apart.
+    ///
+    /// ```
+    /// let raw = fanfare::Raw::new("1,2", Vec::new()).unwrap();
+    /// assert_eq!(raw.with_first("sum").unwrap().args(), br#""sum",1,2"#);
+    /// ```
+    ///
+    /// # Errors
+    /// The caller's value cannot be expressed in JSON, or has binary values, which would take the
+    /// numbers of those that are there.
+    pub fn with_first(&self, value: &(impl Serialize + ?Sized)) -> Result<Raw, ArgsError> {
+        let (mut text, mut attachments) = (Vec::new(), Vec::new());
+        // A tuple of one is one argument, whatever it is.
+        (value,).write(&mut text, &mut attachments)?;
+        if !attachments.is_empty() {
+            return Err(ArgsError::RawBehindBinary);
+        }
+        // Every argument is written with a comma in front of it.
+        let mut args = text.split_off(1);
+        if !self.args.is_empty() {
+            args.push(b',');
+            args.extend_from_slice(&self.args);
+        }
+        Ok(Raw::scanned(args.into(), self.attachments.clone()))
+    }
+}
+
+/// Something that a list of arguments can be read as: everything that serde deserializes, as
+/// [`from_args`] says, and [`Raw`], which is the list itself.
+pub trait FromArguments: Sized {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// The peer's arguments are something else.
+    fn from_arguments(raw: Raw) -> Result<Self, ArgsError>;
+}
+
+impl<T: DeserializeOwned> FromArguments for T {
+    fn from_arguments(raw: Raw) -> Result<T, ArgsError> {
+        raw.decode()
+    }
+}
+
+impl FromArguments for Raw {
+    fn from_arguments(raw: Raw) -> Result<Raw, ArgsError> {
+        Ok(raw)
     }
 }
 

@@ -499,6 +499,10 @@ mod tests {
         ] {
             assert_eq!(kind(text), Some(meant), "{text}");
         }
+    }
+
+    #[test]
+    fn what_json_parse_refuses_is_refused() {
         for text in [
             "",
             " ",

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals as Incoming};
-
 use crate::base::limits::SHARDS_MAX;
-use crate::config::Builder;
+use crate::driver::uring::Uring;
+use crate::driver::{net, sys};
 use crate::error::{Error, Result};
-use crate::shard::Shard;
-use crate::shard::shared::{Post, Shared};
+
+use super::shared::{Post, Shared};
+use super::turn::Shard;
 
 /// How the shards are to run.
 pub struct Plan {
@@ -30,19 +29,20 @@ pub struct Running {
 }
 
 impl Plan {
-    pub(crate) fn new(builder: &Builder) -> Result<Plan> {
-        let cores = crate::driver::sys::allowed_cores().map_err(Error::Driver)?;
-        let shards = builder.shards.unwrap_or(cores.len()).clamp(1, SHARDS_MAX);
-        Ok(Plan { cores, shards, pin: builder.pin })
+    /// So many shards, or one for each core that this process may use; pinned to them or not.
+    pub(crate) fn new(shards: Option<usize>, pin: bool) -> Result<Plan> {
+        let cores = sys::allowed_cores().map_err(Error::Driver)?;
+        let shards = shards.unwrap_or(cores.len()).clamp(1, SHARDS_MAX);
+        Ok(Plan { cores, shards, pin })
     }
 
     /// Starts the shards. Each makes its own ring, which belongs to its thread; none listens before
     /// all of them are there, so that a connection may be handed to any of them.
     pub(crate) fn start(self, shared: &Arc<Shared>, address: SocketAddr) -> Result<Running> {
-        let vacant = crate::driver::net::check_vacant(address);
+        let vacant = net::check_vacant(address);
         vacant.map_err(|error| Error::Listen(address, error))?;
         // The limits that a driver sees at its start count for its whole life.
-        crate::driver::sys::raise_descriptor_limit().map_err(Error::Driver)?;
+        sys::raise_descriptor_limit().map_err(Error::Driver)?;
         let mut running = Running { address, shared: Arc::clone(shared), threads: Vec::new() };
         let (report, reports) = channel();
         let mut orders = Vec::new();
@@ -142,9 +142,9 @@ impl Start {
     fn run(self, shared: &Arc<Shared>) -> Result<()> {
         let _close = CloseOnExit(Arc::clone(shared));
         // A core that may not be used is no reason not to serve.
-        let _ = self.core.map(crate::driver::sys::pin_to_core);
+        let _ = self.core.map(sys::pin_to_core);
         let limits = &shared.settings.options.limits;
-        let driver = match crate::driver::uring::Uring::new(limits) {
+        let driver = match Uring::new(limits) {
             Ok(driver) => driver,
             Err(error) => return self.fail(Error::Driver(error)),
         };
@@ -192,6 +192,7 @@ impl Running {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             result = result.and(ended.unwrap_or(Err(Error::ShardPanicked(index))));
         }
+        self.shared.namespaces().iter().for_each(|namespace| namespace.forget_handlers());
         result
     }
 }
@@ -207,38 +208,5 @@ impl Drop for Running {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Shared").field("address", &self.address()).finish_non_exhaustive()
-    }
-}
-
-/// Waits for signals on a thread of its own.
-pub(crate) struct Signals {
-    handle: Handle,
-    thread: JoinHandle<()>,
-}
-
-impl Signals {
-    /// Closes the server at the first SIGTERM or SIGINT; the second ends the process.
-    pub(crate) fn close_on_termination(shared: &Arc<Shared>) -> Result<Signals> {
-        let mut incoming = Incoming::new([SIGTERM, SIGINT]).map_err(Error::Thread)?;
-        let handle = incoming.handle();
-        let shared = Arc::clone(shared);
-        let thread = thread::Builder::new()
-            .name("fanfare-signals".to_owned())
-            .spawn(move || {
-                for signal in incoming.forever() {
-                    if !shared.close() {
-                        // The shell's convention for a process that a signal has ended.
-                        std::process::exit(128 + signal);
-                    }
-                }
-            })
-            .map_err(Error::Thread)?;
-        Ok(Signals { handle, thread })
-    }
-
-    pub(crate) fn stop(self) {
-        self.handle.close();
-        // It only waits for signals: it cannot have anything to report.
-        drop(self.thread.join());
     }
 }

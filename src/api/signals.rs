@@ -1,0 +1,43 @@
+//! The end of a server by signals.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals as Incoming};
+
+use crate::error::{Error, Result};
+use crate::shard::shared::Shared;
+
+/// Waits for signals on a thread of its own.
+pub(crate) struct Signals {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Signals {
+    /// Closes the server at the first SIGTERM or SIGINT; the second ends the process.
+    pub(crate) fn close_on_termination(shared: &Arc<Shared>) -> Result<Signals> {
+        let mut incoming = Incoming::new([SIGTERM, SIGINT]).map_err(Error::Thread)?;
+        let handle = incoming.handle();
+        let shared = Arc::clone(shared);
+        let thread = thread::Builder::new()
+            .name("fanfare-signals".to_owned())
+            .spawn(move || {
+                for signal in incoming.forever() {
+                    if !shared.close() {
+                        // The shell's convention for a process that a signal has ended.
+                        std::process::exit(128 + signal);
+                    }
+                }
+            })
+            .map_err(Error::Thread)?;
+        Ok(Signals { handle, thread })
+    }
+
+    pub(crate) fn stop(self) {
+        self.handle.close();
+        // It only waits for signals: it cannot have anything to report.
+        drop(self.thread.join());
+    }
+}

@@ -1,0 +1,109 @@
+// Starts and stops the server under test as FIXTURE.md describes.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+const START_DEADLINE_MS = 10_000;
+const STOP_DEADLINE_MS = 5_000;
+const OUTPUT_KEPT_CHARACTERS = 20_000;
+
+/** Starts the server named by FANFARE_SERVER with these extra flags. */
+export async function startServer(...flags) {
+  return startServerOr(new URL("reference.js", import.meta.url), ...flags);
+}
+
+/** The same, where this script is what `reference` stands for. */
+export async function startServerOr(reference, ...flags) {
+  const server = new ServerUnderTest(reference, flags);
+  await server.start();
+  return server;
+}
+
+class ServerUnderTest {
+  #reference;
+  #flags;
+  #port = 0;
+  #child;
+  #output = "";
+
+  constructor(reference, flags) {
+    this.#reference = reference;
+    this.#flags = flags;
+  }
+
+  get port() {
+    return this.#port;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Starts, the second time on the port of the first. */
+  async start() {
+    const [program, ...args] = commandLine(this.#reference);
+    const shards = process.env.FANFARE_SHARDS ?? "1";
+    args.push("--listen", `127.0.0.1:${this.#port}`, "--shards", shards, ...this.#flags);
+    this.#output = "";
+    this.#child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = this.#child;
+    // A test process that ends early must not leave a server behind.
+    const kill = () => child.kill("SIGKILL");
+    process.once("exit", kill);
+    child.once("exit", () => process.off("exit", kill));
+    this.#port = await this.#listening(child);
+  }
+
+  /** Asks the server to end and requires that it does, in time and with status 0. */
+  async stop() {
+    const child = this.#child;
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, "exit");
+      child.kill("SIGTERM");
+      const late = setTimeout(() => child.kill("SIGKILL"), STOP_DEADLINE_MS);
+      await exited;
+      clearTimeout(late);
+    }
+    if (child.exitCode !== 0) {
+      const how = child.signalCode ?? `status ${child.exitCode}`;
+      throw new Error(`the server ended with ${how} instead of status 0\n${this.#output}`);
+    }
+  }
+
+  /** The port in the line that says that the server listens. */
+  #listening(child) {
+    return new Promise((resolve, reject) => {
+      const fail = (why) => reject(new Error(`the server ${why}\n${this.#output}`));
+      const late = setTimeout(() => {
+        child.kill("SIGKILL");
+        fail("did not say that it listens");
+      }, START_DEADLINE_MS);
+      const read = (chunk) => {
+        this.#output = (this.#output + chunk).slice(-OUTPUT_KEPT_CHARACTERS);
+        const line = /^listening on http:\/\/127\.0\.0\.1:(\d+)\s*$/m.exec(this.#output);
+        if (line) {
+          clearTimeout(late);
+          resolve(Number(line[1]));
+        }
+      };
+      child.stdout.setEncoding("utf8").on("data", read);
+      child.stderr.setEncoding("utf8").on("data", read);
+      child.once("error", (error) => fail(`could not be started: ${error.message}`));
+      child.once("exit", () => {
+        clearTimeout(late);
+        fail("ended before it listened");
+      });
+    });
+  }
+}
+
+function commandLine(reference) {
+  const command = process.env.FANFARE_SERVER?.trim();
+  if (!command) {
+    throw new Error("set FANFARE_SERVER to the command of the server, or to `reference`");
+  }
+  if (command === "reference") {
+    return [process.execPath, fileURLToPath(reference)];
+  }
+  return command.split(/\s+/);
+}
