@@ -1,0 +1,35 @@
+//! Whole servers, driven through the public API on one side and by clients on real sockets on the
+//! other. What they prove is in the names: `b24_3` is a line of the inventory of upstream tests,
+//! `m38` a row of the matrix of faults and abuse, `p14_5` a section of the protocol.
+
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/fixture.rs"]
+mod fixture;
+
+#[path = "socket/acks.rs"]
+mod acks;
+#[path = "socket/api.rs"]
+mod api;
+#[path = "socket/binary.rs"]
+mod binary;
+#[path = "socket/broadcast.rs"]
+mod broadcast;
+#[path = "socket/connect.rs"]
+mod connect;
+#[path = "socket/disconnect.rs"]
+mod disconnect;
+#[path = "socket/events.rs"]
+mod events;
+#[path = "socket/middleware.rs"]
+mod middleware;
+#[path = "socket/panics.rs"]
+mod panics;
+#[path = "socket/rooms.rs"]
+mod rooms;
+#[path = "socket/threads.rs"]
+mod threads;
+#[path = "socket/violations.rs"]
+mod violations;
+#[path = "socket/vulnerabilities.rs"]
+mod vulnerabilities;
