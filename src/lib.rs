@@ -88,6 +88,7 @@ pub use shard::run::Running;
 #[doc(hidden)]
 pub mod internal {
     pub use crate::fanout::Encoder;
+    pub use crate::mailbox::{Bell, Mailbox};
     pub use crate::room::{Memberships, Rooms, Selection};
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::{Outlook, Shard};

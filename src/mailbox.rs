@@ -50,22 +50,40 @@ impl Bell {
 pub struct Mailbox<T> {
     queue: ArrayQueue<T>,
     bell: Arc<Bell>,
+    /// Nobody takes from it any more.
+    closed: AtomicBool,
 }
 
 impl<T> Mailbox<T> {
     /// A mailbox that holds at most `capacity` values.
     pub fn new(capacity: usize, bell: Arc<Bell>) -> Mailbox<T> {
-        Mailbox { queue: ArrayQueue::new(capacity), bell }
+        Mailbox { queue: ArrayQueue::new(capacity), bell, closed: AtomicBool::new(false) }
     }
 
     /// Puts a value in and wakes the shard if it sleeps.
     ///
     /// # Errors
-    /// Gives the value back when the mailbox is full; the shard is behind, and the caller decides.
+    /// Gives the value back when the mailbox is full, so that the shard is behind and the caller
+    /// decides, or when it was closed.
     pub fn post(&self, value: T) -> Result<(), T> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(value);
+        }
         self.queue.push(value)?;
         self.bell.ring();
+        // After the fence of `ring`, which pairs with that of `close`: either this load sees that
+        // the mailbox was closed meanwhile, or the shard's last look at it sees the value.
+        if self.closed.load(Ordering::Relaxed) {
+            while self.queue.pop().is_some() {}
+        }
         Ok(())
+    }
+
+    /// Called by a shard that ends, before it takes for the last time: from now on values stay with
+    /// those who want to post them. Nobody would ever take or drop them here.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        std::sync::atomic::fence(Ordering::SeqCst);
     }
 
     /// Takes the oldest value.
@@ -168,6 +186,16 @@ mod tests {
         assert_eq!(mailbox.post(2), Err(2));
         assert_eq!(mailbox.take(), Some(1));
         mailbox.post(3).unwrap();
+    }
+
+    #[test]
+    fn a_closed_mailbox_keeps_nothing() {
+        let mailbox = Mailbox::new(4, Arc::new(Bell::new(Waker::noop().clone())));
+        mailbox.post(1).unwrap();
+        mailbox.close();
+        assert_eq!(mailbox.take(), Some(1));
+        assert_eq!(mailbox.post(2), Err(2));
+        assert!(mailbox.is_empty());
     }
 
     #[test]

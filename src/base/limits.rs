@@ -18,7 +18,12 @@ pub struct Limits {
     /// A request head must be complete this long after its first byte, and the first byte must
     /// come this long after the connection was accepted: 10 s. Then: 408.
     pub head_timeout: Duration,
-    /// A request body must be complete this long after its head: 30 s. Then: 408.
+    /// A request body may take this long: 10 s. Then it must have come, on average, at
+    /// [`body_bytes_per_second`](Limits::body_bytes_per_second), or: 408.
+    pub body_grace: Duration,
+    /// What a body that takes longer must bring in each second: 500 bytes.
+    pub body_bytes_per_second: u32,
+    /// A request body must be complete this long after its head in any case: 30 s. Then: 408.
     pub body_timeout: Duration,
     /// A kept-alive connection without a request is closed after this time: 5 s.
     pub keep_alive_timeout: Duration,
@@ -75,6 +80,9 @@ pub struct Limits {
     pub receive_buffer_bytes: usize,
     /// Commands that wait in the mailbox of one shard: 65,536.
     pub mailbox_commands: usize,
+    /// Commands for another shard whose mailbox is full that a shard keeps before it stops reading
+    /// from its own clients: 1,024.
+    pub outbox_commands: usize,
     /// Commands taken from the mailbox in one turn: 1,024.
     pub mailbox_commands_per_turn: usize,
 }
@@ -86,6 +94,8 @@ impl Default for Limits {
             headers: HEADERS_MAX,
             target_bytes: 8 * 1024,
             head_timeout: Duration::from_secs(10),
+            body_grace: Duration::from_secs(10),
+            body_bytes_per_second: 500,
             body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(5),
             pipelined_bytes: 64 * 1024,
@@ -114,6 +124,7 @@ impl Default for Limits {
             receive_buffers: 128,
             receive_buffer_bytes: 8 * 1024,
             mailbox_commands: 65_536,
+            outbox_commands: 1_024,
             mailbox_commands_per_turn: 1_024,
         }
     }

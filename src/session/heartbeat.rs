@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::base::clock::Time;
 
+/// A deadline that is looked at this late was missed because we stood still. The client may have
+/// answered meanwhile: it gets the time again.
+const STALL: Duration = Duration::from_secs(1);
+
 /// When the next ping, or the answer to the last one, is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
@@ -48,11 +52,21 @@ impl Heartbeat {
         if now < self.due {
             return Beat::Quiet;
         }
-        if self.state != State::Resting {
-            return Beat::Dead;
+        let is_stalled = now.since(self.due) > STALL;
+        let from = if is_stalled { now } else { self.due };
+        match self.state {
+            State::Resting => {
+                // From when the ping was due, not from when we came to it: what the client may
+                // take does not depend on how busy we are.
+                *self = Heartbeat { due: from.after(timeout), state: State::Pinged };
+                Beat::Ping
+            }
+            _ if is_stalled => {
+                self.due = now.after(timeout);
+                Beat::Quiet
+            }
+            _ => Beat::Dead,
         }
-        *self = Heartbeat { due: now.after(timeout), state: State::Pinged };
-        Beat::Ping
     }
 
     /// A pong came, asked for or not.
@@ -100,6 +114,22 @@ mod tests {
         assert_eq!(heartbeat.expire(at(300), TIMEOUT), Beat::Ping);
         assert_eq!(heartbeat.expire(at(499), TIMEOUT), Beat::Quiet);
         assert_eq!(heartbeat.expire(at(500), TIMEOUT), Beat::Dead);
+    }
+
+    #[test]
+    fn a_ping_that_is_sent_late_leaves_the_client_no_more_time() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        assert_eq!(heartbeat.expire(at(320), TIMEOUT), Beat::Ping);
+        assert_eq!(heartbeat.expire(at(500), TIMEOUT), Beat::Dead);
+    }
+
+    #[test]
+    fn m66_a_client_is_not_dropped_because_the_server_stood_still() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        assert_eq!(heartbeat.expire(at(300), TIMEOUT), Beat::Ping);
+        assert_eq!(heartbeat.expire(at(60_000), TIMEOUT), Beat::Quiet);
+        assert_eq!(heartbeat.expire(at(60_199), TIMEOUT), Beat::Quiet);
+        assert_eq!(heartbeat.expire(at(60_200), TIMEOUT), Beat::Dead);
     }
 
     #[test]

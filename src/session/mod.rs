@@ -1,12 +1,21 @@
 //! One Engine.IO session as a pure state machine.
 //!
 //! ```text
-//!            handshake                    2probe, 5
-//!  request ────────────▶ polling ─────────────────────▶ websocket
-//!                           │  probing: polling goes on     │
-//!                           ▼                               ▼
-//!                        closing (what is queued goes out) ─▶ closed
+//!  GET                                                    WebSocket
+//!   │                                                         │
+//!   ▼        2probe, 5; polling goes on until the 5           ▼
+//! polling ───────────────────────────────────────────────▶ websocket
+//!   │ │                                                       │
+//!   │ │ a GET is held, or what is queued does not matter      │ close, fault, timeout
+//!   │ └─────────────────────────────────────────────────────┐ │
+//!   │ close, with no GET to tell it to                      ▼ ▼
+//!   └─────────▶ closing ────────────────────────────────▶ closed
+//!                        the last GET, 5, fault, timeout
 //! ```
+//!
+//! Polling and closing may have a WebSocket probed beside them: it becomes the transport with the
+//! `5`, or it goes away alone. What is queued when a session is closing goes out with the next GET,
+//! or with the upgrade, unless it is the client that leaves.
 //!
 //! The machine is told what happened and what time it is; it answers through a list of
 //! [`Effect`]s, which the caller must carry out in order before it tells the machine anything else.
@@ -49,7 +58,8 @@ pub enum Effect {
     Text(Key, &'static str),
     /// Send what was queued on the WebSocket that has become the transport.
     Upgraded(Key, Vec<Frame>),
-    /// Start the closing handshake of a WebSocket; what was queued before goes out first.
+    /// Start the closing handshake of a WebSocket; what was queued before goes out first. It may be
+    /// one that has ended already, or that is being closed for a fault: then nothing is left to do.
     CloseWebSocket(Key),
     /// End a connection at once.
     Drop(Key),
@@ -101,7 +111,7 @@ enum Carrier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// What is queued may still go out, until then.
+    /// What is queued may still go out, until then; what its sockets were told.
     Closing(Time, DisconnectReason),
     Closed,
 }
@@ -231,6 +241,9 @@ impl Session {
     /// which must see the end. It may be behind the POST that says so, on another connection: so
     /// the end, and the answer to the POST, wait a moment for it.
     pub fn client_close(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if !self.is_open() {
+            return;
+        }
         let reason = DisconnectReason::TransportClose;
         let Carrier::Polling(polling) = &mut self.carrier else {
             return self.end(reason, effects);
@@ -241,9 +254,9 @@ impl Session {
         }
         polling.farewell = Farewell::Leaving;
         polling.forget_queued();
-        self.phase = Phase::Closing(now.after(LEAVE_GRACE), reason);
-        self.assembly = None;
-        effects.push(Effect::Closing(reason));
+        // A `5` that comes now must not take the last POST away: the client has left.
+        self.probe_fails(effects);
+        self.start_closing(now.after(LEAVE_GRACE), reason, effects);
     }
 
     /// Whether the client has said that it leaves, and its last POST is not answered yet.
@@ -280,7 +293,7 @@ impl Session {
         options: &Options,
         effects: &mut Vec<Effect>,
     ) {
-        if self.phase != Phase::Open {
+        if !self.is_open() {
             return;
         }
         let Carrier::Polling(polling) = &mut self.carrier else {
@@ -292,9 +305,7 @@ impl Session {
             return self.end(DisconnectReason::ForcedClose, effects);
         }
         let until = now.after(options.limits.polling_close_timeout);
-        self.phase = Phase::Closing(until, deferred);
-        self.assembly = None;
-        effects.push(Effect::Closing(deferred));
+        self.start_closing(until, deferred, effects);
     }
 
     /// Closes the session because the server closes; what is queued is lost. A polling client that
@@ -305,15 +316,22 @@ impl Session {
             Carrier::Polling(polling) if polling.get.is_none() && self.phase == Phase::Open => {
                 polling.farewell = Farewell::ShuttingDown;
                 polling.forget_queued();
-                self.phase = Phase::Closing(now.after(options.limits.farewell_timeout), reason);
-                self.assembly = None;
-                effects.push(Effect::Closing(reason));
+                self.probe_fails(effects);
+                self.start_closing(now.after(options.limits.farewell_timeout), reason, effects);
             }
             _ => self.end(reason, effects),
         }
     }
 
-    /// Closes the session at once; what is queued is lost.
+    fn start_closing(&mut self, until: Time, reason: DisconnectReason, effects: &mut Vec<Effect>) {
+        debug_assert!(self.is_open(), "a session closes once");
+        self.phase = Phase::Closing(until, reason);
+        self.assembly = None;
+        effects.push(Effect::Closing(reason));
+    }
+
+    /// Closes the session at once; what is queued is lost. The reason of a session that is closing
+    /// stays what its sockets were told.
     pub fn end(&mut self, reason: DisconnectReason, effects: &mut Vec<Effect>) {
         if self.phase == Phase::Closed {
             return;
@@ -324,7 +342,7 @@ impl Session {
         };
         self.phase = Phase::Closed;
         self.assembly = None;
-        self.probe.take().into_iter().for_each(|probe| probe.close(effects));
+        self.probe_fails(effects);
         match &mut self.carrier {
             Carrier::WebSocket(connection) => effects.push(Effect::CloseWebSocket(*connection)),
             Carrier::Polling(polling) => polling.end(effects),
@@ -361,7 +379,6 @@ impl Session {
             Beat::Dead => return self.end(DisconnectReason::PingTimeout, effects),
         }
         if self.connect_by <= now {
-            self.connected();
             self.close(DisconnectReason::ForcedServerClose, now, options, effects);
         }
     }

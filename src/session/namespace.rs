@@ -10,6 +10,7 @@ pub type NamespaceIndex = u16;
 #[derive(Debug, Default)]
 pub struct Namespaces {
     first: Option<(NamespaceIndex, Key)>,
+    #[expect(clippy::box_collection, reason = "8 bytes for every session instead of 24")]
     others: Option<Box<Vec<(NamespaceIndex, Key)>>>,
     refusals: u16,
 }

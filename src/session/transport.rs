@@ -63,17 +63,22 @@ impl Farewell {
 /// A WebSocket that wants to become the transport.
 #[derive(Debug)]
 pub struct Probe {
-    pub(super) connection: Key,
-    pub(super) stage: Stage,
+    connection: Key,
+    stage: Stage,
+    /// When it is given up (`upgradeTimeout`).
     until: Time,
-    noops: u8,
+    /// Polls that are still answered at once.
+    noops_at_once: u8,
+    /// When the poll that is held must be answered, once the probe is.
     next_noop: Time,
 }
 
 /// How far a probe has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+enum Stage {
+    /// Nothing was said on it.
     Opened,
+    /// `2probe` was answered: the client waits for the end of its polls.
     Answered,
 }
 
@@ -124,10 +129,6 @@ impl Polling {
 }
 
 impl Probe {
-    pub(super) fn close(self: Box<Self>, effects: &mut Vec<Effect>) {
-        effects.push(Effect::CloseWebSocket(self.connection));
-    }
-
     pub(super) fn deadline(&self, carrier: &Carrier) -> Time {
         match carrier {
             Carrier::Polling(polling) if polling.get.is_some() && self.stage == Stage::Answered => {
@@ -141,7 +142,7 @@ impl Probe {
 /// Why a request does not fit the session: both are 400 with code 3 on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// The session is carried by another transport.
+    /// The session is carried by another transport, or is over.
     Transport,
     /// Another WebSocket is being probed.
     Probing,
@@ -155,7 +156,10 @@ impl Session {
         now: Time,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Mismatch> {
-        let Carrier::Polling(polling) = &mut self.carrier else { return Err(Mismatch::Transport) };
+        let polling = match &mut self.carrier {
+            Carrier::Polling(polling) if self.phase != Phase::Closed => polling,
+            _ => return Err(Mismatch::Transport),
+        };
         if polling.get.is_some() {
             effects.push(Effect::Poll(connection, Answer::BadRequest));
             self.end(DisconnectReason::TransportError, effects);
@@ -177,9 +181,9 @@ impl Session {
         }
         if let Some(probe) = &mut self.probe
             && probe.stage == Stage::Answered
-            && probe.noops > 0
+            && probe.noops_at_once > 0
         {
-            probe.noops -= 1;
+            probe.noops_at_once -= 1;
             effects.push(Effect::Poll(connection, Answer::Noop));
             return Ok(());
         }
@@ -197,7 +201,10 @@ impl Session {
         connection: Key,
         effects: &mut Vec<Effect>,
     ) -> Result<bool, Mismatch> {
-        let Carrier::Polling(polling) = &mut self.carrier else { return Err(Mismatch::Transport) };
+        let polling = match &mut self.carrier {
+            Carrier::Polling(polling) if self.phase != Phase::Closed => polling,
+            _ => return Err(Mismatch::Transport),
+        };
         if let Some(first) = polling.post.take() {
             effects.push(Effect::RefusePost(connection));
             effects.push(Effect::Drop(first));
@@ -242,8 +249,9 @@ impl Session {
         }
     }
 
-    /// Whether a GET is held, so that [`Session::flush`] will answer it.
-    pub fn has_held_poll(&self) -> bool {
+    /// Whether a GET is held.
+    #[cfg(test)]
+    pub(super) fn has_held_poll(&self) -> bool {
         matches!(&self.carrier, Carrier::Polling(polling) if polling.get.is_some())
     }
 
@@ -261,20 +269,20 @@ impl Session {
         now: Time,
         options: &Options,
     ) -> Result<(), Mismatch> {
-        match self.carrier {
-            Carrier::WebSocket(_) => Err(Mismatch::Transport),
-            _ if self.probe.is_some() => Err(Mismatch::Probing),
-            _ => {
-                self.probe = Some(Box::new(Probe {
-                    connection,
-                    stage: Stage::Opened,
-                    until: now.after(options.upgrade_timeout),
-                    noops: NOOPS_AT_ONCE,
-                    next_noop: now,
-                }));
-                Ok(())
-            }
+        if self.websocket().is_some() || self.is_closed() || self.is_leaving() {
+            return Err(Mismatch::Transport);
         }
+        if self.probe.is_some() {
+            return Err(Mismatch::Probing);
+        }
+        self.probe = Some(Box::new(Probe {
+            connection,
+            stage: Stage::Opened,
+            until: now.after(options.upgrade_timeout),
+            noops_at_once: NOOPS_AT_ONCE,
+            next_noop: now,
+        }));
+        Ok(())
     }
 
     /// Whether a WebSocket is the one being probed.
@@ -308,7 +316,9 @@ impl Session {
 
     /// The probing WebSocket broke a rule: only it is closed.
     pub fn probe_fails(&mut self, effects: &mut Vec<Effect>) {
-        self.probe.take().into_iter().for_each(|probe| probe.close(effects));
+        if let Some(probe) = self.probe.take() {
+            effects.push(Effect::CloseWebSocket(probe.connection));
+        }
     }
 
     fn upgrade(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
@@ -325,9 +335,8 @@ impl Session {
         }
         effects.push(Effect::Upgraded(probe.connection, std::mem::take(&mut polling.queue)));
         self.heartbeat.upgraded(now, options.ping_timeout);
-        if let Phase::Closing(..) = self.phase {
-            self.phase = Phase::Open;
-            self.end(DisconnectReason::ForcedClose, effects);
+        if let Phase::Closing(_, reason) = self.phase {
+            self.end(reason, effects);
         }
     }
 
@@ -345,7 +354,7 @@ impl Session {
         }
     }
 
-    /// A connection of this session has ended. `clean` when the peer finished it in order.
+    /// A connection has ended, other than by an effect. Maybe it was this session's once.
     pub fn connection_ended(&mut self, connection: Key, effects: &mut Vec<Effect>) {
         if self.is_probing(connection) {
             self.probe = None;

@@ -49,6 +49,8 @@ pub enum After {
     /// No more will be sent, and the peer is given a moment to finish: closing at once would make
     /// the kernel reset the connection when unread bytes are left, and take the answer with it.
     Linger,
+    /// It is closed: the peer has said that it sends nothing more.
+    Close,
     /// It is handed over to the shard that owns its session.
     Leave(u16),
 }
@@ -64,6 +66,8 @@ pub struct Http {
     pub stage: Stage,
     /// Whether the connection stays after the current response.
     pub keep_alive: bool,
+    /// When the body of the current request began to come, and what has come of it.
+    pub body_began: (Time, usize),
     /// The address of the peer.
     pub peer: Option<SocketAddr>,
 }

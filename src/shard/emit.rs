@@ -53,8 +53,10 @@ impl State {
             self.stats.volatile_dropped += 1;
             return Queued::Dropped;
         }
+        // Later packets of the turn find the queue filled: the session is in the list by then.
+        let goes_out = entry.session.is_poll_writable();
         let Some(queued_bytes) = entry.session.queue(frame) else { return Queued::Gone };
-        if entry.session.has_held_poll() {
+        if goes_out {
             self.dirty_sessions.push(session);
         }
         self.stats.packets_queued += 1;

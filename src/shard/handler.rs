@@ -168,6 +168,15 @@ impl Definition {
         recipes.middlewares.push(recipe);
     }
 
+    /// Forgets all handlers, with what they have captured: often the server itself.
+    pub fn forget_handlers(&self) {
+        let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = std::mem::take(&mut *recipes);
+        drop(recipes);
+        // Dropping them is user code, which may ask this namespace something.
+        drop(forgotten);
+    }
+
     /// Makes one shard's handlers.
     pub fn handlers(&self) -> Handlers {
         let recipes = self.recipes.read().unwrap_or_else(PoisonError::into_inner);

@@ -126,7 +126,12 @@ impl State {
         }
         let packet = engine::decode(text);
         match &packet {
-            Ok(Packet::Pong(_)) => entry.session.pong(now, options),
+            Ok(Packet::Pong(_)) => {
+                entry.session.pong(now, options);
+                // The next ping is due before the timeout that has just been avoided, where the
+                // interval is the shorter one.
+                self.rearm_session(key);
+            }
             _ => entry.session.traffic(now, options),
         }
         match packet {

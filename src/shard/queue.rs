@@ -1,5 +1,7 @@
 //! What waits to be sent on one connection.
 
+#![expect(clippy::box_collection, clippy::vec_box, reason = "an idle queue is 24 bytes, not 48")]
+
 use std::collections::VecDeque;
 
 use crate::base::frame::{Frame, Gather};

@@ -1,10 +1,13 @@
 //! HTTP requests: from received bytes to what is asked of a session, and back to a response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::clock::Time;
 use crate::base::frame::Frame;
+use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::proto::http::{self, BodyReader, CONTINUE, Fault, Head, Query};
 use crate::proto::socket::DisconnectReason;
@@ -40,9 +43,15 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return false };
         let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
         http.input.extend_from_slice(bytes);
-        // What arrives while the connection is handed over is bounded by the receive buffers.
-        let waits = !matches!(http.stage, Stage::Head | Stage::Body(..) | Stage::Leaving);
-        let is_too_much = waits && http.input.len() > limits.pipelined_bytes;
+        let most = match http.stage {
+            Stage::Head | Stage::Body(..) => usize::MAX,
+            // What it has read of a body goes to the other shard, which counts it as one.
+            Stage::Leaving => {
+                limits.message_bytes.saturating_add(limits.head_bytes + limits.pipelined_bytes)
+            }
+            _ => limits.pipelined_bytes,
+        };
+        let is_too_much = http.input.len() > most;
         if is_first {
             conn.deadline = self.now.after(limits.head_timeout);
             self.rearm_connection(key);
@@ -80,6 +89,9 @@ impl State {
             },
             Stage::Body(reader, body, _) => {
                 let input = std::mem::take(&mut http.input);
+                let (began, bytes) = (http.body_began.0, http.body_began.1 + input.len());
+                http.body_began.1 = bytes;
+                conn.deadline = body_deadline(began, bytes, limits);
                 match reader.read(&input, body) {
                     Ok(progress) => {
                         http.input = input[progress.consumed..].to_vec();
@@ -88,7 +100,7 @@ impl State {
                             false => HttpStep::Wait,
                         }
                     }
-                    Err(fault) => self.refuse_fault(key, fault),
+                    Err(fault) => self.refuse_body(key, fault),
                 }
             }
             _ => HttpStep::Wait,
@@ -109,7 +121,8 @@ impl State {
             Err(fault) => return self.refuse_fault(key, fault),
         };
         if let Some(http) = self.http_mut(key) {
-            http.keep_alive = head.keep_alive && !head.upgrade;
+            // Until somebody reads its body: what follows the head may look like a request.
+            http.keep_alive = head.keep_alive && !head.upgrade && head.body.is_empty();
         }
         let Some(rest) = head.target.strip_prefix(&*shared.settings.path) else {
             return self.outside(key, shared, &head);
@@ -172,7 +185,7 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         http.input.splice(..0, bytes.iter().copied());
         http.stage = Stage::Leaving;
-        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+        conn.deadline = Time::from_micros(u64::MAX);
         conn.after = After::Leave(shard);
         self.stats.connections_handed_over += 1;
         // Flushing notices that nothing is left to send, now or later, and detaches.
@@ -207,12 +220,18 @@ impl State {
     }
 
     fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
-        let now = self.now;
+        let (shared, now) = (Arc::clone(&self.shared), self.now);
+        let options = &shared.settings.options;
+        // A poll that comes after the end is told so, also when the timers are looked at later.
+        self.drive(session, |session, effects| session.expire(now, options, effects));
+        if self.sessions.get(session).is_none() {
+            return self.refuse(key, head, Refusal::SessionUnknown);
+        }
         if let Some(conn) = self.connections.get_mut(key)
             && let Role::Http(http) = &mut conn.role
         {
             http.stage = Stage::Held(session);
-            conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+            conn.deadline = Time::from_micros(u64::MAX);
         }
         match self.drive(session, |session, effects| session.poll(key, now, effects)) {
             Some(Ok(())) => HttpStep::Again,
@@ -224,10 +243,7 @@ impl State {
         let limits = self.shared.settings.options.limits.clone();
         let reader = match BodyReader::new(head.body, &limits) {
             Ok(reader) => reader,
-            Err(fault) => {
-                self.close_with(key, fault.status, &[], b"");
-                return HttpStep::Wait;
-            }
+            Err(fault) => return self.refuse_body(key, fault),
         };
         let begun = self.drive(session, |session, effects| session.post_begins(key, effects));
         match begun {
@@ -241,7 +257,7 @@ impl State {
             self.close_with(key, 400, &[], b"");
             return HttpStep::Wait;
         }
-        self.begin_body(key, reader, Purpose::Packets(session), head.expect_continue)
+        self.begin_body(key, reader, Purpose::Packets(session), head)
     }
 
     fn begin_body(
@@ -249,17 +265,19 @@ impl State {
         key: Key,
         reader: BodyReader,
         purpose: Purpose,
-        expect_continue: bool,
+        head: &Head<'_>,
     ) -> HttpStep {
-        let body_timeout = self.shared.settings.options.limits.body_timeout;
+        let body_grace = self.shared.settings.options.limits.body_grace;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         let is_complete = reader.is_complete();
         let waits = http.input.is_empty() && !is_complete;
         http.stage = Stage::Body(reader, Vec::new(), purpose);
-        conn.deadline = self.now.after(body_timeout);
+        http.body_began = (self.now, 0);
+        http.keep_alive = head.keep_alive && !head.upgrade;
+        conn.deadline = self.now.after(body_grace);
         self.rearm_connection(key);
-        if waits && expect_continue {
+        if waits && head.expect_continue {
             self.push(key, Frame::raw(CONTINUE));
         }
         match is_complete {
@@ -269,7 +287,7 @@ impl State {
     }
 
     fn body_complete(&mut self, key: Key) -> HttpStep {
-        let never = crate::base::clock::Time::from_micros(u64::MAX);
+        let never = Time::from_micros(u64::MAX);
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         conn.deadline = never;
@@ -338,7 +356,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         let decoder = Decoder::default();
         conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing: false });
-        conn.deadline = crate::base::clock::Time::from_micros(u64::MAX);
+        conn.deadline = Time::from_micros(u64::MAX);
     }
 
     fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
@@ -358,9 +376,16 @@ impl State {
         match request.body(()) {
             Ok(request) => {
                 let purpose = Purpose::Fallback(Box::new(request));
-                self.begin_body(key, reader, purpose, head.expect_continue)
+                self.begin_body(key, reader, purpose, head)
             }
             Err(_) => self.refuse_fault(key, Fault { status: 400, message: "Bad request target" }),
         }
     }
+}
+
+/// When a body of which so many bytes have come must be complete, or must have brought more.
+fn body_deadline(began: Time, bytes: usize, limits: &Limits) -> Time {
+    let seconds = bytes as f64 / f64::from(limits.body_bytes_per_second.max(1));
+    let earned = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    began.after(limits.body_grace.saturating_add(earned).min(limits.body_timeout))
 }

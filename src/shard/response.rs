@@ -125,11 +125,6 @@ impl State {
             self.close_with(key, 400, &[HTML], refusal.message().as_bytes());
             return HttpStep::Wait;
         }
-        if !head.body.is_empty() {
-            // The body was not read: what follows on the connection is no request.
-            self.close_with(key, 400, &[JSON], refusal.body().as_bytes());
-            return HttpStep::Wait;
-        }
         let omit_body = head.method == Method::Head;
         self.respond_with(key, 400, &[JSON], refusal.body().as_bytes(), omit_body);
         HttpStep::Again
@@ -148,6 +143,14 @@ impl State {
         fault.respond(&mut response);
         self.abandon_request(key);
         self.finish_with(key, &response);
+        HttpStep::Wait
+    }
+
+    /// Answers a body that cannot be received with a status alone (protocol.md §5.2), and closes
+    /// the connection.
+    pub(super) fn refuse_body(&mut self, key: Key, fault: Fault) -> HttpStep {
+        self.abandon_request(key);
+        self.close_with(key, fault.status, &[], b"");
         HttpStep::Wait
     }
 

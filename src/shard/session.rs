@@ -166,6 +166,11 @@ impl State {
     fn session_closed(&mut self, key: Key, reason: DisconnectReason) {
         self.sockets_gone(key, reason);
         if !self.shared.settings.has_namespaces {
+            // The engine knows no other word for it.
+            let reason = match reason {
+                DisconnectReason::ServerShuttingDown => DisconnectReason::ForcedClose,
+                reason => reason,
+            };
             self.jobs.push_back(Job::EngineClose(key, reason));
         }
         if self.sessions.remove(key).is_some() {

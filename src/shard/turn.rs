@@ -1,5 +1,6 @@
 //! A shard with its driver: turns.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,6 +26,8 @@ pub struct Shard<D: Driver> {
     driver: D,
     context: Rc<Context>,
     completions: Vec<Completion<D::Handle>>,
+    /// Connections that were accepted and wait for their turn.
+    accepted: VecDeque<Key>,
     /// When a closing shard stops waiting for its clients.
     close_by: Option<Time>,
 }
@@ -56,7 +59,13 @@ impl<D: Driver> Shard<D> {
     /// One of `shards` shards of a server.
     pub fn new(driver: D, index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Self {
         let context = Context::new(index, shards, shared, post);
-        Shard { driver, context, completions: Vec::new(), close_by: None }
+        Shard {
+            driver,
+            context,
+            completions: Vec::new(),
+            accepted: VecDeque::new(),
+            close_by: None,
+        }
     }
 
     /// Starts to accept connections; gives the address with the port that was taken.
@@ -138,10 +147,14 @@ impl<D: Driver> Shard<D> {
 
     fn take_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
-        for completion in completions.drain(..) {
+        let mut rest = completions.drain(..);
+        // What is left while other shards are behind keeps its receive buffers, and when those are
+        // used up the kernel makes the clients wait.
+        while !self.context.with(|state| state.is_congested()) {
+            let Some(completion) = rest.next() else { break };
             self.refill_random();
             match completion {
-                Completion::Accepted(key) => self.accepted(key),
+                Completion::Accepted(key) => self.accepted.push_back(key),
                 Completion::Received { connection, buffer, length } => {
                     let bytes = &mut self.driver.buffer(buffer)[..length];
                     self.context.received(connection, bytes);
@@ -161,10 +174,16 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
+        let left: Vec<_> = rest.collect();
+        completions.extend(left);
         self.completions = completions;
+        let most = self.context.shared.settings.options.limits.accepts_per_turn;
+        for _ in 0..most.min(self.accepted.len()) {
+            self.accepted.pop_front().into_iter().for_each(|key| self.accept(key));
+        }
     }
 
-    fn accepted(&mut self, key: Key) {
+    fn accept(&mut self, key: Key) {
         let peer = self.driver.peer(key);
         self.context.with(|state| {
             state.stats.connections_accepted += 1;
@@ -266,6 +285,7 @@ impl<D: Driver> Shard<D> {
             state.outlook(is_behind, close_by)
         });
         match outlook {
+            Outlook::Idle(_) if !self.accepted.is_empty() => Outlook::Busy,
             Outlook::Idle(_) if !self.context.post.ready.is_empty() => Outlook::Busy,
             Outlook::Finished if self.context.tasks() > 0 && !self.is_overdue() => {
                 Outlook::Idle(self.close_by)
@@ -284,10 +304,16 @@ impl<D: Driver> Drop for Shard<D> {
         // Tasks hold the context, which holds their queue: run what is left of them, cancelled.
         let context = Rc::clone(&self.context);
         context.enter(|| {
+            // Each task holds the shard, and the shard holds what wakes the task.
+            drop(context.with(State::dismantle));
             while let Some(runnable) = context.post.ready.take() {
                 drop(runnable);
             }
-            while context.post.mailbox.take().is_some() {}
+            // Connections that others still hand over are theirs to close from now on.
+            context.post.mailbox.close();
+            while let Some(command) = context.post.mailbox.take() {
+                command.is_lost();
+            }
         });
     }
 }
@@ -308,8 +334,37 @@ impl State {
         match self.connections.get(key).map(|conn| &conn.role) {
             // It is on its way to another shard, which will find out.
             Some(Role::Http(http)) if matches!(http.stage, Stage::Leaving) => {}
+            // The peer has only finished sending: it still gets its answer.
+            Some(Role::Http(_)) => self.peer_finished(key),
             _ => self.connection_ended(key),
         }
+    }
+
+    fn peer_finished(&mut self, key: Key) {
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        if conn.is_flushed() {
+            return self.connection_ended(key);
+        }
+        conn.after = After::Close;
+        if let Role::Http(http) = std::mem::replace(&mut conn.role, Role::Discard)
+            && let Some(session) = http.session()
+        {
+            self.drive(session, |session, effects| session.connection_ended(key, effects));
+        }
+    }
+
+    /// Whether so much waits for shards that are behind that nothing more may be taken in.
+    fn is_congested(&self) -> bool {
+        let most = self.shared.settings.options.limits.outbox_commands;
+        self.outbox.iter().any(|outbox| outbox.len() >= most)
+    }
+
+    /// Gives away all that may be, or hold, user code.
+    fn dismantle(&mut self) -> impl Sized + use<> {
+        let sockets = std::mem::take(&mut self.sockets);
+        let namespaces = std::mem::take(&mut self.namespaces);
+        let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
+        (sockets, namespaces, jobs, sleepers, std::mem::take(&mut self.outbox))
     }
 
     /// A connection has left this shard's driver: where it goes, with what was read from it.
@@ -357,6 +412,7 @@ impl State {
         }
         match conn.after {
             After::Stay => {}
+            After::Close => self.drop_connection(key),
             After::Leave(_) => self.actions.push(Action::Detach(key)),
             After::Linger => {
                 conn.role = Role::Discard;

@@ -1,0 +1,34 @@
+# Two commands matter: `make run` and `make test`.
+
+CLIENT_VERSION := 4.8.4
+CLIENT := target/client/node_modules/socket.io-client/dist
+LISTEN ?= 127.0.0.1:3000
+
+.PHONY: run test bench lint fuzz
+
+# Builds the server, brings the JavaScript client for the page, serves http://127.0.0.1:3000.
+run: $(CLIENT)/socket.io.min.js
+	cargo build --release --bin fanfare
+	@echo "a page to try it: http://$(LISTEN)"
+	target/release/fanfare --listen $(LISTEN) --client $(CLIENT)
+
+$(CLIENT)/socket.io.min.js:
+	npm install --silent --no-fund --no-audit --prefix target/client socket.io-client@$(CLIENT_VERSION)
+
+# Sets up what the tests need, then runs all of them.
+test:
+	tests/setup.sh
+	cargo test --all-targets
+	cargo test --doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	cargo build --release --bin fanfare --example conformance
+	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
+	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
+		node --test tests/browser/chat.test.js
+
+bench:
+	cargo bench
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets --all-features -- -D warnings

@@ -1,0 +1,385 @@
+//! A whole server on the fake kernel: its shards, its clients and the order in which they come to
+//! their turn, all drawn from one seed.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fanfare::base::clock::Time;
+use fanfare::base::limits::Limits;
+use fanfare::driver::Driver as _;
+use fanfare::driver::sim::{Counters, Faults, Network, Random, Sim};
+use fanfare::internal::{Outlook, Post, Shard};
+use fanfare::{Builder, Server};
+
+use crate::peer::{Kind, Leave, Peer, Phase};
+
+/// What is different from one property to the other.
+pub struct Plan {
+    pub shards: usize,
+    pub faults: Faults,
+    pub builder: Builder,
+}
+
+/// A server and its clients.
+pub struct World {
+    pub network: Network,
+    pub server: Server,
+    pub shards: Vec<Station>,
+    pub peers: Vec<Peer>,
+    pub random: Random,
+    pub address: SocketAddr,
+    pub handlers: Handlers,
+    /// Peers that there have ever been.
+    pub names: usize,
+    /// The shard whose thread hardly gets to run, for now.
+    lazy: Option<usize>,
+    /// Checks something after every turn of a shard.
+    pub watch: fn(&Shard<Sim>),
+}
+
+/// A shard and what it waits for.
+pub struct Station {
+    pub shard: Shard<Sim>,
+    post: Arc<Post>,
+    outlook: Outlook,
+}
+
+/// What handlers have to share with the test. The server is in it for the time of a test only:
+/// a server whose handlers hold it for good is never dropped.
+#[derive(Clone, Default)]
+pub struct Handlers(Arc<Mutex<Seen>>);
+
+/// What handlers have seen.
+#[derive(Default)]
+pub struct Seen {
+    pub server: Option<Server>,
+    /// Messages in the order in which they were handled: from whom, and which.
+    pub messages: Vec<(usize, u64)>,
+    pub connected: usize,
+    pub disconnected: usize,
+}
+
+impl Handlers {
+    pub fn with<R>(&self, work: impl FnOnce(&mut Seen) -> R) -> R {
+        work(&mut self.0.lock().expect("no handler panics"))
+    }
+
+    pub fn server(&self) -> Server {
+        self.with(|seen| seen.server.clone()).expect("handlers run while the world exists")
+    }
+}
+
+/// Turns without an end: something is being done again and again.
+const TURNS_MAX: usize = 2_000_000;
+
+impl Plan {
+    /// Any number of shards, any faults but broken connections.
+    pub fn new(seed: u64) -> Plan {
+        let shards = Random::new(seed ^ 0x5eed).range(1..=4);
+        let builder = Server::builder().serve_client(false);
+        let plan = Plan { shards, faults: Faults::all(seed).without_resets(), builder };
+        plan.limits(|limits| limits.receive_buffer_bytes = 512)
+    }
+
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Plan {
+        self.builder = self.builder.limits(change);
+        self
+    }
+}
+
+impl World {
+    /// A server that listens, with handlers that `register` gives it.
+    pub fn new(seed: u64, plan: Plan, register: impl FnOnce(&Server, &Handlers)) -> World {
+        let network = Network::new(seed, plan.faults);
+        let server = plan.builder.build().expect("the options make sense");
+        let handlers = Handlers::default();
+        register(&server, &handlers);
+        handlers.with(|seen| seen.server = Some(server.clone()));
+        let shared = fanfare::internal::shared(&server);
+        let limits = &shared.settings.options.limits;
+        let drivers: Vec<Sim> = (0..plan.shards).map(|_| network.driver(limits)).collect();
+        let posts = drivers.iter().map(|driver| Shard::post(driver, limits));
+        let posts: Vec<Arc<Post>> = posts.collect();
+        shared.start(posts.clone());
+        let mut address = SocketAddr::from(([10, 0, 0, 1], 0));
+        let mut shards = Vec::new();
+        for (index, (driver, post)) in drivers.into_iter().zip(posts).enumerate() {
+            let shared = Arc::clone(&shared);
+            let mut shard =
+                Shard::new(driver, index as u16, plan.shards, shared, Arc::clone(&post));
+            address = shard.listen(address).expect("the fake always listens");
+            shards.push(Station { shard, post, outlook: Outlook::Busy });
+        }
+        let random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let (peers, watch): (_, fn(&Shard<Sim>)) = (Vec::new(), |_| {});
+        World {
+            network,
+            server,
+            shards,
+            peers,
+            random,
+            address,
+            handlers,
+            names: 0,
+            lazy: None,
+            watch,
+        }
+    }
+
+    /// Connects a client; gives its position.
+    pub fn connect(&mut self, kind: Kind) -> usize {
+        let seed = self.random.fork();
+        self.peers.push(Peer::new(self.names, kind, &self.network, self.address, seed));
+        self.names += 1;
+        self.peers.len() - 1
+    }
+
+    /// Connects a client of any kind.
+    pub fn connect_any(&mut self) -> usize {
+        let kinds = [Kind::WebSocket, Kind::Polling, Kind::Upgrading];
+        let kind = kinds[self.random.index(kinds.len())];
+        self.connect(kind)
+    }
+
+    /// Connects so many clients of any kind.
+    pub fn connect_some(&mut self, count: usize) {
+        for _ in 0..count {
+            self.connect_any();
+        }
+    }
+
+    pub fn now(&self) -> Time {
+        self.network.now()
+    }
+
+    /// Gives everybody a turn, in any order, some of them; those who have nothing to do are left
+    /// asleep. Lets time pass when nobody had anything to do; gives how much.
+    pub fn step(&mut self) -> Duration {
+        if self.random.chance(10) {
+            let any = self.random.index(8);
+            self.lazy = (any < self.shards.len()).then_some(any);
+        }
+        let actors = self.shards.len() + self.peers.len();
+        let mut order: Vec<usize> = (0..actors).collect();
+        self.random.shuffle(&mut order);
+        let some = self.random.range(1..=actors);
+        let mut has_news = false;
+        for (position, actor) in order.into_iter().enumerate() {
+            if position >= some && has_news {
+                break;
+            }
+            has_news |= match actor.checked_sub(self.shards.len()) {
+                None if self.is_held_up(actor) => true,
+                None => self.shards[actor].step(self.watch),
+                Some(peer) => self.peers[peer].step(),
+            };
+        }
+        match has_news {
+            true => Duration::ZERO,
+            false => self.pass_time(),
+        }
+    }
+
+    fn is_held_up(&mut self, shard: usize) -> bool {
+        self.lazy == Some(shard) && self.shards[shard].is_runnable() && !self.random.chance(60)
+    }
+
+    fn pass_time(&mut self) -> Duration {
+        let now = self.now();
+        let due = self.shards.iter().filter_map(Station::due).chain(self.network.next_event());
+        let due = due.filter(|due| *due > now).min();
+        // Without anything to come, a client may still want to act by chance.
+        let Some(due) = due else {
+            self.network.advance(Duration::from_millis(1));
+            return Duration::MAX;
+        };
+        let pause = due.since(now).min(Duration::from_secs(1));
+        self.network.advance(pause);
+        pause
+    }
+
+    /// Runs until something is so; panics when that takes longer than it may.
+    pub fn run_until(&mut self, what: &str, limit: Duration, done: impl Fn(&World) -> bool) {
+        let end = self.now().after(limit);
+        for _ in 0..TURNS_MAX {
+            if done(self) {
+                return;
+            }
+            assert!(self.now() < end, "{what}: not within {limit:?}\n{}", self.describe());
+            self.step();
+        }
+        panic!("{what}: turns without end\n{}", self.describe());
+    }
+
+    /// Runs for a while.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now().after(duration);
+        self.run_until("time passes", duration.saturating_mul(2), |world| world.now() >= end);
+    }
+
+    /// Runs until everything that is under way has arrived, and only heartbeats are to come.
+    pub fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if self.step() >= Duration::from_millis(500) {
+                return;
+            }
+        }
+        panic!("something is done again and again\n{}", self.describe());
+    }
+
+    /// Runs until all clients have joined, those that were lost excepted.
+    pub fn run_until_joined(&mut self) {
+        self.run_until("clients join", Duration::from_secs(9), |world| {
+            world.peers.iter().all(|peer| matches!(peer.phase, Phase::Joined | Phase::Gone))
+        });
+    }
+
+    /// Runs until there is somebody to talk, or nobody will ever be.
+    pub fn run_until_one_joined(&mut self) {
+        self.run_until("a client joins", Duration::from_secs(9), |world| {
+            let mut peers = world.peers.iter();
+            peers.any(Peer::is_joined) || world.peers.iter().all(|peer| peer.phase == Phase::Gone)
+        });
+    }
+
+    /// Everybody leaves, one way or the other, or the server closes; then nothing may be left.
+    pub fn finish(mut self) {
+        if self.random.chance(500) {
+            self.everybody_leaves();
+        }
+        self.close();
+    }
+
+    /// All clients leave: the server must have forgotten them after the heartbeat at the latest.
+    pub fn everybody_leaves(&mut self) {
+        for peer in &mut self.peers {
+            let ways = [Leave::Politely, Leave::Reset, Leave::Vanish];
+            let how = ways[self.random.index(ways.len())];
+            (peer.is_lenient, peer.is_deaf) = (true, false);
+            if peer.phase != Phase::Gone {
+                peer.leave(how);
+            }
+        }
+        self.run_until("clients are forgotten", Duration::from_secs(150), |world| {
+            world.network.counters().connections == 0
+                && world.shards.iter().all(|station| station.sessions() == 0)
+        });
+        self.run_for(Duration::from_millis(50));
+        for station in &self.shards {
+            station.assert_empty();
+        }
+        let left = self.network.counters();
+        let expected = Counters { handles_dropped: left.handles_dropped, ..Counters::default() };
+        assert_eq!(left, expected, "what is held when all clients are gone");
+    }
+
+    /// Closes the server; gives the world's fingerprint.
+    pub fn close(mut self) -> u64 {
+        self.peers.iter_mut().for_each(|peer| peer.is_lenient = true);
+        self.server.close();
+        let end = self.now().after(Duration::from_secs(20));
+        while !self.shards.is_empty() {
+            assert!(self.now() < end, "the server closes: not within 20 s\n{}", self.describe());
+            self.step();
+            // A shard goes as soon as it has finished, whatever the others still want of it.
+            for station in self.shards.extract_if(.., |it| it.outlook == Outlook::Finished) {
+                let stats = station.shard.context().with(|state| state.stats);
+                assert_eq!(stats.sessions_opened, stats.sessions_closed, "sessions closed");
+                assert_eq!(stats.handlers_panicked, 0);
+            }
+        }
+        let (connected, gone) = self.handlers.with(|seen| (seen.connected, seen.disconnected));
+        assert_eq!(connected, gone, "every socket that was connected is disconnected, once");
+        let left = self.network.counters();
+        let expected = Counters { handles_dropped: left.handles_dropped, ..Counters::default() };
+        assert_eq!(left, expected, "what is held when the shards have ended");
+        self.network.fingerprint()
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("at {} µs\n", self.now().as_micros());
+        for peer in &self.peers {
+            let (name, kind, phase) = (peer.name, peer.kind, peer.phase);
+            let _ = writeln!(text, "peer {name}: {kind:?} {phase:?}, {} events", peer.events.len());
+        }
+        for station in &self.shards {
+            let state = station.shard.context();
+            let _ = writeln!(
+                text,
+                "shard: {:?}, ready {}, {} sessions, {:?}",
+                station.outlook,
+                station.shard.driver().is_ready(),
+                station.sessions(),
+                state.with(|state| state.stats),
+            );
+        }
+        let _ = writeln!(text, "{:?}", self.network.counters());
+        text
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.handlers.with(|seen| seen.server = None);
+    }
+}
+
+impl Station {
+    /// Whether there is a reason for a turn.
+    fn is_runnable(&self) -> bool {
+        let driver = self.shard.driver();
+        match self.outlook {
+            Outlook::Busy => true,
+            Outlook::Idle(due) => driver.is_ready() || due.is_some_and(|due| due <= driver.now()),
+            Outlook::Finished => false,
+        }
+    }
+
+    /// A turn, if there is a reason for one.
+    fn step(&mut self, watch: fn(&Shard<Sim>)) -> bool {
+        if !self.is_runnable() {
+            return false;
+        }
+        self.outlook = self.shard.turn(None).expect("the fake never fails");
+        watch(&self.shard);
+        // It goes to sleep, as it would at the beginning of a next turn: from now on only the
+        // kernel, its bell or its deadline bring it back.
+        self.post.mailbox.bell().announce_sleep();
+        if matches!(self.outlook, Outlook::Idle(_))
+            && !(self.post.mailbox.is_empty() && self.post.ready.is_empty())
+        {
+            self.outlook = Outlook::Busy;
+        }
+        true
+    }
+
+    fn due(&self) -> Option<Time> {
+        match self.outlook {
+            Outlook::Idle(due) => due,
+            Outlook::Busy | Outlook::Finished => None,
+        }
+    }
+
+    fn sessions(&self) -> usize {
+        self.shard.context().with(|state| state.sessions.len())
+    }
+
+    fn assert_empty(&self) {
+        let context = self.shard.context();
+        assert_eq!(context.tasks(), 0, "tasks");
+        context.with(|state| {
+            assert!(state.connections.is_empty(), "connections");
+            assert!(state.sessions.is_empty(), "sessions");
+            assert!(state.sockets.is_empty(), "sockets");
+            assert!(state.sleepers.is_empty(), "sleeping tasks");
+            assert!(state.dirty.is_empty() && state.dirty_sessions.is_empty(), "things to send");
+            assert!(state.backlog.is_empty() && state.resumed.is_empty(), "input");
+            assert!(state.outbox.iter().all(|outbox| outbox.is_empty()), "commands");
+            for space in &state.namespaces {
+                assert!(space.rooms.is_empty() && space.sockets.is_empty(), "rooms");
+            }
+        });
+    }
+}
