@@ -50,6 +50,7 @@ const WORDS: &[&[u8]] = &[
     b"\xf0\x9f\x98\x80",
     b"\xed\xa0\x80",
     b"\x00",
+    b"\x1f",
     b"\x7f",
     b"\xff",
     b"\x80",
