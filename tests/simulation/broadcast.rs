@@ -166,8 +166,7 @@ fn converse(mut world: World, messages: u64, may_break: bool) -> World {
         }
         let peer = &mut world.peers[any];
         if may_break && peer.phase != Phase::Gone && world.random.chance(5) {
-            let ways = [Leave::Politely, Leave::Reset, Leave::Vanish];
-            peer.leave(ways[world.random.index(3)]);
+            peer.leave(Leave::any(&mut world.random));
         }
         if world.random.chance(300) && (peer.is_joined() || peer.phase == Phase::Gone) {
             // Now and then several at once, so that shards have to post faster than others take.

@@ -49,8 +49,7 @@ fn churn(seed: u64) -> World {
             next += 1;
         }
         if world.random.chance(25) && peer.phase != Phase::Gone {
-            let ways = [Leave::Politely, Leave::Reset, Leave::Vanish];
-            peer.leave(ways[world.random.index(3)]);
+            peer.leave(Leave::any(&mut world.random));
         }
         check(peer);
         if peer.phase == Phase::Gone {

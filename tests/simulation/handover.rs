@@ -73,7 +73,7 @@ impl Office {
     fn channel(&mut self) -> &mut Channel {
         let now = self.world.now();
         let fresh = |channel: &Channel| now.since(channel.used) < Duration::from_millis(500);
-        let usable = self.channels.iter().position(|channel| fresh(channel));
+        let usable = self.channels.iter().position(fresh);
         let position = match usable.filter(|_| self.world.random.chance(600)) {
             Some(position) => position,
             None => {

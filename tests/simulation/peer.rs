@@ -42,6 +42,17 @@ pub enum Leave {
     Reset,
     /// Its process ends.
     Vanish,
+    /// It sends two POSTs at once, which is forbidden: the server drops the first one's connection
+    /// while more of it arrives.
+    Rudely,
+}
+
+impl Leave {
+    /// Any way.
+    pub fn any(random: &mut Random) -> Leave {
+        let ways = [Leave::Politely, Leave::Reset, Leave::Vanish, Leave::Rudely];
+        ways[random.index(ways.len())]
+    }
 }
 
 /// A connection with what was read from it.
@@ -201,6 +212,15 @@ impl Peer {
                 self.gone();
             }
             Leave::Vanish => self.gone(),
+            Leave::Rudely => {
+                if let (None, Some(session)) = (&self.websocket, &self.session) {
+                    let query = format!("transport=polling&sid={session}");
+                    let post = wire::request("POST", &query, Some(&"x".repeat(4_000)));
+                    let mut links = [0; 2].map(|_| Link::open(&self.network, self.address));
+                    links.iter_mut().for_each(|link| link.client.write(&post));
+                }
+                self.gone();
+            }
         }
     }
 

@@ -255,15 +255,15 @@ impl World {
     /// All clients leave: the server must have forgotten them after the heartbeat at the latest.
     pub fn everybody_leaves(&mut self) {
         for peer in &mut self.peers {
-            let ways = [Leave::Politely, Leave::Reset, Leave::Vanish];
-            let how = ways[self.random.index(ways.len())];
+            let how = Leave::any(&mut self.random);
             (peer.is_lenient, peer.is_deaf) = (true, false);
             if peer.phase != Phase::Gone {
                 peer.leave(how);
             }
         }
         self.run_until("clients are forgotten", Duration::from_secs(150), |world| {
-            world.network.counters().connections == 0
+            let held = world.network.counters();
+            held.connections + held.unaccepted + held.handles == 0
                 && world.shards.iter().all(|station| station.sessions() == 0)
         });
         self.run_for(Duration::from_millis(50));
