@@ -17,14 +17,14 @@ pub fn moves(io: &Server, namespace: &str) {
     let namespace = io.of(namespace);
     namespace.on("join", async move |socket: Socket, Data(names): Data<Vec<String>>, ack: Ack| {
         assert!(socket.join(names));
-        ack.send(&rooms(&socket));
+        ack.send(rooms(&socket));
     });
     namespace.on("leave", async move |socket: Socket, Data(name): Data<String>, ack: Ack| {
         socket.leave(&name);
-        ack.send(&rooms(&socket));
+        ack.send(rooms(&socket));
     });
     namespace.on("rooms", async move |socket: Socket, ack: Ack| {
-        ack.send(&rooms(&socket));
+        ack.send(rooms(&socket));
     });
 }
 
