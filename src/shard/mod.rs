@@ -8,6 +8,7 @@
 
 mod conn;
 mod connect;
+mod connection;
 pub mod context;
 mod emit;
 pub mod handler;

@@ -10,12 +10,12 @@ use crate::base::clock::Time;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::command::{Command, SessionCommand};
-use crate::driver::{Completion, Driver, Sent};
+use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
-use crate::proto::http::Fault;
 use crate::proto::socket::DisconnectReason;
 
-use super::conn::{After, Conn, Http, Role, Stage};
+use super::conn::Role;
+use super::connection::is_idle;
 use super::context::Context;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
@@ -322,37 +322,6 @@ impl<D: Driver> Drop for Shard<D> {
 const OUTBOX_RETRY: std::time::Duration = std::time::Duration::from_millis(1);
 
 impl State {
-    fn connection_begins(&mut self, key: Key, bytes: Vec<u8>, peer: Option<SocketAddr>) {
-        let shared = Arc::clone(&self.shared);
-        let conn = Conn::new(bytes, peer, self.now, &shared.settings);
-        self.connections.insert(key, conn);
-        self.rearm_connection(key);
-    }
-
-    /// Nothing more will arrive on a connection.
-    fn ended(&mut self, key: Key) {
-        match self.connections.get(key).map(|conn| &conn.role) {
-            // It is on its way to another shard, which will find out.
-            Some(Role::Http(http)) if matches!(http.stage, Stage::Leaving) => {}
-            // The peer has only finished sending: it still gets its answer.
-            Some(Role::Http(_)) => self.peer_finished(key),
-            _ => self.connection_ended(key),
-        }
-    }
-
-    fn peer_finished(&mut self, key: Key) {
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        if conn.is_flushed() {
-            return self.connection_ended(key);
-        }
-        conn.after = After::Close;
-        if let Role::Http(http) = std::mem::replace(&mut conn.role, Role::Discard)
-            && let Some(session) = http.session()
-        {
-            self.drive(session, |session, effects| session.connection_ended(key, effects));
-        }
-    }
-
     /// Whether so much waits for shards that are behind that nothing more may be taken in.
     fn is_congested(&self) -> bool {
         let most = self.shared.settings.options.limits.outbox_commands;
@@ -365,64 +334,6 @@ impl State {
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
         (sockets, namespaces, jobs, sleepers, std::mem::take(&mut self.outbox))
-    }
-
-    /// A connection has left this shard's driver: where it goes, with what was read from it.
-    fn detached(&mut self, key: Key) -> Option<(u16, Vec<u8>)> {
-        let conn = self.connections.remove(key)?;
-        match (conn.after, conn.role) {
-            (After::Leave(shard), Role::Http(http)) => Some((shard, http.input)),
-            _ => None,
-        }
-    }
-
-    fn sent(&mut self, key: Key, result: Result<usize, i32>) {
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        conn.is_sending = false;
-        let Ok(bytes) = result else { return self.connection_ended(key) };
-        conn.queue.advance(bytes, &mut self.spare);
-        if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
-            conn.deadline = Time::from_micros(u64::MAX);
-        }
-        if !conn.is_dirty {
-            conn.is_dirty = true;
-            self.dirty.push_back(key);
-        }
-    }
-
-    /// Sends what waits on a connection, as far as the kernel takes it at once.
-    fn flush_connection<D: Driver>(&mut self, key: Key, driver: &mut D) {
-        let stall_timeout = self.shared.settings.options.limits.send_stall_timeout;
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        conn.is_dirty = false;
-        while !conn.is_sending && !conn.queue.is_empty() {
-            match driver.send(key, conn.queue.gather()) {
-                Sent::Now(bytes) => conn.queue.advance(bytes, &mut self.spare),
-                Sent::Later => conn.is_sending = true,
-                Sent::Failed(_) => return self.connection_ended(key),
-            }
-        }
-        if conn.is_sending {
-            // A client that takes nothing for so long has stopped reading.
-            if conn.deadline == Time::from_micros(u64::MAX) {
-                conn.deadline = self.now.after(stall_timeout);
-                self.rearm_connection(key);
-            }
-            return;
-        }
-        match conn.after {
-            After::Stay => {}
-            After::Close => self.drop_connection(key),
-            After::Leave(_) => self.actions.push(Action::Detach(key)),
-            After::Linger => {
-                conn.role = Role::Discard;
-                conn.after = After::Stay;
-                let linger = self.shared.settings.options.limits.close_timeout;
-                conn.deadline = conn.deadline.min(self.now.after(linger));
-                self.actions.push(Action::Shutdown(key));
-                self.rearm_connection(key);
-            }
-        }
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
@@ -449,25 +360,6 @@ impl State {
             Owner::Sleep(name) => return self.sleepers.get_mut(&name)?.waker.take(),
         }
         None
-    }
-
-    /// A connection has not done in time what it should have.
-    fn connection_overdue(&mut self, key: Key) {
-        let Some(conn) = self.connections.get(key) else { return };
-        match &conn.role {
-            Role::Discard => self.drop_connection(key),
-            Role::WebSocket(socket) if socket.is_closing => self.drop_connection(key),
-            Role::WebSocket(socket) => {
-                let session = socket.session;
-                self.too_slow(session);
-                self.connection_ended(key);
-            }
-            Role::Http(http) if conn.is_sending || is_idle(http) => self.connection_ended(key),
-            Role::Http(_) => {
-                let fault = Fault { status: 408, message: "The request took too long" };
-                self.refuse_fault(key, fault);
-            }
-        }
     }
 
     /// The server closes: every client is told, and what it has not been sent is lost.
@@ -526,9 +418,4 @@ impl State {
         let due = [self.timers.next(), close_by, retry].into_iter().flatten().min();
         Outlook::Idle(due)
     }
-}
-
-/// Whether a connection waits for a request of which nothing has arrived.
-fn is_idle(http: &Http) -> bool {
-    http.input.is_empty() && matches!(http.stage, Stage::Head)
 }
