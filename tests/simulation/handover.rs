@@ -19,9 +19,17 @@ const MESSAGES: u64 = 8;
 struct Channel {
     client: Client,
     buffer: Vec<u8>,
-    /// Whose answers are awaited, in this order; `None` for that of a handshake.
-    asked: VecDeque<Option<usize>>,
+    /// Which answers are awaited, in this order.
+    asked: VecDeque<Asked>,
     used: Time,
+}
+
+/// What a request was.
+enum Asked {
+    Handshake,
+    /// A POST of this session.
+    Post(usize),
+    Poll,
 }
 
 /// A session without a client of its own.
@@ -91,7 +99,7 @@ impl Office {
     fn open_sessions(&mut self, count: usize) {
         for _ in 0..count {
             let channel = self.channel();
-            channel.asked.push_back(None);
+            channel.asked.push_back(Asked::Handshake);
             channel.client.write(&wire::request("GET", "transport=polling", None));
         }
         self.run_until(|office| office.sessions.len() == count);
@@ -115,9 +123,29 @@ impl Office {
             session.is_busy = true;
             let query = format!("transport=polling&sid={}", session.id);
             let channel = self.channel();
-            channel.asked.push_back(Some(name));
+            channel.asked.push_back(Asked::Post(name));
             channel.client.write(&wire::request("POST", &query, Some(&body)));
         }
+    }
+
+    /// One poll that is answered at once, one that is held until there is news, and a request behind
+    /// it, which must not be forgotten.
+    fn wait_behind_polls(&mut self) {
+        let count = self.sessions.len();
+        for name in 0..count {
+            let query = format!("transport=polling&sid={}", self.sessions[name].id);
+            let poll = wire::request("GET", &query, None);
+            let client = self.world.network.connect(self.world.address);
+            let asked = [Asked::Poll, Asked::Poll, Asked::Handshake].into();
+            let (buffer, used) = (Vec::new(), self.world.now());
+            self.channels.push(Channel { client, buffer, asked, used });
+            let handshake = wire::request("GET", "transport=polling", None);
+            let all = [poll.clone(), poll, handshake].concat();
+            self.channels.last_mut().expect("just made").client.write(&all);
+        }
+        self.world.settle();
+        self.world.server.emit("news", ());
+        self.run_until(|office| office.sessions.len() == 2 * count);
     }
 
     fn read(&mut self) {
@@ -129,11 +157,12 @@ impl Office {
                 assert_eq!((response.status, response.keep_alive), (200, true));
                 let body = String::from_utf8(response.body).expect("a body is text");
                 match asked {
-                    Some(session) => {
+                    Asked::Post(session) => {
                         assert_eq!(body, "ok");
                         self.sessions[session].is_busy = false;
                     }
-                    None => {
+                    Asked::Poll => assert!(body.starts_with('4'), "{body:?}"),
+                    Asked::Handshake => {
                         let open: Value = serde_json::from_str(&body[1..]).expect("an open packet");
                         let id = open["sid"].as_str().expect("a session id").to_owned();
                         self.sessions.push(Session { id, said: 0, is_busy: false });
@@ -176,6 +205,7 @@ fn a_connection_that_moves_between_shards_loses_and_doubles_no_byte_and_no_answe
             let numbers: Vec<u64> = handled.map(|(_, number)| number).collect();
             assert_eq!(numbers, (0..MESSAGES).collect::<Vec<_>>(), "of session {name}");
         }
+        office.wait_behind_polls();
         office.world.run_for(Duration::from_millis(50));
         office.read();
         office.channels.clear();
