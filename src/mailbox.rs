@@ -86,6 +86,11 @@ impl<T> Mailbox<T> {
         std::sync::atomic::fence(Ordering::SeqCst);
     }
 
+    /// Whether its shard has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Takes the oldest value.
     pub fn take(&self) -> Option<T> {
         self.queue.pop()

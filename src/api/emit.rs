@@ -23,7 +23,7 @@ use crate::room::Selection;
 use crate::shard::Queued;
 use crate::shard::context::Context as Shard;
 use crate::shard::handler::Definition;
-use crate::shard::shared::Shared;
+use crate::shard::shared::{Post, Shared};
 
 use super::ack::{Acknowledgement, Acknowledgements};
 use super::targets::{IntoTargets, targets};
@@ -36,7 +36,7 @@ pub enum Emitted {
     Queued,
     /// It was volatile and the client not writable.
     Dropped,
-    /// There is no such client any more.
+    /// There is no such client any more, or the server has ended.
     Closed,
     /// The mailbox of a shard is full; clients of that shard do not get it.
     Overloaded,
@@ -153,9 +153,17 @@ pub(crate) fn ask_socket(
         }
         (None, Some(post)) => match post.mailbox.post(command) {
             Ok(()) => Emitted::Queued,
-            Err(_) => Emitted::Overloaded,
+            Err(_) => not_posted(post),
         },
         (None, None) => Emitted::Closed,
+    }
+}
+
+/// Why the mailbox of a shard did not take a command.
+pub(crate) fn not_posted(post: &Post) -> Emitted {
+    match post.mailbox.is_closed() {
+        true => Emitted::Closed,
+        false => Emitted::Overloaded,
     }
 }
 
@@ -167,13 +175,18 @@ fn ask_all(
 ) -> Emitted {
     let here = here(shared);
     let mut emitted = Emitted::Queued;
+    if !shared.posts().is_empty() && shared.posts().iter().all(|post| post.mailbox.is_closed()) {
+        emitted = Emitted::Closed;
+    }
     for (index, post) in shared.posts().iter().enumerate() {
         match &here {
             Some(context) if usize::from(context.index) == index => {}
             Some(context) => context.with(|state| state.post(index, ask())),
             None => {
                 if let Err(command) = post.mailbox.post(ask()) {
-                    emitted = Emitted::Overloaded;
+                    if !post.mailbox.is_closed() {
+                        emitted = Emitted::Overloaded;
+                    }
                     command.is_lost();
                 }
             }

@@ -180,7 +180,7 @@ impl Connection {
             }
             (None, Some(post)) => match post.mailbox.post(command) {
                 Ok(()) => Emitted::Queued,
-                Err(_) => Emitted::Overloaded,
+                Err(_) => super::emit::not_posted(post),
             },
             (None, None) => Emitted::Closed,
         }

@@ -288,7 +288,9 @@ impl<D: Driver> Shard<D> {
             Outlook::Idle(_) if !self.accepted.is_empty() => Outlook::Busy,
             Outlook::Idle(_) if !self.context.post.ready.is_empty() => Outlook::Busy,
             Outlook::Finished if self.context.tasks() > 0 && !self.is_overdue() => {
-                Outlook::Idle(self.close_by)
+                // What they sleep for comes before the time when they are given up.
+                let due = self.context.with(|state| state.timers.next());
+                Outlook::Idle([due, self.close_by].into_iter().flatten().min())
             }
             outlook => outlook,
         }

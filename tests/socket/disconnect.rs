@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fanfare::{Data, DisconnectReason, Emitted, Server, Socket};
 
-use crate::client::Received;
+use crate::client::{DEADLINE, Received};
 use crate::fixture::{Events, Fixture, each, log, options};
 
 /// Starts a server, and has `provoke` end a session of it for a reason.
@@ -229,7 +229,7 @@ fn b21_1_b21_2_p14_7_close_ends_its_clients_without_disconnect_packets_and_frees
         assert_eq!(events.rest(), [""; 0]);
         TcpListener::bind(server.address).expect("the port is free");
         server.io.close();
-        assert_eq!(server.io.emit("nobody", ()), Emitted::Queued);
+        assert_eq!(server.io.emit("nobody", ()), Emitted::Closed);
     });
 }
 
@@ -253,6 +253,30 @@ fn b21_3_b21_4_closing_a_server_that_never_listened_does_nothing() {
     io.close();
     io.close();
     assert_eq!(io.address(), None);
+}
+
+#[test]
+fn handlers_that_sleep_when_the_server_closes_end_in_their_time() {
+    each(|shards| {
+        let (log, events) = log();
+        let options = options(shards).limits(|limits| limits.shutdown_timeout = DEADLINE * 10);
+        let mut server = Fixture::with(options, |io| {
+            let log = log.clone();
+            io.of("/").on_disconnect(async move || {
+                for _ in 0..3 {
+                    fanfare::time::sleep(Duration::from_millis(5)).await;
+                }
+                log.add("slept");
+            });
+        });
+        drop(server.client());
+        drop(server.client());
+        server.io.close();
+        let running = server.running.take().unwrap();
+        let joined = std::thread::spawn(move || log.add(running.join().is_ok()));
+        events.expect(&["slept", "slept", "true"]);
+        joined.join().unwrap();
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanfare::{Builder, DisconnectReason, Running, Server, SocketId, Stats};
 
@@ -20,9 +20,11 @@ pub struct Fixture {
     pub address: SocketAddr,
 }
 
-/// The options of a server with so many shards, wherever they run.
+/// The options of a server with so many shards, wherever they run. At its end it does not wait long
+/// for polling clients that a test has left behind.
 pub fn options(shards: usize) -> Builder {
-    Server::builder().shards(shards).pin_shards(false).serve_client(false)
+    let options = Server::builder().shards(shards).pin_shards(false).serve_client(false);
+    options.limits(|limits| limits.farewell_timeout = Duration::from_millis(20))
 }
 
 /// Runs a test against one shard and against two.
