@@ -107,8 +107,8 @@ fn document() -> String {
     ids.sort_by_key(|id| order(id));
     let mut text = String::from(
         "# Which test proves which behaviour\n\n\
-         Numbers are lines of the inventory of upstream's server tests, by group; *matrix* rows are \
-         those of the\nfault and abuse matrix; advisories go by their number. \
+         Numbers are lines of the inventory of upstream's server tests, by group; *matrix* rows \
+         are those of the\nfault and abuse matrix; advisories go by their number. \
          `BLESS=1 cargo test --test behaviours` writes this file anew.\n\n\
          | id | tests |\n|---|---|\n",
     );

@@ -128,8 +128,8 @@ impl Office {
         }
     }
 
-    /// One poll that is answered at once, one that is held until there is news, and a request behind
-    /// it, which must not be forgotten.
+    /// One poll that is answered at once, one that is held until there is news, and a request
+    /// behind it, which must not be forgotten.
     fn wait_behind_polls(&mut self) {
         let count = self.sessions.len();
         for name in 0..count {
