@@ -334,6 +334,12 @@ mod tests {
     }
 
     #[test]
+    fn options_of_an_engine_server_make_no_socket_io_server() {
+        let error = crate::engine::Server::builder().build().err().unwrap().to_string();
+        assert!(error.contains("engine::Server::build"), "{error}");
+    }
+
+    #[test]
     fn a_missing_client_bundle_is_named_with_its_folder_and_remedy() {
         let builder = Builder::new("/", true).client_folder("no/such/folder");
         let error = builder.settings().err().unwrap().to_string();

@@ -162,6 +162,10 @@ impl Builder {
     /// # Errors
     /// [`Error::Option`] and [`Error::ClientBundle`], which name what the caller gave.
     pub fn build(self) -> Result<Server> {
+        if !self.has_namespaces {
+            let why = "options of an engine server are for `fanfare::engine::Server::build`";
+            return Err(Error::Option("engine", why.to_owned()));
+        }
         Server::build(&self)
     }
 }

@@ -331,3 +331,26 @@ fn m38_ten_thousand_acks_that_are_never_answered_leave_nothing_behind() {
         events.expect(&["10000", &format!("{:?}", Emitted::Queued)]);
     });
 }
+
+#[test]
+fn m38_each_question_has_a_timeout_of_its_own() {
+    each(|shards| {
+        let (log, events) = log();
+        let server = Fixture::start(shards, |io| {
+            io.of("/").on("ask", async move |socket: Socket| {
+                for wait in [30, 10, 20] {
+                    let log = log.clone();
+                    let timeout = Duration::from_millis(wait);
+                    let answer = socket.timeout(timeout).emit_with_ack::<()>("q", ());
+                    fanfare::time::spawn_local(async move {
+                        assert!(matches!(answer.await, Err(AckError::Timeout)));
+                        log.add(wait);
+                    });
+                }
+            });
+        });
+        let mut client = server.client();
+        client.send("42[\"ask\"]");
+        events.expect(&["10", "20", "30"]);
+    });
+}

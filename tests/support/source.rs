@@ -150,8 +150,7 @@ fn list(path: &Path, ending: &str, paths: &mut Vec<PathBuf>) {
 }
 
 /// The index of the line at which tests begin: everything outside of `src` and `examples` is a
-/// test, and so is a file or folder of that name, and what follows the attribute of a tests
-/// module.
+/// test, and so is a file or a folder of that name, and what follows the attribute of a module.
 fn tests_begin(path: &str, code: &str) -> usize {
     let is_code = path.starts_with("src/") || path.starts_with("examples/");
     if !is_code || path.ends_with("/tests.rs") || path.contains("/tests/") {
