@@ -134,6 +134,7 @@ impl Context {
                     self.isolated(|| waiter.resolve(answer));
                 }
                 Job::Drop(value) => self.isolated(|| drop(value)),
+                Job::Lost(command) => self.isolated(|| command.is_lost()),
             }
         }
     }

@@ -100,6 +100,8 @@ pub enum Job {
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
     /// What the application had put into a socket is dropped.
     Drop(Box<dyn Any>),
+    /// A command for a shard that has ended: nobody must wait for what its sockets would have said.
+    Lost(Command),
 }
 
 /// Something only the driver can do.
@@ -320,6 +322,9 @@ impl State {
             return outbox.push_back(command);
         }
         if let Err(command) = post.mailbox.post(command) {
+            if post.mailbox.is_closed() {
+                return self.jobs.push_back(Job::Lost(command));
+            }
             self.stats.mailbox_overflows += 1;
             outbox.push_back(command);
         }
@@ -330,7 +335,10 @@ impl State {
         let posts = self.shared.posts();
         for (post, outbox) in posts.iter().zip(&mut self.outbox) {
             while let Some(command) = outbox.pop_front() {
-                if let Err(command) = post.mailbox.post(command) {
+                let Err(command) = post.mailbox.post(command) else { continue };
+                if post.mailbox.is_closed() {
+                    self.jobs.push_back(Job::Lost(command));
+                } else {
                     outbox.push_front(command);
                     break;
                 }
