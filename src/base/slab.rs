@@ -1,5 +1,7 @@
 //! Values at stable indexes, each with a generation, so that a key outlives its value harmlessly.
 
+use super::chunks::Chunks;
+
 /// Names one value that was put into a [`Slab`]. After the value was taken out the key finds
 /// nothing, also when its index is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,7 +15,7 @@ pub struct Key {
 /// A growing table with constant-time insertion, lookup and removal.
 #[derive(Debug)]
 pub struct Slab<T> {
-    entries: Vec<Entry<T>>,
+    entries: Chunks<Entry<T>>,
     first_vacant: u32,
     length: usize,
 }
@@ -34,7 +36,7 @@ const NONE: u32 = u32::MAX;
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Slab { entries: Vec::new(), first_vacant: NONE, length: 0 }
+        Slab { entries: Chunks::default(), first_vacant: NONE, length: 0 }
     }
 }
 

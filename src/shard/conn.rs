@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::base::chunks::Chunks;
 use crate::base::clock::Time;
 use crate::base::slab::Key;
 use crate::proto::http::{BodyReader, HeadScanner};
@@ -178,11 +179,11 @@ impl Conn {
 
 /// Values at the keys that somebody else gives out.
 #[derive(Debug)]
-pub struct Mirror<T>(Vec<Option<(u32, T)>>);
+pub struct Mirror<T>(Chunks<Option<(u32, T)>>);
 
 impl<T> Default for Mirror<T> {
     fn default() -> Self {
-        Mirror(Vec::new())
+        Mirror(Chunks::default())
     }
 }
 
@@ -190,11 +191,14 @@ impl<T> Mirror<T> {
     /// Puts a value at a key, whose index must be vacant.
     pub fn insert(&mut self, key: Key, value: T) {
         let index = key.index as usize;
-        if index >= self.0.len() {
-            self.0.resize_with(index + 1, || None);
+        while self.0.len() <= index {
+            self.0.push(None);
         }
-        debug_assert!(self.0[index].is_none(), "the driver gives a key out once");
-        self.0[index] = Some((key.generation, value));
+        let place = self.0.get_mut(index);
+        debug_assert!(matches!(place, Some(None)), "the driver gives a key out once");
+        if let Some(place) = place {
+            *place = Some((key.generation, value));
+        }
     }
 
     /// The value at a key.
@@ -216,7 +220,7 @@ impl<T> Mirror<T> {
     /// Takes the value at a key out.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        self.0[key.index as usize].take().map(|(_, value)| value)
+        self.0.get_mut(key.index as usize)?.take().map(|(_, value)| value)
     }
 
     /// All keys.
