@@ -18,8 +18,8 @@ $(CLIENT)/socket.io.min.js:
 # Sets up what the tests need, then runs all of them.
 test:
 	tests/setup.sh
-	cargo test --all-targets
-	cargo test --doc
+	cargo test
+	cargo test --bench '*'
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 	cargo build --release --bin fanfare --example conformance
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
