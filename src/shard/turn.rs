@@ -249,17 +249,17 @@ impl<D: Driver> Shard<D> {
         if !self.context.shared.is_closing() {
             return;
         }
-        if self.close_by.is_some() {
-            // Polling clients come with a new connection to hear that they are closed.
-            if self.context.with(|state| state.sessions.is_empty()) {
-                self.driver.stop_listening();
-            }
-            return;
+        if self.close_by.is_none() {
+            let timeout = self.context.shared.settings.options.limits.shutdown_timeout;
+            self.close_by = Some(self.driver.now().after(timeout));
+            self.context.with(State::close_all);
+            self.context.run_jobs();
         }
-        let timeout = self.context.shared.settings.options.limits.shutdown_timeout;
-        self.close_by = Some(self.driver.now().after(timeout));
-        self.context.with(State::close_all);
-        self.context.run_jobs();
+        // Until then polling clients come, also with new connections, to hear that they are closed.
+        if self.context.with(|state| state.sessions.is_empty()) {
+            self.driver.stop_listening();
+            self.context.with(State::drop_idle);
+        }
     }
 
     /// Sends what was queued, has the driver do what it has to, and says what comes next.
@@ -373,6 +373,10 @@ impl State {
         for session in sessions {
             self.drive(session, |session, effects| session.shut_down(now, options, effects));
         }
+    }
+
+    /// Closes connections on which nothing is under way; once no session can need them.
+    fn drop_idle(&mut self) {
         for key in self.connections.keys() {
             let idle = self.connections.get(key).is_some_and(|conn| match &conn.role {
                 Role::Http(http) => is_idle(http) && conn.is_flushed(),

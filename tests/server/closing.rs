@@ -295,3 +295,18 @@ fn a_socket_that_is_disconnected_with_its_session_gets_what_was_queued() {
         client.expect_close(None);
     });
 }
+
+#[test]
+fn a_polling_client_between_two_polls_is_told_that_the_server_closes() {
+    let patient = |builder: Builder| {
+        builder.limits(|limits| limits.farewell_timeout = Duration::from_secs(4))
+    };
+    on_engine_with(patient, |site| {
+        let mut session = site.polling();
+        session.send("4echo");
+        assert_eq!(session.poll(), "4echo");
+        site.close();
+        assert_eq!(session.poll(), "1");
+        assert_eq!(site.reason(), "forced close");
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use fanfare::base::id::SessionId;
 use fanfare::engine::{self, Connection, Message};
@@ -25,6 +26,11 @@ enum Handle {
     Io(Server),
 }
 
+/// A server that does not wait long for the polls of sessions that a test has left behind.
+fn hurried(builder: Builder) -> Builder {
+    builder.limits(|limits| limits.farewell_timeout = Duration::from_millis(20))
+}
+
 /// Runs a test against an engine server of one shard, and against one of two.
 pub fn on_engine(test: impl Fn(&mut Site)) {
     on_engine_with(|builder| builder, test);
@@ -34,7 +40,7 @@ pub fn on_engine(test: impl Fn(&mut Site)) {
 pub fn on_engine_with(options: impl Fn(Builder) -> Builder, test: impl Fn(&mut Site)) {
     for shards in [1, 2] {
         println!("shards: {shards}");
-        test(&mut Site::engine(options(engine::Server::builder()), shards));
+        test(&mut Site::engine(options(hurried(engine::Server::builder())), shards));
     }
 }
 
@@ -42,7 +48,7 @@ pub fn on_engine_with(options: impl Fn(Builder) -> Builder, test: impl Fn(&mut S
 pub fn on_io_with(options: impl Fn(Builder) -> Builder, test: impl Fn(&mut Site)) {
     for shards in [1, 2] {
         println!("shards: {shards}");
-        test(&mut Site::io(options(Server::builder()), shards));
+        test(&mut Site::io(options(hurried(Server::builder())), shards));
     }
 }
 

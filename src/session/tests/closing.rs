@@ -210,3 +210,37 @@ fn violations_end_a_session_for_their_reasons() {
         assert_eq!(Script::polling().violates(violation), without_a_get);
     }
 }
+
+#[test]
+fn b4_35_a_server_that_shuts_down_tells_a_polling_client_with_its_next_poll() {
+    let mut script = Script::polling();
+    script.queue("4lost");
+    assert_eq!(script.server_shuts_down(), "closing: server shutting down");
+    assert_eq!(script.get("g"), "g ← 1, closed: server shutting down");
+}
+
+#[test]
+fn a_server_that_shuts_down_waits_a_second_for_that_poll() {
+    let mut script = Script::polling();
+    script.server_shuts_down();
+    assert_eq!(script.wait(999), "");
+    assert_eq!(script.wait(1), "1000: closed: server shutting down");
+}
+
+#[test]
+fn a_server_that_shuts_down_answers_the_held_poll_at_once() {
+    let mut script = Script::polling();
+    script.get("g");
+    assert_eq!(script.server_shuts_down(), "g ← 1, closed: server shutting down");
+    assert_eq!(script.server_shuts_down(), "");
+}
+
+#[test]
+fn a_server_that_shuts_down_closes_the_probe_and_keeps_the_reason_of_who_was_closing() {
+    let mut script = Script::polling();
+    script.opens("w");
+    assert_eq!(script.server_shuts_down(), "w closes, closing: server shutting down");
+    let mut script = Script::polling();
+    script.post("p", &["1"]);
+    assert_eq!(script.server_shuts_down(), "p ← ok, closed: transport close");
+}

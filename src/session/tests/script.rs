@@ -294,6 +294,15 @@ impl Script {
             .1
     }
 
+    /// The server closes.
+    pub fn server_shuts_down(&mut self) -> String {
+        let (now, options) = (self.now, self.options.clone());
+        let work = |script: &mut Self, effects: &mut Vec<Effect>| {
+            script.session.shut_down(now, &options, effects);
+        };
+        self.drive(work).1
+    }
+
     /// The server ends the session.
     pub fn ends(&mut self, reason: DisconnectReason) -> String {
         self.drive(|script, effects| script.session.end(reason, effects)).1
