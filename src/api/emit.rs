@@ -113,10 +113,7 @@ fn encoded(
     let encode = |encoder: &mut Encoder| {
         encoder.event(namespace, id, event, &written.json, &written.attachments)
     };
-    Ok(match context {
-        Some(context) => context.with(|state| encode(&mut state.encoder)),
-        None => encode(&mut Encoder::default()),
-    })
+    Ok(with_encoder(context, encode))
 }
 
 pub(crate) fn encoded_ack(
@@ -128,10 +125,15 @@ pub(crate) fn encoded_ack(
     let written = written(args).map_err(|_| EmitError::Arguments)?;
     let encode =
         |encoder: &mut Encoder| encoder.ack(namespace, id, &written.json, &written.attachments);
-    Ok(match context {
+    Ok(with_encoder(context, encode))
+}
+
+/// Encodes with the buffer of this thread's shard, or with one for this packet alone.
+fn with_encoder(context: Option<&Rc<Shard>>, encode: impl FnOnce(&mut Encoder) -> Wire) -> Wire {
+    match context {
         Some(context) => context.with(|state| encode(&mut state.encoder)),
         None => encode(&mut Encoder::default()),
-    })
+    }
 }
 
 /// The shard that this thread works for, if it is one of this server.
@@ -145,10 +147,14 @@ pub(crate) fn ask_socket(
     address: SocketAddress,
     command: SocketCommand,
 ) -> Emitted {
-    let command = Command::Socket(address, command);
-    match (here(shared), shared.posts().get(usize::from(address.shard))) {
+    ask_shard(shared, address.shard, Command::Socket(address, command))
+}
+
+/// Asks something of one shard, in order with what this thread's shard has asked of it before.
+pub(crate) fn ask_shard(shared: &Shared, shard: u16, command: Command) -> Emitted {
+    match (here(shared), shared.posts().get(usize::from(shard))) {
         (Some(context), _) => {
-            context.post(address.shard, command);
+            context.post(shard, command);
             Emitted::Queued
         }
         (None, Some(post)) => match post.mailbox.post(command) {
@@ -159,8 +165,25 @@ pub(crate) fn ask_socket(
     }
 }
 
+/// Sends a packet to one socket: at once if `here` is its shard.
+pub(crate) fn deliver(
+    shared: &Shared,
+    here: Option<Rc<Shard>>,
+    address: SocketAddress,
+    wire: Wire,
+    volatile: bool,
+    ack: Option<Expected>,
+) -> Emitted {
+    match here.filter(|context| context.index == address.shard) {
+        Some(context) => {
+            context.with(|state| state.emit(address, Frame::own(wire), volatile, ack)).into()
+        }
+        None => ask_socket(shared, address, SocketCommand::Emit { wire, volatile, ack }),
+    }
+}
+
 /// Why the mailbox of a shard did not take a command.
-pub(crate) fn not_posted(post: &Post) -> Emitted {
+fn not_posted(post: &Post) -> Emitted {
     match post.mailbox.is_closed() {
         true => Emitted::Closed,
         false => Emitted::Overloaded,
@@ -431,13 +454,7 @@ impl SocketEmitter {
             Ok(wire) => wire,
             Err(error) => return Emitted::Refused(error),
         };
-        let volatile = self.is_volatile;
-        match here.filter(|context| context.index == address.shard) {
-            Some(context) => {
-                context.with(|state| state.emit(address, Frame::own(wire), volatile, ack)).into()
-            }
-            None => ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack }),
-        }
+        deliver(&shared, here, address, wire, self.is_volatile, ack)
     }
 }
 

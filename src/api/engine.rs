@@ -29,7 +29,7 @@ use crate::shard::handler::Trigger;
 use crate::shard::run::Running;
 use crate::shard::shared::Shared;
 
-use super::emit::{Emitted, here};
+use super::emit::{Emitted, ask_shard};
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
 
@@ -172,18 +172,7 @@ impl Connection {
 
     fn ask(&self, command: SessionCommand) -> Emitted {
         let Some(shared) = Shared::by_key(self.server) else { return Emitted::Closed };
-        let command = Command::Session(self.address, command);
-        match (here(&shared), shared.posts().get(usize::from(self.address.shard))) {
-            (Some(context), _) => {
-                context.post(self.address.shard, command);
-                Emitted::Queued
-            }
-            (None, Some(post)) => match post.mailbox.post(command) {
-                Ok(()) => Emitted::Queued,
-                Err(_) => super::emit::not_posted(post),
-            },
-            (None, None) => Emitted::Closed,
-        }
+        ask_shard(&shared, self.address.shard, Command::Session(self.address, command))
     }
 }
 

@@ -233,16 +233,7 @@ impl Socket {
             Ok(wire) => wire,
             Err(error) => return Emitted::Refused(error),
         };
-        match here.filter(|context| context.index == self.address.shard) {
-            Some(context) => {
-                let frame = crate::base::frame::Frame::own(wire);
-                context.with(|state| state.emit(self.address, frame, false, None)).into()
-            }
-            None => {
-                let command = SocketCommand::Emit { wire, volatile: false, ack: None };
-                ask_socket(&shared, self.address, command)
-            }
-        }
+        super::emit::deliver(&shared, here, self.address, wire, false, None)
     }
 }
 

@@ -10,6 +10,9 @@ impl Time {
     /// The epoch itself.
     pub const ZERO: Time = Time(0);
 
+    /// The end of time: a deadline that does not come.
+    pub const NEVER: Time = Time(u64::MAX);
+
     /// The moment that lies `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Time {
         Time(micros)
@@ -39,7 +42,7 @@ mod tests {
     #[test]
     fn a_moment_beyond_the_end_of_time_is_the_end_of_time() {
         let end = Time::from_micros(10).after(Duration::MAX);
-        assert_eq!(end, Time::from_micros(u64::MAX));
+        assert_eq!(end, Time::NEVER);
         assert!(end.after(Duration::from_secs(1)) == end);
     }
 

@@ -39,7 +39,7 @@ impl<W> Acks<W> {
 
     /// When the next one will have waited in vain, if ever.
     pub fn next_deadline(&self) -> Option<Time> {
-        let never = Time::from_micros(u64::MAX);
+        let never = Time::NEVER;
         self.0.iter().map(|awaited| awaited.until).min().filter(|until| *until != never)
     }
 
@@ -63,7 +63,7 @@ impl<W> Acks<W> {
 mod tests {
     use super::*;
 
-    const NEVER: Time = Time::from_micros(u64::MAX);
+    const NEVER: Time = Time::NEVER;
 
     #[test]
     fn m38_an_answer_counts_once_and_an_unknown_one_not_at_all() {

@@ -208,13 +208,13 @@ impl Session {
 
     /// Takes note that a namespace was joined: the session may stay (`connectTimeout`).
     pub fn connected(&mut self) {
-        self.connect_by = Time::from_micros(u64::MAX);
+        self.connect_by = Time::NEVER;
     }
 
     /// Charges received bytes to a session that has not joined a namespace; answers whether that
     /// was too much.
     pub fn charge(&mut self, bytes: usize, options: &Options) -> bool {
-        if self.connect_by == Time::from_micros(u64::MAX) {
+        if self.connect_by == Time::NEVER {
             return false;
         }
         let sum =
@@ -353,7 +353,7 @@ impl Session {
     /// The next moment at which [`Session::expire`] has something to do.
     pub fn deadline(&self) -> Time {
         let due = match self.phase {
-            Phase::Closed => return Time::from_micros(u64::MAX),
+            Phase::Closed => return Time::NEVER,
             Phase::Closing(until, _) => until,
             Phase::Open => self.heartbeat.due().min(self.connect_by),
         };

@@ -2,7 +2,6 @@
 //! it is gone.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::base::clock::Time;
 use crate::base::slab::Key;
@@ -14,8 +13,7 @@ use super::state::{Action, State};
 
 impl State {
     pub(super) fn connection_begins(&mut self, key: Key, bytes: Vec<u8>, peer: Option<SocketAddr>) {
-        let shared = Arc::clone(&self.shared);
-        let conn = Conn::new(bytes, peer, self.now, &shared.settings);
+        let conn = Conn::new(bytes, peer, self.now, &self.shared.settings);
         self.connections.insert(key, conn);
         self.rearm_connection(key);
     }
@@ -59,7 +57,7 @@ impl State {
         let Ok(bytes) = result else { return self.connection_ended(key) };
         conn.queue.advance(bytes, &mut self.spare);
         if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
-            conn.deadline = Time::from_micros(u64::MAX);
+            conn.deadline = Time::NEVER;
         }
         if !conn.is_dirty {
             conn.is_dirty = true;
@@ -81,7 +79,7 @@ impl State {
         }
         if conn.is_sending {
             // A client that takes nothing for so long has stopped reading.
-            if conn.deadline == Time::from_micros(u64::MAX) {
+            if conn.deadline == Time::NEVER {
                 conn.deadline = self.now.after(stall_timeout);
                 self.rearm_connection(key);
             }

@@ -320,14 +320,14 @@ impl State {
     }
 
     fn connect_packet(&mut self, key: Key, packet: &socket::Packet<'_>) {
-        let limits = self.shared.settings.options.limits.clone();
+        let namespaces_max = self.shared.settings.options.limits.namespaces_per_session;
         let Some(entry) = self.sessions.get(key) else { return };
         let named = |space: &&super::state::Namespace| &*space.definition.name == packet.namespace;
         let Some(namespace) = self.namespaces.iter().find(named) else {
             return self.refuse_unknown(key, packet.namespace);
         };
         let index = namespace.definition.index;
-        let is_full = entry.session.namespaces.len() >= limits.namespaces_per_session;
+        let is_full = entry.session.namespaces.len() >= namespaces_max;
         if entry.session.namespaces.find(index).is_some() || is_full {
             return self.violation(key, Violation::State);
         }

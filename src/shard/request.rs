@@ -185,7 +185,7 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         http.input.splice(..0, bytes.iter().copied());
         http.stage = Stage::Leaving;
-        conn.deadline = Time::from_micros(u64::MAX);
+        conn.deadline = Time::NEVER;
         conn.after = After::Leave(shard);
         self.stats.connections_handed_over += 1;
         // Flushing notices that nothing is left to send, now or later, and detaches.
@@ -203,14 +203,14 @@ impl State {
         }
         let peer = self.http_mut(key).and_then(|http| http.peer);
         if transport == Transport::WebSocket {
-            return match self.switch(key, head) {
-                Some(rest) => {
-                    let session = self.open_session(transport, key, peer, bytes);
-                    self.become_websocket(key, session);
-                    HttpStep::WebSocket(rest)
-                }
-                None => HttpStep::Wait,
+            let accept = match head.websocket_handshake() {
+                Ok(accept) => accept,
+                Err(fault) => return self.refuse_handshake(key, fault),
             };
+            let rest = self.switch(key, &accept);
+            let session = self.open_session(transport, key, peer, bytes);
+            self.become_websocket(key, session);
+            return HttpStep::WebSocket(rest);
         }
         let session = self.open_session(transport, key, peer, bytes);
         let now = self.now;
@@ -231,7 +231,7 @@ impl State {
             && let Role::Http(http) = &mut conn.role
         {
             http.stage = Stage::Held(session);
-            conn.deadline = Time::from_micros(u64::MAX);
+            conn.deadline = Time::NEVER;
         }
         match self.drive(session, |session, effects| session.poll(key, now, effects)) {
             Some(Ok(())) => HttpStep::Again,
@@ -240,8 +240,7 @@ impl State {
     }
 
     fn post_begins(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
-        let limits = self.shared.settings.options.limits.clone();
-        let reader = match BodyReader::new(head.body, &limits) {
+        let reader = match BodyReader::new(head.body, &self.shared.settings.options.limits) {
             Ok(reader) => reader,
             Err(fault) => return self.refuse_body(key, fault),
         };
@@ -287,7 +286,7 @@ impl State {
     }
 
     fn body_complete(&mut self, key: Key) -> HttpStep {
-        let never = Time::from_micros(u64::MAX);
+        let never = Time::NEVER;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         conn.deadline = never;
@@ -321,12 +320,13 @@ impl State {
 
     fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
-        if let Err(fault) = head.websocket_handshake() {
-            return self.refuse_handshake(key, fault);
-        }
+        let accept = match head.websocket_handshake() {
+            Ok(accept) => accept,
+            Err(fault) => return self.refuse_handshake(key, fault),
+        };
         let options = &shared.settings.options;
         let opened = self.drive(session, |session, _| session.probe_opens(key, now, options));
-        let Some(rest) = self.switch(key, head) else { return HttpStep::Wait };
+        let rest = self.switch(key, &accept);
         self.become_websocket(key, session);
         if !matches!(opened, Some(Ok(()))) {
             // As the reference: the session has its WebSocket, this one is opened and closed.
@@ -336,18 +336,11 @@ impl State {
     }
 
     /// Answers a handshake with 101; gives the bytes behind it.
-    fn switch(&mut self, key: Key, head: &Head<'_>) -> Option<Vec<u8>> {
-        let accept = match head.websocket_handshake() {
-            Ok(accept) => accept,
-            Err(fault) => {
-                self.refuse_handshake(key, fault);
-                return None;
-            }
-        };
+    fn switch(&mut self, key: Key, accept: &http::Accept<'_>) -> Vec<u8> {
         let mut response = Vec::with_capacity(160);
-        http::write_switching_protocols(&mut response, &accept, &[]);
+        http::write_switching_protocols(&mut response, accept, &[]);
         self.push(key, Frame::raw(&response));
-        self.http_mut(key).map(|http| std::mem::take(&mut http.input))
+        self.http_mut(key).map(|http| std::mem::take(&mut http.input)).unwrap_or_default()
     }
 
     fn become_websocket(&mut self, key: Key, session: Key) {
@@ -356,7 +349,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         let decoder = Decoder::default();
         conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing: false });
-        conn.deadline = Time::from_micros(u64::MAX);
+        conn.deadline = Time::NEVER;
     }
 
     fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {

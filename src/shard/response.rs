@@ -33,11 +33,9 @@ impl State {
         is_head: bool,
         response: &::http::Response<Bytes>,
     ) {
-        let own = |name: &str, value: &[u8]| Field::new(name, value).is_err();
         let fields: Vec<Field<'_>> = response
             .headers()
             .iter()
-            .filter(|(name, value)| !own(name.as_str(), value.as_bytes()))
             .filter_map(|(name, value)| Field::new(name.as_str(), value.as_bytes()).ok())
             .collect();
         // An informational status cannot end a request: the application is at fault.

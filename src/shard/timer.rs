@@ -56,7 +56,7 @@ pub struct Armed(Time);
 
 impl Default for Armed {
     fn default() -> Self {
-        Armed(Time::from_micros(u64::MAX))
+        Armed(Time::NEVER)
     }
 }
 
@@ -73,7 +73,7 @@ impl Armed {
     pub fn came_up(&mut self, due: Time) -> bool {
         let counts = due == self.0;
         if counts {
-            self.0 = Time::from_micros(u64::MAX);
+            self.0 = Time::NEVER;
         }
         counts
     }

@@ -87,7 +87,7 @@ impl Ledger {
             assert!(self.posts.iter().all(|post| session.is_posting(*post)), "{:?}", self.posts);
             return;
         }
-        assert_eq!(session.deadline(), Time::from_micros(u64::MAX), "nothing is due of the dead");
+        assert_eq!(session.deadline(), Time::NEVER, "nothing is due of the dead");
         assert!(self.websockets.is_empty(), "left open: {:?}", self.websockets);
         // The shard answers it when its last packet was worked off.
         assert!(self.posts.len() <= 1, "{:?}", self.posts);
