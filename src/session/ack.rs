@@ -39,8 +39,7 @@ impl<W> Acks<W> {
 
     /// When the next one will have waited in vain, if ever.
     pub fn next_deadline(&self) -> Option<Time> {
-        let never = Time::NEVER;
-        self.0.iter().map(|awaited| awaited.until).min().filter(|until| *until != never)
+        self.0.iter().map(|awaited| awaited.until).min().filter(|until| *until != Time::NEVER)
     }
 
     /// Gives everyone who waits: there will be no answers.
@@ -63,12 +62,10 @@ impl<W> Acks<W> {
 mod tests {
     use super::*;
 
-    const NEVER: Time = Time::NEVER;
-
     #[test]
     fn m38_an_answer_counts_once_and_an_unknown_one_not_at_all() {
         let mut acks = Acks::default();
-        acks.expect(7, NEVER, "seven");
+        acks.expect(7, Time::NEVER, "seven");
         assert_eq!(acks.answered(8), None);
         assert_eq!(acks.answered(7), Some("seven"));
         assert_eq!(acks.answered(7), None);
@@ -80,7 +77,7 @@ mod tests {
         for id in 0..100_000 {
             acks.expect(id, Time::from_micros(5), id);
         }
-        acks.expect(100_000, NEVER, 100_000);
+        acks.expect(100_000, Time::NEVER, 100_000);
         assert_eq!(acks.expired(Time::from_micros(5)).count(), 100_000);
         assert_eq!(acks.len(), 1);
         assert_eq!(acks.drain().collect::<Vec<u64>>(), [100_000]);

@@ -1,5 +1,6 @@
 //! A TCP connection: what it is to the protocol, and what waits to be sent on it.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::base::chunks::Chunks;
@@ -168,6 +169,13 @@ impl Conn {
             is_sending: false,
             deadline: now.after(settings.options.limits.head_timeout),
             armed: Armed::default(),
+        }
+    }
+
+    /// Puts the connection, whose key this is, into the list of those to flush, once.
+    pub fn mark_dirty(&mut self, key: Key, dirty: &mut VecDeque<Key>) {
+        if !std::mem::replace(&mut self.is_dirty, true) {
+            dirty.push_back(key);
         }
     }
 

@@ -59,10 +59,7 @@ impl State {
         if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
             conn.deadline = Time::NEVER;
         }
-        if !conn.is_dirty {
-            conn.is_dirty = true;
-            self.dirty.push_back(key);
-        }
+        conn.mark_dirty(key, &mut self.dirty);
     }
 
     /// Sends what waits on a connection, as far as the kernel takes it at once.

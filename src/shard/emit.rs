@@ -39,10 +39,7 @@ impl State {
             }
             conn.queue.push(frame, &mut self.spare);
             let is_over_budget = conn.queue.bytes() > limit;
-            if !conn.is_dirty {
-                conn.is_dirty = true;
-                self.dirty.push_back(connection);
-            }
+            conn.mark_dirty(connection, &mut self.dirty);
             self.stats.packets_queued += 1;
             if is_over_budget {
                 self.too_slow(session);

@@ -205,9 +205,8 @@ impl State {
             let mut frame = Vec::new();
             websocket::write_close(&mut frame, code.map(|code| (code, "")));
             self.push(key, crate::base::frame::Frame::raw(&frame));
-        } else if !conn.is_dirty {
-            conn.is_dirty = true;
-            self.dirty.push_back(key);
+        } else {
+            conn.mark_dirty(key, &mut self.dirty);
         }
         self.rearm_connection(key);
         self.drive(session, |session, effects| session.connection_ended(key, effects));

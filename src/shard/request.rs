@@ -189,10 +189,7 @@ impl State {
         conn.after = After::Leave(shard);
         self.stats.connections_handed_over += 1;
         // Flushing notices that nothing is left to send, now or later, and detaches.
-        if !conn.is_dirty {
-            conn.is_dirty = true;
-            self.dirty.push_back(key);
-        }
+        conn.mark_dirty(key, &mut self.dirty);
         HttpStep::Wait
     }
 
@@ -286,10 +283,9 @@ impl State {
     }
 
     fn body_complete(&mut self, key: Key) -> HttpStep {
-        let never = Time::NEVER;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
-        conn.deadline = never;
+        conn.deadline = Time::NEVER;
         match std::mem::replace(&mut http.stage, Stage::Over) {
             Stage::Body(_, body, Purpose::Packets(session)) => {
                 http.stage = Stage::Posting(session);

@@ -278,10 +278,7 @@ impl State {
     pub fn push(&mut self, connection: Key, frame: Frame) {
         let Some(conn) = self.connections.get_mut(connection) else { return };
         conn.queue.push(frame, &mut self.spare);
-        if !conn.is_dirty {
-            conn.is_dirty = true;
-            self.dirty.push_back(connection);
-        }
+        conn.mark_dirty(connection, &mut self.dirty);
     }
 
     /// Sends an Engine.IO packet that is no message on a WebSocket.
