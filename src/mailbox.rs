@@ -1,10 +1,10 @@
 //! How other threads reach a shard: a bounded lock-free queue, and a bell that rings once a sleep.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use crossbeam_queue::{ArrayQueue, SegQueue};
+use crossbeam_queue::SegQueue;
 
 /// Wakes a shard, but only one that sleeps or is about to.
 ///
@@ -45,10 +45,14 @@ impl Bell {
 }
 
 /// The bounded queue of one shard. Any thread posts, the shard takes, in order of arrival; what one
-/// thread posts arrives in the order in which it was posted.
+/// thread posts arrives in the order in which it was posted. It takes memory for what waits in it,
+/// and not for what might: a ring of 65,536 places would be the larger part of an idle server.
 #[derive(Debug)]
 pub struct Mailbox<T> {
-    queue: ArrayQueue<T>,
+    queue: SegQueue<T>,
+    /// Values that are in the queue, or about to be.
+    waiting: AtomicUsize,
+    capacity: usize,
     bell: Arc<Bell>,
     /// Nobody takes from it any more.
     closed: AtomicBool,
@@ -57,7 +61,8 @@ pub struct Mailbox<T> {
 impl<T> Mailbox<T> {
     /// A mailbox that holds at most `capacity` values.
     pub fn new(capacity: usize, bell: Arc<Bell>) -> Mailbox<T> {
-        Mailbox { queue: ArrayQueue::new(capacity), bell, closed: AtomicBool::new(false) }
+        let (queue, waiting) = (SegQueue::new(), AtomicUsize::new(0));
+        Mailbox { queue, waiting, capacity, bell, closed: AtomicBool::new(false) }
     }
 
     /// Puts a value in and wakes the shard if it sleeps.
@@ -69,12 +74,17 @@ impl<T> Mailbox<T> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(value);
         }
-        self.queue.push(value)?;
+        // A count, which orders nothing: the queue does.
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.capacity {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(value);
+        }
+        self.queue.push(value);
         self.bell.ring();
         // After the fence of `ring`, which pairs with that of `close`: either this load sees that
         // the mailbox was closed meanwhile, or the shard's last look at it sees the value.
         if self.closed.load(Ordering::Relaxed) {
-            while self.queue.pop().is_some() {}
+            while self.take().is_some() {}
         }
         Ok(())
     }
@@ -93,7 +103,9 @@ impl<T> Mailbox<T> {
 
     /// Takes the oldest value.
     pub fn take(&self) -> Option<T> {
-        self.queue.pop()
+        let value = self.queue.pop()?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(value)
     }
 
     /// Whether nothing waits.

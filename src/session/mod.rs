@@ -110,6 +110,8 @@ enum Carrier {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// No namespace was joined: when it is closed for that, and the bytes that it has sent so far.
+    Unjoined(Time, u32),
     Open,
     /// What is queued may still go out, until then; what its sockets were told.
     Closing(Time, DisconnectReason),
@@ -124,16 +126,12 @@ pub struct Session {
     probe: Option<Box<Probe>>,
     phase: Phase,
     heartbeat: Heartbeat,
-    /// When the session is closed unless it has joined a namespace; the end of time afterwards.
-    connect_by: Time,
     /// The namespaces it has joined.
     pub namespaces: Namespaces,
     /// The binary packet whose attachments are still coming.
     pub assembly: Option<Box<Assembly>>,
     /// The request that opened the session, if it is kept.
     pub request: Option<Arc<[u8]>>,
-    /// Bytes received before a namespace was joined.
-    bytes_before_connect: u32,
 }
 
 /// Why a packet ended its session.
@@ -165,13 +163,14 @@ impl Session {
             id,
             carrier,
             probe: None,
-            phase: Phase::Open,
+            phase: match options.connect_timeout {
+                Some(timeout) => Phase::Unjoined(now.after(timeout), 0),
+                None => Phase::Open,
+            },
             heartbeat: Heartbeat::new(now, options.ping_interval),
-            connect_by: now.after(options.connect_timeout.unwrap_or(Duration::MAX)),
             namespaces: Namespaces::default(),
             assembly: None,
             request: None,
-            bytes_before_connect: 0,
         }
     }
 
@@ -182,7 +181,7 @@ impl Session {
 
     /// Whether packets are still exchanged.
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        matches!(self.phase, Phase::Open | Phase::Unjoined(..))
     }
 
     /// Whether it is over.
@@ -208,19 +207,17 @@ impl Session {
 
     /// Takes note that a namespace was joined: the session may stay (`connectTimeout`).
     pub fn connected(&mut self) {
-        self.connect_by = Time::NEVER;
+        if let Phase::Unjoined(..) = self.phase {
+            self.phase = Phase::Open;
+        }
     }
 
     /// Charges received bytes to a session that has not joined a namespace; answers whether that
     /// was too much.
     pub fn charge(&mut self, bytes: usize, options: &Options) -> bool {
-        if self.connect_by == Time::NEVER {
-            return false;
-        }
-        let sum =
-            self.bytes_before_connect.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.bytes_before_connect = sum;
-        sum as usize > options.limits.bytes_before_connect
+        let Phase::Unjoined(_, sum) = &mut self.phase else { return false };
+        *sum = sum.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        *sum as usize > options.limits.bytes_before_connect
     }
 
     /// A pong came in.
@@ -311,9 +308,9 @@ impl Session {
     /// Closes the session because the server closes; what is queued is lost. A polling client that
     /// has no GET under way is told with its next one, if that comes soon.
     pub fn shut_down(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
-        let reason = DisconnectReason::ServerShuttingDown;
+        let (reason, is_open) = (DisconnectReason::ServerShuttingDown, self.is_open());
         match &mut self.carrier {
-            Carrier::Polling(polling) if polling.get.is_none() && self.phase == Phase::Open => {
+            Carrier::Polling(polling) if polling.get.is_none() && is_open => {
                 polling.farewell = Farewell::ShuttingDown;
                 polling.forget_queued();
                 self.probe_fails(effects);
@@ -355,7 +352,8 @@ impl Session {
         let due = match self.phase {
             Phase::Closed => return Time::NEVER,
             Phase::Closing(until, _) => until,
-            Phase::Open => self.heartbeat.due().min(self.connect_by),
+            Phase::Unjoined(until, _) => self.heartbeat.due().min(until),
+            Phase::Open => self.heartbeat.due(),
         };
         let assembly = self.assembly.as_ref().map_or(due, |assembly| assembly.until.min(due));
         self.probe.as_ref().map_or(assembly, |probe| probe.deadline(&self.carrier).min(assembly))
@@ -367,7 +365,7 @@ impl Session {
             Phase::Closed => return,
             Phase::Closing(until, reason) if until <= now => return self.end(reason, effects),
             Phase::Closing(..) => return self.expire_probe(now, effects),
-            Phase::Open => {}
+            Phase::Unjoined(..) | Phase::Open => {}
         }
         if self.assembly.as_ref().is_some_and(|assembly| assembly.until <= now) {
             return self.end(DisconnectReason::ParseError, effects);
@@ -378,7 +376,9 @@ impl Session {
             Beat::Ping => self.send_ping(effects),
             Beat::Dead => return self.end(DisconnectReason::PingTimeout, effects),
         }
-        if self.connect_by <= now {
+        if let Phase::Unjoined(until, _) = self.phase
+            && until <= now
+        {
             self.close(DisconnectReason::ForcedServerClose, now, options, effects);
         }
     }

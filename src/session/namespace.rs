@@ -9,9 +9,11 @@ pub type NamespaceIndex = u16;
 /// costs no allocation.
 #[derive(Debug, Default)]
 pub struct Namespaces {
-    first: Option<(NamespaceIndex, Key)>,
+    first: Option<Key>,
     #[expect(clippy::box_collection, reason = "8 bytes for every session instead of 24")]
     others: Option<Box<Vec<(NamespaceIndex, Key)>>>,
+    /// The namespace of the first. Beside the key, and not with it, it costs no padding.
+    first_namespace: NamespaceIndex,
     refusals: u16,
 }
 
@@ -23,7 +25,8 @@ impl Namespaces {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (NamespaceIndex, Key)> {
-        self.first.into_iter().chain(self.others.iter().flat_map(|others| others.iter().copied()))
+        let first = self.first.map(|socket| (self.first_namespace, socket));
+        first.into_iter().chain(self.others.iter().flat_map(|others| others.iter().copied()))
     }
 
     /// How many there are.
@@ -40,7 +43,7 @@ impl Namespaces {
     pub fn add(&mut self, namespace: NamespaceIndex, socket: Key) {
         debug_assert!(self.find(namespace).is_none(), "one socket a namespace");
         match self.first {
-            None => self.first = Some((namespace, socket)),
+            None => (self.first, self.first_namespace) = (Some(socket), namespace),
             Some(_) => self.others.get_or_insert_default().push((namespace, socket)),
         }
     }
@@ -52,7 +55,10 @@ impl Namespaces {
         all.retain(|(_, key)| *key != socket);
         let removed = all.len() < before;
         let mut rest = all.into_iter();
-        self.first = rest.next();
+        self.first = rest.next().map(|(namespace, socket)| {
+            self.first_namespace = namespace;
+            socket
+        });
         let others: Vec<_> = rest.collect();
         self.others = (!others.is_empty()).then(|| Box::new(others));
         removed

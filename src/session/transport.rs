@@ -232,10 +232,10 @@ impl Session {
     /// Queues a packet for the next poll; only for a session that no WebSocket carries. Answers the
     /// bytes that wait, or `None` when the session takes no packets any more.
     pub fn queue(&mut self, frame: Frame) -> Option<usize> {
-        let Carrier::Polling(polling) = &mut self.carrier else { return None };
-        if self.phase != Phase::Open {
+        if !self.is_open() {
             return None;
         }
+        let Carrier::Polling(polling) = &mut self.carrier else { return None };
         polling.queued_bytes += frame.bytes().len();
         polling.queue.push(frame);
         Some(polling.queued_bytes)

@@ -109,24 +109,24 @@ impl State {
         let extra = socket.extra.get_or_insert_default();
         extra.acks.expect(expected.id, until, expected.waiter);
         if expected.timeout.is_some() {
-            extra.acks_armed.arm(until, Owner::Acks(key), &mut self.timers);
+            extra.acks_armed.arm(until, Owner::Acks(key.index), &mut self.timers);
         }
     }
 
     /// Resolves the answers of a socket that did not come in time.
-    pub fn expire_acks(&mut self, key: Key, due: Time) {
+    pub fn expire_acks(&mut self, key: Key) {
         let now = self.now;
         let Some(extra) = self.sockets.get_mut(key).and_then(|socket| socket.extra.as_mut()) else {
             return;
         };
-        if !extra.acks_armed.came_up(due) {
+        if !extra.acks_armed.came_up(now, Owner::Acks(key.index), &mut self.timers) {
             return;
         }
         for waiter in extra.acks.expired(now) {
             self.jobs.push_back(Job::Resolve(waiter, Err(Unanswered::Timeout)));
         }
         if let Some(next) = extra.acks.next_deadline() {
-            extra.acks_armed.arm(next, Owner::Acks(key), &mut self.timers);
+            extra.acks_armed.arm(next, Owner::Acks(key.index), &mut self.timers);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Everything that one shard owns, but its driver. No user code runs while it is borrowed.
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -155,9 +155,7 @@ pub struct State {
     /// Deadlines.
     pub timers: Timers,
     /// Sleeping tasks.
-    pub sleepers: HashMap<u64, Sleeper>,
-    /// The name of the next sleeping task.
-    pub next_sleeper: u64,
+    pub sleepers: Slab<Sleeper>,
     /// Connections with something to send.
     pub dirty: VecDeque<Key>,
     /// Polling sessions with something to answer.
@@ -204,8 +202,7 @@ impl State {
             sockets: Slab::new(),
             namespaces: Vec::new(),
             timers: Timers::default(),
-            sleepers: HashMap::new(),
-            next_sleeper: 0,
+            sleepers: Slab::new(),
             dirty: VecDeque::new(),
             dirty_sessions: Vec::new(),
             resumed: VecDeque::new(),
@@ -290,14 +287,14 @@ impl State {
     /// Makes sure that a connection is looked at when its deadline has come.
     pub fn rearm_connection(&mut self, key: Key) {
         if let Some(conn) = self.connections.get_mut(key) {
-            conn.armed.arm(conn.deadline, Owner::Connection(key), &mut self.timers);
+            conn.armed.arm(conn.deadline, Owner::Connection(key.index), &mut self.timers);
         }
     }
 
     /// Makes sure that a session is looked at when its deadline has come.
     pub fn rearm_session(&mut self, key: Key) {
         if let Some(entry) = self.sessions.get_mut(key) {
-            entry.armed.arm(entry.session.deadline(), Owner::Session(key), &mut self.timers);
+            entry.armed.arm(entry.session.deadline(), Owner::Session(key.index), &mut self.timers);
         }
     }
 
@@ -356,7 +353,7 @@ mod tests {
 
     #[test]
     fn an_idle_client_is_within_the_memory_budget() {
-        assert!(size_of::<SessionEntry>() <= 184, "{}", size_of::<SessionEntry>());
-        assert!(size_of::<Socket>() <= 80, "{}", size_of::<Socket>());
+        assert!(size_of::<SessionEntry>() <= 136, "{}", size_of::<SessionEntry>());
+        assert!(size_of::<Socket>() <= 56, "{}", size_of::<Socket>());
     }
 }

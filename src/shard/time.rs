@@ -6,6 +6,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use crate::base::clock::Time;
+use crate::base::slab::Key;
 
 use super::context::Context;
 use super::state::{Sleeper, State};
@@ -15,7 +16,7 @@ use super::timer::Owner;
 pub struct Sleep {
     context: Rc<Context>,
     due: Time,
-    name: Option<u64>,
+    name: Option<Key>,
 }
 
 impl Sleep {
@@ -37,7 +38,7 @@ impl Future for Sleep {
                 return Err(());
             }
             let name = *this.name.get_or_insert_with(|| state.add_sleeper(this.due));
-            Ok(state.sleepers.entry(name).or_default().waker.replace(waker))
+            Ok(state.sleepers.get_mut(name).and_then(|sleeper| sleeper.waker.replace(waker)))
         });
         // A waker is user code: it is dropped when the state is not borrowed.
         previous.map_or(Poll::Ready(()), |_previous| Poll::Pending)
@@ -47,17 +48,15 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(name) = self.name {
-            drop(self.context.with(|state| state.sleepers.remove(&name)));
+            drop(self.context.with(|state| state.sleepers.remove(name)));
         }
     }
 }
 
 impl State {
-    fn add_sleeper(&mut self, due: Time) -> u64 {
-        let name = self.next_sleeper;
-        self.next_sleeper += 1;
-        self.sleepers.insert(name, Sleeper::default());
-        self.timers.add(due, Owner::Sleep(name));
+    fn add_sleeper(&mut self, due: Time) -> Key {
+        let name = self.sleepers.insert(Sleeper::default());
+        self.timers.add(due, Owner::Sleep(name.index));
         name
     }
 }

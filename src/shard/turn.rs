@@ -219,8 +219,8 @@ impl<D: Driver> Shard<D> {
 
     fn take_timers(&mut self) {
         let now = self.context.with(|state| state.now);
-        while let Some((due, owner)) = self.context.with(|state| state.timers.expire(now)) {
-            let waker = self.context.with(|state| state.came_up(due, owner));
+        while let Some(owner) = self.context.with(|state| state.timers.expire(now)) {
+            let waker = self.context.with(|state| state.came_up(owner));
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -339,27 +339,34 @@ impl State {
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
-    fn came_up(&mut self, due: Time, owner: Owner) -> Option<std::task::Waker> {
+    fn came_up(&mut self, owner: Owner) -> Option<std::task::Waker> {
         match owner {
-            Owner::Connection(key) => {
+            Owner::Connection(index) => {
+                let key = self.connections.key_at(index)?;
                 let conn = self.connections.get_mut(key)?;
-                if conn.armed.came_up(due) {
+                if conn.armed.came_up(self.now, owner, &mut self.timers) {
                     match conn.deadline <= self.now {
                         true => self.connection_overdue(key),
                         false => self.rearm_connection(key),
                     }
                 }
             }
-            Owner::Session(key) => {
+            Owner::Session(index) => {
+                let key = self.sessions.key_at(index)?;
                 let (shared, now) = (Arc::clone(&self.shared), self.now);
                 let options = &shared.settings.options;
                 let entry = self.sessions.get_mut(key)?;
-                if entry.armed.came_up(due) {
+                if entry.armed.came_up(now, owner, &mut self.timers) {
                     self.drive(key, |session, effects| session.expire(now, options, effects));
                 }
             }
-            Owner::Acks(key) => self.expire_acks(key, due),
-            Owner::Sleep(name) => return self.sleepers.get_mut(&name)?.waker.take(),
+            Owner::Acks(index) => self.expire_acks(self.sockets.key_at(index)?),
+            Owner::Sleep(index) => {
+                // It may be another's entry, whose sleeper is gone: then this one looks at the
+                // time, and sleeps on.
+                let name = self.sleepers.key_at(index)?;
+                return self.sleepers.get_mut(name)?.waker.take();
+            }
         }
         None
     }
