@@ -7,6 +7,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::Arguments;
+use fanfare::base::frame::Wire;
 use fanfare::internal::Encoder;
 
 fn encode(criterion: &mut Criterion) {
@@ -24,13 +25,14 @@ fn encode(criterion: &mut Criterion) {
     for size in [64, 1024] {
         let args = format!(",\"{}\"", "x".repeat(size)).into_bytes();
         group.bench_function(format!("event of {size} bytes"), |bencher| {
-            bencher.iter(|| encoder.event("/", None, "message", black_box(&args), &[]));
+            bencher.iter(|| Wire::from(encoder.event("/", None, "message", black_box(&args), &[])));
         });
     }
     let attachment = [Bytes::from(vec![7; 1024])];
     let args = br#",{"_placeholder":true,"num":0}"#;
     group.bench_function("event with an attachment of 1024 bytes", |bencher| {
-        bencher.iter(|| encoder.event("/", None, "message", black_box(args), &attachment));
+        bencher
+            .iter(|| Wire::from(encoder.event("/", None, "message", black_box(args), &attachment)));
     });
     group.finish();
 }

@@ -1,4 +1,4 @@
-//! One packet, encoded once: the [`Wire`] that every recipient of every shard is sent.
+//! One packet, encoded once: the bytes that every recipient of every shard is sent.
 //!
 //! A packet is one WebSocket text frame, followed by one binary frame for each attachment. They lie
 //! side by side in one allocation, so nothing can come between them. Long-polling takes the text of
@@ -6,14 +6,14 @@
 
 use bytes::Bytes;
 
-use crate::base::frame::Wire;
+use crate::base::frame::Encoded;
 use crate::proto::websocket::{self, Opcode};
 use crate::proto::{engine, socket};
 
 /// Room in front of a text for the longest frame header of a server: 2 bytes and a 64-bit length.
 const HEADER_ROOM: usize = 10;
 
-/// Makes wires; keeps one buffer for all of them.
+/// Encodes packets, each in the buffer of the one before.
 #[derive(Debug, Default)]
 pub struct Encoder {
     scratch: Vec<u8>,
@@ -28,7 +28,7 @@ impl Encoder {
         event: &str,
         args_json: &[u8],
         attachments: &[Bytes],
-    ) -> Wire {
+    ) -> Encoded<'_> {
         self.packet(attachments, |out| {
             socket::write_event(out, namespace, id, event, args_json, attachments.len());
         })
@@ -41,14 +41,18 @@ impl Encoder {
         id: u64,
         args_json: &[u8],
         attachments: &[Bytes],
-    ) -> Wire {
+    ) -> Encoded<'_> {
         self.packet(attachments, |out| {
             socket::write_ack(out, namespace, id, args_json, attachments.len());
         })
     }
 
     /// A Socket.IO packet, as `write` puts it down, with its attachments.
-    pub fn packet(&mut self, attachments: &[Bytes], write: impl FnOnce(&mut Vec<u8>)) -> Wire {
+    pub fn packet(
+        &mut self,
+        attachments: &[Bytes],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Encoded<'_> {
         self.message(attachments, |out| {
             out.push(b'4');
             write(out);
@@ -56,7 +60,7 @@ impl Encoder {
     }
 
     /// An Engine.IO message of text.
-    pub fn text(&mut self, text: &[u8]) -> Wire {
+    pub fn text(&mut self, text: &[u8]) -> Encoded<'_> {
         self.message(&[], |out| {
             out.push(b'4');
             out.extend_from_slice(text);
@@ -64,18 +68,18 @@ impl Encoder {
     }
 
     /// An Engine.IO packet that is no message: its type and data.
-    pub fn control(&mut self, packet: &[u8]) -> Wire {
+    pub fn control(&mut self, packet: &[u8]) -> Encoded<'_> {
         self.message(&[], |out| out.extend_from_slice(packet))
     }
 
     /// An Engine.IO message of bytes.
-    pub fn binary(&mut self, data: &[u8]) -> Wire {
+    pub fn binary(&mut self, data: &[u8]) -> Encoded<'_> {
         self.scratch.clear();
         websocket::write_binary(&mut self.scratch, data);
-        Wire::raw(&self.scratch)
+        Encoded::raw(&self.scratch)
     }
 
-    fn message(&mut self, attachments: &[Bytes], write: impl FnOnce(&mut Vec<u8>)) -> Wire {
+    fn message(&mut self, attachments: &[Bytes], write: impl FnOnce(&mut Vec<u8>)) -> Encoded<'_> {
         let scratch = &mut self.scratch;
         scratch.clear();
         scratch.resize(HEADER_ROOM, 0);
@@ -91,8 +95,8 @@ impl Encoder {
             websocket::write_binary(scratch, attachment);
         }
         match attachments {
-            [] => Wire::text_frame(&scratch[start..], offset),
-            _ => Wire::raw(&scratch[start..]),
+            [] => Encoded::text_frame(&scratch[start..], offset),
+            _ => Encoded::raw(&scratch[start..]),
         }
     }
 }
@@ -115,10 +119,12 @@ pub fn polling_variant(frames: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::frame::Wire;
 
     #[test]
     fn a_text_event_is_one_frame_whose_text_polling_shares() {
-        let wire = Encoder::default().event("/", None, "hi", br#","you""#, &[]);
+        let mut encoder = Encoder::default();
+        let wire = Wire::from(encoder.event("/", None, "hi", br#","you""#, &[]));
         assert_eq!(wire.bytes(), b"\x81\x0e42[\"hi\",\"you\"]");
         assert_eq!(wire.polling(polling_variant), br#"42["hi","you"]"#);
     }
@@ -126,7 +132,8 @@ mod tests {
     #[test]
     fn attachments_follow_their_header_in_the_same_bytes() {
         let attachments = [Bytes::from_static(b"\x01\x02"), Bytes::new()];
-        let wire = Encoder::default().event("/a", Some(3), "hi", b",1", &attachments);
+        let mut encoder = Encoder::default();
+        let wire = Wire::from(encoder.event("/a", Some(3), "hi", b",1", &attachments));
         assert_eq!(wire.bytes(), b"\x81\x10452-/a,3[\"hi\",1]\x82\x02\x01\x02\x82\x00");
         let polling = wire.polling(polling_variant);
         assert_eq!(polling, b"452-/a,3[\"hi\",1]\x1ebAQI=\x1eb");
@@ -136,7 +143,7 @@ mod tests {
     fn longer_texts_have_longer_headers() {
         let mut encoder = Encoder::default();
         for (length, offset) in [(124, 2), (125, 4), (65_534, 4), (65_535, 10)] {
-            let wire = encoder.text(&vec![b'x'; length]);
+            let wire = Wire::from(encoder.text(&vec![b'x'; length]));
             assert_eq!(wire.bytes().len(), offset + 1 + length);
             assert_eq!(wire.polling(polling_variant).len(), 1 + length);
         }

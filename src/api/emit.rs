@@ -11,13 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_channel::oneshot;
 
-use crate::base::frame::{Frame, Wire};
+use crate::base::frame::{Encoded, Wire};
 use crate::command::{
-    Broadcast, Change, Collector, Command, Expected, Members, SocketAddress, SocketCommand,
-    Unanswered, Waiter,
+    Broadcast, Change, Collector, Command, Members, SocketAddress, SocketCommand, Unanswered,
+    Waiter,
 };
 use crate::fanout::Encoder;
-use crate::proto::json::{ArgsError, Arguments, FromArguments, Raw};
+use crate::proto::json::{Arguments, FromArguments, Raw};
 use crate::proto::socket::RESERVED_EVENTS;
 use crate::room::Selection;
 use crate::shard::Queued;
@@ -26,6 +26,7 @@ use crate::shard::handler::Definition;
 use crate::shard::shared::{Post, Shared};
 
 use super::ack::{Acknowledgement, Acknowledgements};
+use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
 
 /// What became of an emit. It can be ignored: nothing waits for it.
@@ -77,9 +78,29 @@ thread_local! {
 }
 
 /// Arguments as bytes; gives its buffer back when it is dropped.
-struct Written {
-    json: Vec<u8>,
-    attachments: Vec<Bytes>,
+pub(crate) struct Written {
+    pub(crate) json: Vec<u8>,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+impl Written {
+    /// Serializes arguments.
+    pub(crate) fn new(args: &impl Arguments) -> Result<Written, EmitError> {
+        let mut written = Written { json: ARGUMENTS.take(), attachments: Vec::new() };
+        written.json.clear();
+        match args.write(&mut written.json, &mut written.attachments) {
+            Ok(()) => Ok(written),
+            Err(_) => Err(EmitError::Arguments),
+        }
+    }
+
+    /// Serializes the arguments of an event.
+    fn of_event(event: &str, args: &impl Arguments) -> Result<Written, EmitError> {
+        match RESERVED_EVENTS.contains(&event) {
+            true => Err(EmitError::ReservedEvent),
+            false => Written::new(args),
+        }
+    }
 }
 
 impl Drop for Written {
@@ -88,51 +109,6 @@ impl Drop for Written {
         if self.json.capacity() <= 64 * 1024 {
             ARGUMENTS.replace(std::mem::take(&mut self.json));
         }
-    }
-}
-
-fn written(args: &impl Arguments) -> Result<Written, ArgsError> {
-    let mut written = Written { json: ARGUMENTS.take(), attachments: Vec::new() };
-    written.json.clear();
-    args.write(&mut written.json, &mut written.attachments)?;
-    Ok(written)
-}
-
-/// The encoded event, and whether the caller is to blame if there is none.
-fn encoded(
-    context: Option<&Rc<Shard>>,
-    namespace: &str,
-    id: Option<u64>,
-    event: &str,
-    args: &impl Arguments,
-) -> Result<Wire, EmitError> {
-    if RESERVED_EVENTS.contains(&event) {
-        return Err(EmitError::ReservedEvent);
-    }
-    let written = written(args).map_err(|_| EmitError::Arguments)?;
-    let encode = |encoder: &mut Encoder| {
-        encoder.event(namespace, id, event, &written.json, &written.attachments)
-    };
-    Ok(with_encoder(context, encode))
-}
-
-pub(crate) fn encoded_ack(
-    context: Option<&Rc<Shard>>,
-    namespace: &str,
-    id: u64,
-    args: &impl Arguments,
-) -> Result<Wire, EmitError> {
-    let written = written(args).map_err(|_| EmitError::Arguments)?;
-    let encode =
-        |encoder: &mut Encoder| encoder.ack(namespace, id, &written.json, &written.attachments);
-    Ok(with_encoder(context, encode))
-}
-
-/// Encodes with the buffer of this thread's shard, or with one for this packet alone.
-fn with_encoder(context: Option<&Rc<Shard>>, encode: impl FnOnce(&mut Encoder) -> Wire) -> Wire {
-    match context {
-        Some(context) => context.with(|state| encode(&mut state.encoder)),
-        None => encode(&mut Encoder::default()),
     }
 }
 
@@ -165,21 +141,24 @@ pub(crate) fn ask_shard(shared: &Shared, shard: u16, command: Command) -> Emitte
     }
 }
 
-/// Sends a packet to one socket: at once if `here` is its shard.
+/// Sends a packet to one socket: at once if this thread works for its shard. `encode` is given the
+/// name of the namespace and the id that the acknowledgement will have.
 pub(crate) fn deliver(
-    shared: &Shared,
-    here: Option<Rc<Shard>>,
-    address: SocketAddress,
-    wire: Wire,
+    socket: &Socket,
     volatile: bool,
-    ack: Option<Expected>,
+    ack: Option<(Option<Duration>, Waiter)>,
+    encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
 ) -> Emitted {
-    match here.filter(|context| context.index == address.shard) {
-        Some(context) => {
-            context.with(|state| state.emit(address, Frame::own(wire), volatile, ack)).into()
-        }
-        None => ask_socket(shared, address, SocketCommand::Emit { wire, volatile, ack }),
+    let address = socket.address;
+    if let Some(context) = socket.own_shard() {
+        return context.with(|state| state.emit_own(address, volatile, ack, encode)).into();
     }
+    let Some(shared) = socket.shared() else { return Emitted::Closed };
+    let Some(definition) = shared.namespace(address.namespace) else { return Emitted::Closed };
+    let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
+    let id = ack.as_ref().map(|expected| expected.id);
+    let wire = encode(&mut Encoder::default(), &definition.name, id).into();
+    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack })
 }
 
 /// Why the mailbox of a shard did not take a command.
@@ -366,11 +345,18 @@ impl Emitter {
         args: &impl Arguments,
         ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
     ) -> Emitted {
-        let here = here(&self.shared);
         let id = ack.as_ref().map(|(id, _, _)| *id);
-        let wire = match encoded(here.as_ref(), &self.definition.name, id, event, args) {
-            Ok(wire) => wire,
+        let written = match Written::of_event(event, args) {
+            Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
+        };
+        let encode = |encoder: &mut Encoder| {
+            let (name, json) = (&self.definition.name, &written.json);
+            Wire::from(encoder.event(name, id, event, json, &written.attachments))
+        };
+        let wire = match here(&self.shared) {
+            Some(context) => context.with(|state| encode(&mut state.encoder)),
+            None => encode(&mut Encoder::default()),
         };
         let broadcast = Arc::new(Broadcast {
             namespace: self.definition.index,
@@ -393,7 +379,7 @@ impl Emitter {
 #[derive(Clone, Copy, Debug)]
 #[must_use = "nothing is sent before `emit`"]
 pub struct SocketEmitter {
-    pub(crate) socket: super::socket::Socket,
+    pub(crate) socket: Socket,
     pub(crate) is_volatile: bool,
     pub(crate) timeout: Option<Duration>,
 }
@@ -438,23 +424,14 @@ impl SocketEmitter {
         args: &impl Arguments,
         sender: Option<oneshot::Sender<Result<Raw, Unanswered>>>,
     ) -> Emitted {
-        let address = self.socket.address;
-        let Some(shared) = self.socket.shared() else { return Emitted::Closed };
-        let Some(definition) = shared.namespace(address.namespace) else {
-            return Emitted::Closed;
-        };
-        let here = here(&shared);
-        let ack = sender.map(|sender| Expected {
-            id: definition.packet_id(),
-            timeout: self.timeout,
-            waiter: Waiter::One(sender),
-        });
-        let id = ack.as_ref().map(|expected| expected.id);
-        let wire = match encoded(here.as_ref(), &definition.name, id, event, args) {
-            Ok(wire) => wire,
+        let written = match Written::of_event(event, args) {
+            Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
-        deliver(&shared, here, address, wire, self.is_volatile, ack)
+        let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
+        deliver(&self.socket, self.is_volatile, ack, |encoder, namespace, id| {
+            encoder.event(namespace, id, event, &written.json, &written.attachments)
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use std::net::ToSocketAddrs;
 
 use bytes::Bytes;
 
-use crate::base::frame::{Frame, Wire};
+use crate::base::frame::Encoded;
 use crate::command::{Command, SessionAddress, SessionCommand};
 use crate::config::Builder;
 use crate::error::Result;
@@ -152,15 +152,13 @@ impl Connection {
         }
     }
 
-    fn encode_and_send(&self, encode: impl FnOnce(&mut Encoder) -> Wire) -> Emitted {
+    fn encode_and_send(
+        &self,
+        encode: impl for<'a> FnOnce(&'a mut Encoder) -> Encoded<'a>,
+    ) -> Emitted {
         match self.own_shard() {
-            Some(context) => context
-                .with(|state| {
-                    let wire = encode(&mut state.encoder);
-                    state.send(self.address.key, Frame::own(wire), false)
-                })
-                .into(),
-            None => self.ask(SessionCommand::Send(encode(&mut Encoder::default()))),
+            Some(context) => context.with(|state| state.send_own(self.address.key, encode)).into(),
+            None => self.ask(SessionCommand::Send(encode(&mut Encoder::default()).into())),
         }
     }
 

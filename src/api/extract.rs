@@ -5,7 +5,6 @@ use std::error::Error;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::proto::json::{self, ArgsError, Arguments, Raw};
@@ -109,7 +108,7 @@ impl<T: DeserializeOwned + 'static> FromEvent for TryData<T> {
 impl FromEvent for Raw {
     /// All arguments as they came, to be handed on without being parsed.
     fn from_event(parts: &mut EventParts<'_, '_>) -> Result<Raw, Rejection> {
-        let args = Bytes::copy_from_slice(parts.0.args);
+        let args = parts.0.context.copy(parts.0.args);
         Ok(Raw::scanned(args, parts.0.attachments.to_vec()))
     }
 }

@@ -14,7 +14,7 @@ use crate::shard::shared::Shared;
 use crate::shard::{SocketPhase, State};
 
 use super::ack::Acknowledgement;
-use super::emit::{Emitted, Emitter, SocketEmitter, ask_socket, here};
+use super::emit::{Emitted, Emitter, SocketEmitter, Written, ask_socket, deliver};
 use super::handshake::Handshake;
 use super::targets::{IntoTargets, targets};
 
@@ -201,7 +201,7 @@ impl Socket {
     }
 
     /// The shard of this socket, if this thread works for it.
-    fn own_shard(&self) -> Option<Rc<Context>> {
+    pub(crate) fn own_shard(&self) -> Option<Rc<Context>> {
         let is_own = |context: &Rc<Context>| {
             context.shared.key == self.server && context.index == self.address.shard
         };
@@ -224,16 +224,13 @@ impl Socket {
     }
 
     pub(crate) fn answer(&self, id: u64, args: &impl Arguments) -> Emitted {
-        let Some(shared) = self.shared() else { return Emitted::Closed };
-        let Some(definition) = shared.namespace(self.address.namespace) else {
-            return Emitted::Closed;
-        };
-        let here = here(&shared);
-        let wire = match super::emit::encoded_ack(here.as_ref(), &definition.name, id, args) {
-            Ok(wire) => wire,
+        let written = match Written::new(args) {
+            Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
-        super::emit::deliver(&shared, here, self.address, wire, false, None)
+        deliver(self, false, None, |encoder, namespace, _| {
+            encoder.ack(namespace, id, &written.json, &written.attachments)
+        })
     }
 }
 

@@ -11,25 +11,52 @@ use super::limits::SLICES_PER_SEND;
 /// The bytes of one packet, in every variant that a recipient has needed so far.
 #[derive(Debug)]
 pub struct Wire {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     /// Where the text of the one WebSocket frame begins; 0 when `bytes` is not one text frame.
     text_offset: u8,
     polling: OnceLock<Box<[u8]>>,
 }
 
-impl Wire {
+/// A packet as it has just been encoded, in the buffer of whoever did it: a [`Wire`] that has no
+/// memory of its own yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded<'a> {
+    bytes: &'a [u8],
+    text_offset: u8,
+}
+
+impl<'a> Encoded<'a> {
     /// Bytes that go out as they are: an HTTP response, or WebSocket frames.
-    pub fn raw(bytes: &[u8]) -> Wire {
-        Wire { bytes: bytes.into(), text_offset: 0, polling: OnceLock::new() }
+    pub fn raw(bytes: &'a [u8]) -> Encoded<'a> {
+        Encoded { bytes, text_offset: 0 }
     }
 
     /// One unmasked WebSocket text frame whose text begins at `offset`.
-    pub fn text_frame(bytes: &[u8], offset: usize) -> Wire {
+    pub fn text_frame(bytes: &'a [u8], offset: usize) -> Encoded<'a> {
         assert!(offset >= 2 && offset <= bytes.len(), "a frame header has 2 to 10 bytes");
-        let text_offset = u8::try_from(offset).unwrap_or(u8::MAX);
-        Wire { bytes: bytes.into(), text_offset, polling: OnceLock::new() }
+        Encoded { bytes, text_offset: u8::try_from(offset).unwrap_or(u8::MAX) }
     }
 
+    /// What a WebSocket (or, for raw bytes, any) connection is sent.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl From<Encoded<'_>> for Wire {
+    fn from(Encoded { bytes, text_offset }: Encoded<'_>) -> Wire {
+        Wire { bytes: bytes.into(), text_offset, polling: OnceLock::new() }
+    }
+}
+
+impl From<Vec<u8>> for Wire {
+    /// Bytes that go out as they are.
+    fn from(bytes: Vec<u8>) -> Wire {
+        Wire { bytes, text_offset: 0, polling: OnceLock::new() }
+    }
+}
+
+impl Wire {
     /// What a WebSocket (or, for a raw wire, any) connection is sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -69,7 +96,39 @@ impl Frame {
 
     /// Bytes that go out as they are.
     pub fn raw(bytes: &[u8]) -> Frame {
-        Frame::own(Wire::raw(bytes))
+        Frame::own(Encoded::raw(bytes).into())
+    }
+
+    /// Whether it is this very frame, and not one of the same bytes.
+    pub fn is(&self, other: &Frame) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether somebody else holds it, too.
+    pub fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
+
+    /// Adds bytes that go out right behind those of the frame. `false`, and nothing is done, when
+    /// they are not this holder's alone.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let Some(Owner::Shard(wire)) = Rc::get_mut(&mut self.0) else { return false };
+        // It is several frames now: what polling is sent has to be derived from them.
+        wire.text_offset = 0;
+        wire.polling.take();
+        wire.bytes.extend_from_slice(bytes);
+        true
+    }
+
+    /// Empties the frame, so that its memory serves another one; `None` when it is somebody else's
+    /// too, or holds more than `bytes_max`.
+    pub fn emptied(mut self, bytes_max: usize) -> Option<Frame> {
+        let Some(Owner::Shard(wire)) = Rc::get_mut(&mut self.0) else { return None };
+        if wire.bytes.capacity() > bytes_max {
+            return None;
+        }
+        wire.bytes.clear();
+        Some(self)
     }
 
     /// The encoded packet.
@@ -120,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_text_frame_serves_polling_with_the_same_bytes() {
-        let wire = Wire::text_frame(b"\x81\x024a", 2);
+        let wire = Wire::from(Encoded::text_frame(b"\x81\x024a", 2));
         let text = wire.polling(|_| unreachable!("the text is already there"));
         assert_eq!(text, b"4a");
         assert!(wire.bytes().as_ptr_range().contains(&text.as_ptr()));
@@ -128,9 +187,29 @@ mod tests {
 
     #[test]
     fn the_polling_variant_is_made_once() {
-        let wire = Wire::raw(b"\x82\x01\x07");
+        let wire = Wire::from(Encoded::raw(b"\x82\x01\x07"));
         assert_eq!(wire.polling(|_| b"bBw==".to_vec()), b"bBw==");
         assert_eq!(wire.polling(|_| unreachable!("made before")), b"bBw==");
+    }
+
+    #[test]
+    fn what_is_appended_goes_out_behind_on_either_transport() {
+        let mut frame = Frame::own(Encoded::text_frame(b"\x81\x024a", 2).into());
+        assert!(frame.append(b"\x81\x024b"));
+        assert_eq!(frame.bytes(), b"\x81\x024a\x81\x024b");
+        let polling = frame.wire().polling(|frames| frames.to_vec());
+        assert_eq!(polling, frame.bytes(), "derived from both frames");
+    }
+
+    #[test]
+    fn nothing_is_appended_to_what_another_holds() {
+        let mut frame = Frame::raw(b"a");
+        let other = frame.clone();
+        assert!(!frame.append(b"b"));
+        assert!(frame.emptied(1024).is_none());
+        assert_eq!(other.bytes(), b"a");
+        let mut shared = Frame::shared(Arc::new(Encoded::raw(b"a").into()));
+        assert!(!shared.append(b"b"));
     }
 
     #[test]

@@ -162,12 +162,14 @@ pub fn start_listening(socket: BorrowedFd<'_>, backlog: libc::c_int) -> io::Resu
 /// `WouldBlock` when the socket has no room at all; else those of `sendmsg`.
 pub fn send_slices<'a>(
     socket: BorrowedFd<'_>,
-    slices: impl Iterator<Item = &'a [u8]>,
+    mut slices: impl Iterator<Item = &'a [u8]>,
 ) -> io::Result<usize> {
+    let (first, second) = (slices.next().unwrap_or_default(), slices.next());
+    let Some(second) = second else { return send_slice(socket, first) };
     // Not initialised: 1 KiB of stores would cost every send of one short frame.
     let mut list = [const { MaybeUninit::<IoSlice<'a>>::uninit() }; SLICES_PER_SEND];
     let mut count = 0;
-    for (place, slice) in list.iter_mut().zip(slices) {
+    for (place, slice) in list.iter_mut().zip([first, second].into_iter().chain(slices)) {
         place.write(IoSlice::new(slice));
         count += 1;
     }
@@ -175,13 +177,29 @@ pub fn send_slices<'a>(
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
     header.msg_iov = list.as_mut_ptr().cast();
     header.msg_iovlen = count as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    loop {
+    repeat_interrupted(|| {
         // SAFETY: the first `count` elements of `list` were written above. Each has the layout of
         // an `iovec` (std promises that of `IoSlice`) and borrows its bytes for `'a`, which this
         // call does not outlive; the kernel only reads them.
-        let taken = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, flags) };
-        match usize::try_from(taken) {
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, SEND_FLAGS) }
+    })
+}
+
+/// Never wait, never raise a signal.
+const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// One slice needs no list of slices, which the kernel would have to copy and check.
+fn send_slice(socket: BorrowedFd<'_>, slice: &[u8]) -> io::Result<usize> {
+    repeat_interrupted(|| {
+        // SAFETY: the kernel only reads `slice`, within its length, and only during the call.
+        unsafe { libc::send(socket.as_raw_fd(), slice.as_ptr().cast(), slice.len(), SEND_FLAGS) }
+    })
+}
+
+/// The result of a call that tells how many bytes it took, or -1 and why.
+fn repeat_interrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+    loop {
+        match usize::try_from(call()) {
             Ok(taken) => return Ok(taken),
             Err(_) => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => {}

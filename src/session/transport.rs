@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::base::clock::Time;
-use crate::base::frame::{Frame, Wire};
+use crate::base::frame::{Encoded, Frame};
 use crate::base::slab::Key;
 use crate::proto::socket::DisconnectReason;
 
@@ -95,7 +95,7 @@ impl Polling {
     }
 
     pub(super) fn queue_ping(&mut self) {
-        let ping = Frame::own(Wire::text_frame(b"\x81\x012", 2));
+        let ping = Frame::own(Encoded::text_frame(b"\x81\x012", 2).into());
         self.queue.push(ping);
     }
 

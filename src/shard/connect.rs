@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use crate::base::frame::Frame;
 use crate::base::slab::Key;
 use crate::command::SocketAddress;
 use crate::proto::socket::{self, DisconnectReason};
@@ -164,10 +163,10 @@ impl State {
         socket.position = space.sockets.len() as u32;
         space.sockets.push(key.index);
         let session = socket.session;
-        let definition = std::sync::Arc::clone(&space.definition);
-        let wire = self.encode(|out| socket::write_connect(out, &definition.name, address.id()));
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
-        self.send(session, Frame::own(wire), false);
+        self.send_packet(session, address.namespace, |out, name| {
+            socket::write_connect(out, name, address.id());
+        });
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.session.connected();
         }
@@ -182,14 +181,10 @@ impl State {
         let Some(key) = self.socket_key(address) else { return };
         let Some(socket) = self.sockets.get(key) else { return };
         let session = socket.session;
-        if let Some(space) = self.namespaces.get(usize::from(address.namespace)) {
-            let definition = std::sync::Arc::clone(&space.definition);
-            let wire = self.encode(|out| {
-                let data = refused.data.as_deref();
-                socket::write_connect_error(out, &definition.name, &refused.message, data);
-            });
-            self.send(session, Frame::own(wire), false);
-        }
+        self.send_packet(session, address.namespace, |out, name| {
+            let data = refused.data.as_deref();
+            socket::write_connect_error(out, name, &refused.message, data);
+        });
         self.socket_gone(key, DisconnectReason::ServerNamespaceDisconnect);
         let limit = self.shared.settings.options.limits.namespaces_per_session;
         let refusals =

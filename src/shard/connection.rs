@@ -68,7 +68,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.is_dirty = false;
         while !conn.is_sending && !conn.queue.is_empty() {
-            match driver.send(key, conn.queue.gather()) {
+            match driver.send(key, self.joined.join(conn.queue.gather())) {
                 Sent::Now(bytes) => conn.queue.advance(bytes, &mut self.spare),
                 Sent::Later => conn.is_sending = true,
                 Sent::Failed(_) => return self.connection_ended(key),

@@ -6,8 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+use bytes::Bytes;
+
 use crate::command::{Command, SocketAddress};
 
+use super::copies::Copies;
 use super::handler::{Event, Handler, Parked, Started};
 use super::shared::{Post, Shared};
 use super::state::{Job, State};
@@ -21,6 +24,7 @@ pub struct Context {
     /// How others reach this shard.
     pub post: Arc<Post>,
     state: RefCell<State>,
+    copies: RefCell<Copies>,
     /// Tasks that have not finished.
     tasks: Cell<usize>,
 }
@@ -42,7 +46,8 @@ impl Context {
     /// The context of a shard that has not begun.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Rc<Context> {
         let state = RefCell::new(State::new(index, shards, Arc::clone(&shared)));
-        Rc::new(Context { index, shared, post, state, tasks: Cell::new(0) })
+        let (copies, tasks) = (RefCell::default(), Cell::new(0));
+        Rc::new(Context { index, shared, post, state, copies, tasks })
     }
 
     /// The shard that this thread is working for.
@@ -59,6 +64,11 @@ impl Context {
     /// Works on the state. No user code may run inside: it would find the state borrowed.
     pub fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         work(&mut self.state.borrow_mut())
+    }
+
+    /// A copy of what was received, for handlers to keep.
+    pub fn copy(&self, bytes: &[u8]) -> Bytes {
+        self.copies.borrow_mut().copy(bytes)
     }
 
     /// Asks something of another shard, or of this one when it comes to its mailbox.

@@ -1,17 +1,20 @@
 //! From an emit to the queues of its recipients.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Time;
-use crate::base::frame::Frame;
+use crate::base::frame::{Encoded, Frame};
 use crate::base::slab::Key;
 use crate::command::{
     Broadcast, Change, Expected, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
 };
+use crate::fanout::Encoder;
 use crate::proto::socket;
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
 
+use super::queue::Outgoing;
 use super::state::{Job, SocketPhase, State};
 use super::timer::Owner;
 
@@ -27,8 +30,57 @@ pub enum Queued {
 }
 
 impl State {
+    /// Encodes a packet and queues it for one session, and nobody else.
+    pub fn send_own(
+        &mut self,
+        session: Key,
+        encode: impl for<'a> FnOnce(&'a mut Encoder) -> Encoded<'a>,
+    ) -> Queued {
+        let mut encoder = std::mem::take(&mut self.encoder);
+        let queued = self.send(session, Outgoing::Own(encode(&mut encoder)), false);
+        self.encoder = encoder;
+        queued
+    }
+
+    /// Encodes a Socket.IO packet of a namespace and queues it for one session.
+    pub fn send_packet(
+        &mut self,
+        session: Key,
+        namespace: u16,
+        write: impl FnOnce(&mut Vec<u8>, &str),
+    ) {
+        let mut encoder = std::mem::take(&mut self.encoder);
+        if let Some(space) = self.namespaces.get(usize::from(namespace)) {
+            let encoded = encoder.packet(&[], |out| write(out, &space.definition.name));
+            self.send(session, Outgoing::Own(encoded), false);
+        }
+        self.encoder = encoder;
+    }
+
+    /// Encodes a packet and queues it for one socket. `encode` is given the name of the namespace
+    /// and the id that the acknowledgement will have.
+    pub fn emit_own(
+        &mut self,
+        socket: SocketAddress,
+        volatile: bool,
+        ack: Option<(Option<Duration>, Waiter)>,
+        encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
+    ) -> Queued {
+        let Some(space) = self.namespaces.get(usize::from(socket.namespace)) else {
+            return Queued::Gone;
+        };
+        let mut encoder = std::mem::take(&mut self.encoder);
+        let definition = &space.definition;
+        let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
+        let id = ack.as_ref().map(|expected| expected.id);
+        let encoded = encode(&mut encoder, &definition.name, id);
+        let queued = self.emit(socket, Outgoing::Own(encoded), volatile, ack);
+        self.encoder = encoder;
+        queued
+    }
+
     /// Queues a packet for one session. Everything that is sent to a client comes through here.
-    pub fn send(&mut self, session: Key, frame: Frame, volatile: bool) -> Queued {
+    pub fn send(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
         let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
         let limit = self.shared.settings.options.limits.send_queue_bytes;
         if let Some(connection) = entry.session.websocket() {
@@ -37,7 +89,7 @@ impl State {
                 self.stats.volatile_dropped += 1;
                 return Queued::Dropped;
             }
-            conn.queue.push(frame, &mut self.spare);
+            conn.queue.add(packet, &mut self.spare);
             let is_over_budget = conn.queue.bytes() > limit;
             conn.mark_dirty(connection, &mut self.dirty);
             self.stats.packets_queued += 1;
@@ -52,7 +104,9 @@ impl State {
         }
         // Later packets of the turn find the queue filled: the session is in the list by then.
         let goes_out = entry.session.is_poll_writable();
-        let Some(queued_bytes) = entry.session.queue(frame) else { return Queued::Gone };
+        let Some(queued_bytes) = entry.session.queue(packet.into_frame()) else {
+            return Queued::Gone;
+        };
         if goes_out {
             self.dirty_sessions.push(session);
         }
@@ -78,7 +132,7 @@ impl State {
     pub fn emit(
         &mut self,
         socket: SocketAddress,
-        frame: Frame,
+        packet: Outgoing<'_>,
         volatile: bool,
         ack: Option<Expected>,
     ) -> Queued {
@@ -87,7 +141,7 @@ impl State {
         let queued = match found {
             Some((_, socket)) if socket.phase == SocketPhase::Connected => {
                 let session = socket.session;
-                self.send(session, frame, volatile)
+                self.send(session, packet, volatile)
             }
             _ => Queued::Gone,
         };
@@ -137,14 +191,14 @@ impl State {
         if let Some((_, _, collector)) = &broadcast.ack {
             collector.asked(chosen.len());
         }
-        let frame = Frame::shared(std::sync::Arc::clone(&broadcast.wire));
+        let frame = Frame::shared(Arc::clone(&broadcast.wire));
         for index in chosen.drain(..) {
             let Some(key) = self.sockets.key_at(index) else { continue };
             let Some(socket) = self.sockets.get(key) else { continue };
             let session = socket.session;
-            let queued = self.send(session, frame.clone(), broadcast.volatile);
+            let queued = self.send(session, Outgoing::Shared(frame.clone()), broadcast.volatile);
             let Some((id, timeout, collector)) = &broadcast.ack else { continue };
-            let waiter = Waiter::Many(std::sync::Arc::clone(collector));
+            let waiter = Waiter::Many(Arc::clone(collector));
             match queued {
                 Queued::Yes => {
                     self.expect(key, Expected { id: *id, timeout: *timeout, waiter });
@@ -184,7 +238,7 @@ impl State {
     pub fn command(&mut self, address: SocketAddress, command: SocketCommand) {
         match command {
             SocketCommand::Emit { wire, volatile, ack } => {
-                self.emit(address, Frame::own(wire), volatile, ack);
+                self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
             }
             SocketCommand::Join(rooms) => {
                 self.join(address, &rooms);
@@ -298,11 +352,8 @@ impl State {
 
     fn send_disconnect(&mut self, key: Key) {
         let Some(socket) = self.sockets.get(key) else { return };
-        let (session, namespace) = (socket.session, usize::from(socket.namespace));
-        let Some(space) = self.namespaces.get(namespace) else { return };
-        let name = &space.definition.name;
-        let wire = self.encoder.packet(&[], |out| socket::write_disconnect(out, name));
-        self.send(session, Frame::own(wire), false);
+        let (session, namespace) = (socket.session, socket.namespace);
+        self.send_packet(session, namespace, |out, name| socket::write_disconnect(out, name));
     }
 }
 

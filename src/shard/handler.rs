@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::base::slab::Key;
-use crate::command::SocketAddress;
+use crate::command::{Expected, SocketAddress, Waiter};
 use crate::proto::socket::DisconnectReason;
 
 use super::context::Context;
@@ -149,6 +150,11 @@ impl Definition {
     /// The id of a packet that wants an answer.
     pub fn packet_id(&self) -> u64 {
         self.next_packet_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The answer to a packet that wants one, with the id of that packet.
+    pub fn expected(&self, timeout: Option<Duration>, waiter: Waiter) -> Expected {
+        Expected { id: self.packet_id(), timeout, waiter }
     }
 
     /// Registers a handler; it runs after those that were registered for the same event before.

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
-use crate::base::frame::Frame;
 use crate::base::slab::Key;
 use crate::command::{SocketAddress, Waiter};
 use crate::proto::engine::{self, Packet};
@@ -110,29 +109,28 @@ impl Context {
 
 impl State {
     fn engine_text<'a>(&mut self, key: Key, connection: Key, text: &'a [u8]) -> Step<'a> {
-        let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let options = &shared.settings.options;
+        let (options, now) = (Rc::clone(&self.options), self.now);
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
         if entry.session.is_probing(connection) {
-            self.drive(key, |session, effects| session.probe_text(text, now, options, effects));
+            self.drive(key, |session, effects| session.probe_text(text, now, &options, effects));
             return Step::Nothing;
         }
         if !entry.session.is_open() || !carries(&entry.session, connection) {
             return Step::Nothing;
         }
-        if entry.session.charge(text.len(), options) {
+        if entry.session.charge(text.len(), &options) {
             self.violation(key, Violation::State);
             return Step::Nothing;
         }
         let packet = engine::decode(text);
         match &packet {
             Ok(Packet::Pong(_)) => {
-                entry.session.pong(now, options);
+                entry.session.pong(now, &options);
                 // The next ping is due before the timeout that has just been avoided, where the
                 // interval is the shorter one.
                 self.rearm_session(key);
             }
-            _ => entry.session.traffic(now, options),
+            _ => entry.session.traffic(now, &options),
         }
         match packet {
             Err(_) => {
@@ -144,7 +142,7 @@ impl State {
                 self.drive(key, |session, effects| session.client_close(now, effects));
             }
             Ok(Packet::Message(data)) => return self.engine_payload(key, data),
-            Ok(Packet::Binary(data)) if shared.settings.has_namespaces => {
+            Ok(Packet::Binary(data)) if self.shared.settings.has_namespaces => {
                 return self.attachment(key, data.into());
             }
             Ok(Packet::Binary(data)) => return Step::Decoded(data),
@@ -161,8 +159,7 @@ impl State {
     }
 
     fn engine_binary<'a>(&mut self, key: Key, connection: Key, data: &'a [u8]) -> Step<'a> {
-        let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let options = &shared.settings.options;
+        let (options, now) = (Rc::clone(&self.options), self.now);
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
         if entry.session.is_probing(connection) {
             self.drive(key, |session, effects| session.probe_fails(effects));
@@ -171,12 +168,12 @@ impl State {
         if !entry.session.is_open() || entry.session.websocket() != Some(connection) {
             return Step::Nothing;
         }
-        if entry.session.charge(data.len(), options) {
+        if entry.session.charge(data.len(), &options) {
             self.violation(key, Violation::State);
             return Step::Nothing;
         }
-        entry.session.traffic(now, options);
-        match shared.settings.has_namespaces {
+        entry.session.traffic(now, &options);
+        match self.shared.settings.has_namespaces {
             true => self.attachment(key, Bytes::copy_from_slice(data)),
             false => Step::Message(data, true),
         }
@@ -184,12 +181,11 @@ impl State {
 
     /// The client broke a rule.
     pub fn violation(&mut self, key: Key, violation: Violation) {
-        let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let options = &shared.settings.options;
+        let (options, now) = (Rc::clone(&self.options), self.now);
         if matches!(violation, Violation::Decode | Violation::State) {
             self.flush_session(key);
         }
-        self.drive(key, |session, effects| session.violation(violation, now, options, effects));
+        self.drive(key, |session, effects| session.violation(violation, now, &options, effects));
     }
 
     fn attachment<'a>(&mut self, key: Key, data: Bytes) -> Step<'a> {
@@ -363,10 +359,11 @@ impl State {
         if entry.session.namespaces.refused() > refusals_max || name.len() > echo_max {
             return self.violation(key, Violation::State);
         }
-        let wire = self.encode(|out| {
-            socket::write_connect_error(out, name, "Invalid namespace", None);
+        self.send_own(key, |encoder| {
+            encoder.packet(&[], |out| {
+                socket::write_connect_error(out, name, "Invalid namespace", None);
+            })
         });
-        self.send(key, Frame::own(wire), false);
     }
 }
 

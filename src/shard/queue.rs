@@ -1,10 +1,14 @@
 //! What waits to be sent on one connection.
+//!
+//! What many clients are sent lies in a frame that they share, and is queued by a count. What one
+//! client is sent is copied to the end of its queue, into memory that the queues of a shard hand
+//! around: sixteen answers of a turn are one piece of memory, and one slice of one send.
 
 #![expect(clippy::box_collection, clippy::vec_box, reason = "an idle queue is 24 bytes, not 48")]
 
 use std::collections::VecDeque;
 
-use crate::base::frame::{Frame, Gather};
+use crate::base::frame::{Encoded, Frame, Gather};
 
 /// Frames in order, and how much of the first one has been taken. One frame, the usual case of a
 /// broadcast, needs no allocation; more of them lie in a box that goes back when they are sent.
@@ -23,9 +27,37 @@ enum Frames {
     Many(Box<VecDeque<Frame>>),
 }
 
-/// Boxes that queues have given back, for the next queue that needs one.
+/// A packet on its way to a queue.
+#[derive(Debug)]
+pub enum Outgoing<'a> {
+    /// One that others may be sent, too.
+    Shared(Frame),
+    /// One that nobody else is sent.
+    Own(Encoded<'a>),
+}
+
+impl Outgoing<'_> {
+    /// The packet in memory that outlives the turn.
+    pub fn into_frame(self) -> Frame {
+        match self {
+            Outgoing::Shared(frame) => frame,
+            Outgoing::Own(encoded) => Frame::own(encoded.into()),
+        }
+    }
+}
+
+/// A packet beyond this size is not copied behind another one.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+/// A frame that has grown to this size is not appended to.
+const APPENDED_BYTES_MAX: usize = 16 * 1024;
+
+/// What queues have given back, for the next queue that needs it.
 #[derive(Debug, Default)]
-pub struct Spare(Vec<Box<VecDeque<Frame>>>);
+pub struct Spare {
+    boxes: Vec<Box<VecDeque<Frame>>>,
+    /// Empty ones.
+    frames: Vec<Frame>,
+}
 
 impl Spare {
     /// A broadcast to many clients that are behind needs as many boxes at once; beyond this number
@@ -35,17 +67,60 @@ impl Spare {
     const FRAMES_MAX: usize = 64;
 
     fn take(&mut self) -> Box<VecDeque<Frame>> {
-        self.0.pop().unwrap_or_default()
+        self.boxes.pop().unwrap_or_default()
     }
 
     fn give(&mut self, frames: Box<VecDeque<Frame>>) {
-        if self.0.len() < Self::KEPT_MAX && frames.capacity() <= Self::FRAMES_MAX {
-            self.0.push(frames);
+        if self.boxes.len() < Self::KEPT_MAX && frames.capacity() <= Self::FRAMES_MAX {
+            self.boxes.push(frames);
+        }
+    }
+
+    /// A frame of these bytes.
+    fn frame(&mut self, bytes: &[u8]) -> Frame {
+        match self.frames.pop() {
+            Some(mut frame) => {
+                frame.append(bytes);
+                frame
+            }
+            None => Frame::raw(bytes),
+        }
+    }
+
+    fn give_frame(&mut self, frame: Frame) {
+        if self.frames.len() < Self::KEPT_MAX
+            && let Some(frame) = frame.emptied(COPIED_BYTES_MAX)
+        {
+            self.frames.push(frame);
         }
     }
 }
 
 impl Queue {
+    /// Adds a packet at the end.
+    pub fn add(&mut self, packet: Outgoing<'_>, spare: &mut Spare) {
+        match packet {
+            Outgoing::Shared(frame) => self.push(frame, spare),
+            Outgoing::Own(encoded) if encoded.bytes().len() > COPIED_BYTES_MAX => {
+                self.push(Frame::own(encoded.into()), spare);
+            }
+            Outgoing::Own(encoded) => {
+                let bytes = encoded.bytes();
+                let last = match &mut self.frames {
+                    Frames::None => None,
+                    Frames::One(frame) => Some(frame),
+                    Frames::Many(frames) => frames.back_mut(),
+                };
+                let has_room =
+                    |frame: &&mut Frame| frame.bytes().len() + bytes.len() <= APPENDED_BYTES_MAX;
+                match last.filter(has_room).is_some_and(|frame| frame.append(bytes)) {
+                    true => self.bytes = self.bytes.saturating_add(bytes.len() as u32),
+                    false => self.push(spare.frame(bytes), spare),
+                }
+            }
+        }
+    }
+
     /// Adds a frame at the end.
     pub fn push(&mut self, frame: Frame, spare: &mut Spare) {
         self.bytes =
@@ -118,7 +193,7 @@ impl Queue {
     fn pop(&mut self, spare: &mut Spare) {
         self.frames = match std::mem::take(&mut self.frames) {
             Frames::Many(mut frames) => {
-                frames.pop_front();
+                frames.pop_front().into_iter().for_each(|frame| spare.give_frame(frame));
                 if frames.is_empty() {
                     spare.give(frames);
                     Frames::None
@@ -126,7 +201,11 @@ impl Queue {
                     Frames::Many(frames)
                 }
             }
-            _ => Frames::None,
+            Frames::One(frame) => {
+                spare.give_frame(frame);
+                Frames::None
+            }
+            Frames::None => Frames::None,
         };
     }
 }

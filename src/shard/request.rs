@@ -1,5 +1,6 @@
 //! HTTP requests: from received bytes to what is asked of a session, and back to a response.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -217,10 +218,9 @@ impl State {
     }
 
     fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
-        let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let options = &shared.settings.options;
+        let (options, now) = (Rc::clone(&self.options), self.now);
         // A poll that comes after the end is told so, also when the timers are looked at later.
-        self.drive(session, |session, effects| session.expire(now, options, effects));
+        self.drive(session, |session, effects| session.expire(now, &options, effects));
         if self.sessions.get(session).is_none() {
             return self.refuse(key, head, Refusal::SessionUnknown);
         }

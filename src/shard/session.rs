@@ -1,6 +1,7 @@
 //! Sessions as a shard keeps them: carrying out what the state machine asks for.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::frame::Frame;
@@ -68,8 +69,7 @@ impl State {
         };
         let mut packet = Vec::with_capacity(160);
         engine::write_open(&mut packet, &open);
-        let wire = self.encoder.control(&packet);
-        self.send(key, Frame::own(wire), false);
+        self.send_own(key, |encoder| encoder.control(&packet));
         self.stats.packets_queued -= 1;
     }
 
@@ -147,10 +147,9 @@ impl State {
 
     /// Closes a session after what is queued has gone out.
     pub fn close_session(&mut self, key: Key, deferred: DisconnectReason) {
-        let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let options = &shared.settings.options;
+        let (options, now) = (Rc::clone(&self.options), self.now);
         self.flush_session(key);
-        self.drive(key, |session, effects| session.close(deferred, now, options, effects));
+        self.drive(key, |session, effects| session.close(deferred, now, &options, effects));
     }
 
     /// Ends a session at once.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::clock::Time;
-use crate::base::frame::{Frame, Wire};
+use crate::base::frame::Frame;
 use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, SocketAddress, Waiter};
@@ -14,11 +14,12 @@ use crate::fanout::Encoder;
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Memberships, Rooms};
 use crate::session::ack::Acks;
-use crate::session::{Effect, Session};
+use crate::session::{Effect, Options, Session};
 
 use super::conn::{Conn, Mirror};
 use super::handler::{Definition, Handlers};
-use super::queue::Spare;
+use super::joined::Joined;
+use super::queue::{Outgoing, Spare};
 use super::shared::Shared;
 use super::timer::{Armed, Owner, Timers};
 
@@ -134,6 +135,8 @@ pub struct Backlog {
 pub struct Sleeper {
     /// Wakes it.
     pub waker: Option<std::task::Waker>,
+    /// Its entry among the timers.
+    pub armed: Armed,
 }
 
 /// The state of one shard.
@@ -142,6 +145,8 @@ pub struct State {
     pub index: u16,
     /// The server.
     pub shared: Arc<Shared>,
+    /// The options of its sessions, at hand without an atomic count.
+    pub options: Rc<Options>,
     /// The time of this turn.
     pub now: Time,
     /// The connections of the driver.
@@ -174,6 +179,8 @@ pub struct State {
     pub outbox: Vec<VecDeque<Command>>,
     /// Boxes for queues.
     pub spare: Spare,
+    /// What the connections that are being flushed have in common.
+    pub joined: Joined,
     /// Makes packets.
     pub encoder: Encoder,
     /// Effects of the session at hand.
@@ -195,6 +202,7 @@ impl State {
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>) -> State {
         State {
             index,
+            options: Rc::new(shared.settings.options.clone()),
             shared,
             now: Time::ZERO,
             connections: Mirror::default(),
@@ -212,6 +220,7 @@ impl State {
             actions: Vec::new(),
             outbox: (0..shards).map(|_| VecDeque::new()).collect(),
             spare: Spare::default(),
+            joined: Joined::default(),
             encoder: Encoder::default(),
             effects: Vec::new(),
             chosen: Vec::new(),
@@ -280,8 +289,9 @@ impl State {
 
     /// Sends an Engine.IO packet that is no message on a WebSocket.
     pub fn push_text(&mut self, connection: Key, packet: &str) {
-        let wire = self.encoder.control(packet.as_bytes());
-        self.push(connection, Frame::own(wire));
+        let Some(conn) = self.connections.get_mut(connection) else { return };
+        conn.queue.add(Outgoing::Own(self.encoder.control(packet.as_bytes())), &mut self.spare);
+        conn.mark_dirty(connection, &mut self.dirty);
     }
 
     /// Makes sure that a connection is looked at when its deadline has come.
@@ -339,11 +349,6 @@ impl State {
             }
         }
         self.outbox.iter().any(|outbox| !outbox.is_empty())
-    }
-
-    /// Encodes a Socket.IO packet for one client of this shard.
-    pub fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Wire {
-        self.encoder.packet(&[], write)
     }
 }
 

@@ -56,7 +56,9 @@ impl Drop for Sleep {
 impl State {
     fn add_sleeper(&mut self, due: Time) -> Key {
         let name = self.sleepers.insert(Sleeper::default());
-        self.timers.add(due, Owner::Sleep(name.index));
+        if let Some(sleeper) = self.sleepers.get_mut(name) {
+            sleeper.armed.arm(due, Owner::Sleep(name.index), &mut self.timers);
+        }
         name
     }
 }

@@ -56,8 +56,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Adds an entry.
-    pub fn add(&mut self, due: Time, owner: Owner) {
+    fn add(&mut self, due: Time, owner: Owner) {
         let span = Span::of(due);
         match span < self.next_span {
             true => self.soon.push(Reverse((due, owner))),

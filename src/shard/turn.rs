@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::clock::Time;
+use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::command::{Command, SessionCommand};
@@ -17,6 +18,7 @@ use crate::proto::socket::DisconnectReason;
 use super::conn::Role;
 use super::connection::is_idle;
 use super::context::Context;
+use super::queue::Outgoing;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
 use super::timer::Owner;
@@ -274,6 +276,7 @@ impl<D: Driver> Shard<D> {
                 let Some(key) = state.dirty.pop_front() else { break };
                 state.flush_connection(key, driver);
             }
+            state.joined.clear();
             for action in std::mem::take(&mut state.actions) {
                 match action {
                     Action::Close(key) => driver.close(key),
@@ -353,19 +356,19 @@ impl State {
             }
             Owner::Session(index) => {
                 let key = self.sessions.key_at(index)?;
-                let (shared, now) = (Arc::clone(&self.shared), self.now);
-                let options = &shared.settings.options;
+                let (options, now) = (Rc::clone(&self.options), self.now);
                 let entry = self.sessions.get_mut(key)?;
                 if entry.armed.came_up(now, owner, &mut self.timers) {
-                    self.drive(key, |session, effects| session.expire(now, options, effects));
+                    self.drive(key, |session, effects| session.expire(now, &options, effects));
                 }
             }
             Owner::Acks(index) => self.expire_acks(self.sockets.key_at(index)?),
             Owner::Sleep(index) => {
-                // It may be another's entry, whose sleeper is gone: then this one looks at the
-                // time, and sleeps on.
                 let name = self.sleepers.key_at(index)?;
-                return self.sleepers.get_mut(name)?.waker.take();
+                let sleeper = self.sleepers.get_mut(name)?;
+                if sleeper.armed.came_up(self.now, owner, &mut self.timers) {
+                    return sleeper.waker.take();
+                }
             }
         }
         None
@@ -374,11 +377,10 @@ impl State {
     /// The server closes: every client is told, and what it has not been sent is lost.
     fn close_all(&mut self) {
         self.is_closing = true;
-        let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let options = &shared.settings.options;
+        let (options, now) = (Rc::clone(&self.options), self.now);
         let sessions: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
         for session in sessions {
-            self.drive(session, |session, effects| session.shut_down(now, options, effects));
+            self.drive(session, |session, effects| session.shut_down(now, &options, effects));
         }
     }
 
@@ -402,7 +404,7 @@ impl State {
             Command::Socket(socket, command) => self.command(socket, command),
             Command::Members(members) => self.change_members(&members),
             Command::Session(address, SessionCommand::Send(wire)) => {
-                self.send(address.key, crate::base::frame::Frame::own(wire), false);
+                self.send(address.key, Outgoing::Shared(Frame::own(wire)), false);
             }
             Command::Session(address, SessionCommand::Close) => {
                 self.close_session(address.key, DisconnectReason::ForcedClose);

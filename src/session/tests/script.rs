@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::base::clock::Time;
-use crate::base::frame::{Frame, Wire};
+use crate::base::frame::{Encoded, Frame};
 use crate::base::id::SessionId;
 use crate::base::slab::Key;
 use crate::proto::engine::{self, Packet};
@@ -260,7 +260,7 @@ impl Script {
         }
         let length = u8::try_from(packet.len()).unwrap();
         let frame = [&[0x81, length], packet.as_bytes()].concat();
-        if self.session.queue(Frame::own(Wire::text_frame(&frame, 2))).is_none() {
+        if self.session.queue(Frame::own(Encoded::text_frame(&frame, 2).into())).is_none() {
             return "gone".to_owned();
         }
         self.ledger.taken.push(packet.to_owned());
