@@ -5,19 +5,30 @@
 mod arguments;
 
 use arguments::Arguments;
-use fanfare::{Ack, Data, Raw, Server, Socket};
+use fanfare::{Ack, Builder, Data, Raw, Server, Socket};
 use serde_json::value::RawValue;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const USAGE: &str = "
+  --no-handshake          keep nothing of the requests that clients connect with";
+
 fn main() {
-    let arguments = Arguments::read();
-    arguments::serve(server(&arguments), |io| io.spawn(&arguments.listen), Server::wait);
+    let mut keep_handshake = true;
+    let arguments = Arguments::read_with(USAGE, |name, _| match name {
+        "no-handshake" => {
+            keep_handshake = false;
+            Ok(true)
+        }
+        _ => Ok(false),
+    });
+    let builder = arguments.apply(Server::builder()).keep_handshake(keep_handshake);
+    arguments::serve(server(builder), |io| io.spawn(&arguments.listen), Server::wait);
 }
 
-fn server(arguments: &Arguments) -> fanfare::Result<Server> {
-    let io = arguments.apply(Server::builder()).build()?;
+fn server(builder: Builder) -> fanfare::Result<Server> {
+    let io = builder.build()?;
     let root = io.of("/");
     root.on("echo", async |payload: Raw, ack: Ack| {
         ack.send(payload);

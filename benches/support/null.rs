@@ -1,11 +1,14 @@
 //! A kernel that costs nothing: what a shard does for a message, and only that, is left to measure.
 
+#![allow(dead_code, reason = "each bench uses a part")]
+
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use fanfare::base::clock::Time;
 use fanfare::base::frame::Gather;
@@ -19,6 +22,9 @@ struct Null {
     clients: Rc<RefCell<Clients>>,
     connections: Slab<()>,
     buffers: Vec<Vec<u8>>,
+    now: Time,
+    /// What a turn takes.
+    turn: Duration,
 }
 
 /// What the clients have done since the last turn, and what they got.
@@ -37,26 +43,34 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A server of one shard, with so many clients that have joined `/` over WebSocket.
-    pub fn new(server: &Server, clients: usize) -> Bench {
+    /// A server of one shard, without clients, whose turns all take so long.
+    pub fn new(server: &Server, turn: Duration) -> Bench {
         let shared = shared(server);
         let inner = Rc::new(RefCell::new(Clients::default()));
-        let driver =
-            Null { clients: Rc::clone(&inner), connections: Slab::new(), buffers: Vec::new() };
+        let driver = Null {
+            clients: Rc::clone(&inner),
+            connections: Slab::new(),
+            buffers: Vec::new(),
+            now: Time::from_micros(1),
+            turn,
+        };
         let post = Shard::post(&driver, &Limits::default());
         shared.start(vec![Arc::clone(&post)]);
         let shard = Shard::new(driver, 0, 1, shared, post);
-        let mut bench = Bench { shard, clients: inner };
-        while bench.clients.borrow().connected.len() < clients {
-            bench.clients.borrow_mut().connecting = 1;
-            bench.turn();
-            let last = bench.clients.borrow().connected.len() - 1;
-            bench.arrive(last, UPGRADE);
-            bench.turn();
-            bench.arrive(last, &frame("40"));
-            bench.turn();
+        Bench { shard, clients: inner }
+    }
+
+    /// Connects clients over WebSocket, which join `/`, until there are so many.
+    pub fn grow_to(&mut self, clients: usize) {
+        let connected = self.clients.borrow().connected.len();
+        for client in connected..clients {
+            self.clients.borrow_mut().connecting = 1;
+            self.turn();
+            self.arrive(client, UPGRADE);
+            self.turn();
+            self.arrive(client, &frame("40"));
+            assert!(self.turn() > 0, "client {client} has not joined");
         }
-        bench
     }
 
     /// Bytes of a client arrive with the next turn.
@@ -89,7 +103,7 @@ impl Driver for Null {
     type Handle = ();
 
     fn now(&self) -> Time {
-        Time::from_micros(1)
+        self.now
     }
 
     fn random(&mut self, out: &mut [u8]) {
@@ -139,6 +153,7 @@ impl Driver for Null {
     }
 
     fn turn(&mut self, _: Option<Time>, completions: &mut Vec<Completion<()>>) -> io::Result<()> {
+        self.now = self.now.after(self.turn);
         let mut clients = self.clients.borrow_mut();
         for _ in 0..std::mem::take(&mut clients.connecting) {
             let key = self.connections.insert(());

@@ -353,7 +353,7 @@ impl State {
     fn send_disconnect(&mut self, key: Key) {
         let Some(socket) = self.sockets.get(key) else { return };
         let (session, namespace) = (socket.session, socket.namespace);
-        self.send_packet(session, namespace, |out, name| socket::write_disconnect(out, name));
+        self.send_packet(session, namespace, socket::write_disconnect);
     }
 }
 
