@@ -3,8 +3,12 @@
 import argparse
 import os
 
+import engineio.payload
 import socketio
 import uvicorn
+
+# Packets in one POST: the default of 16 refuses what a client sends in a row by long-polling.
+engineio.payload.Payload.max_decode_packets = 1_000
 
 sio = socketio.AsyncServer(async_mode="asgi")
 

@@ -16,12 +16,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// messages in a burst that other peers deliver.
 const MAX_BUFFERED_PACKETS: usize = 16 * 1024;
 
+/// The default of the other Socket.IO servers; that of socketioxide is a tenth of it.
+const MAX_PAYLOAD_BYTES: u64 = 1_000_000;
+
 fn main() -> ExitCode {
     peers::run(serve)
 }
 
 async fn serve(listener: TcpListener) -> io::Result<()> {
-    let (layer, io) = SocketIo::builder().max_buffer_size(MAX_BUFFERED_PACKETS).build_layer();
+    let (layer, io) = SocketIo::builder()
+        .max_buffer_size(MAX_BUFFERED_PACKETS)
+        .max_payload(MAX_PAYLOAD_BYTES)
+        .build_layer();
     io.ns("/", on_connect);
     axum::serve(listener.tap_io(without_delay), Router::new().layer(layer)).await
 }
