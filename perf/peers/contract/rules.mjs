@@ -18,6 +18,7 @@ export const RULES = [
 const LENGTHS = [1, 48, 64, 120, 124, 125, 126, 127, 1024, 65_530, 65_535, 65_536, 100_000];
 const UNDER_WAY = 100;
 const IN_A_ROW = 100;
+const ROUNDS_AFTER_LEAVING = 20;
 
 async function echoLengths(connect) {
   for (const [index, client] of (await connect(3)).entries()) {
@@ -89,10 +90,13 @@ async function leaving(connect) {
   const [leaver, ...stayers] = await connect(4);
   await Promise.all([leaver, ...stayers].map((client) => client.join("room")));
   leaver.close();
-  stayers[0].publish(payload(64, "to those who stayed"));
-  stayers[0].publishRoom("room", payload(64, "to the room"));
-  const expected = [payload(64, "to those who stayed"), payload(64, "to the room")];
-  await received(stayers, expected);
+  // Before, while and after the server notices: so many round trips outlast that.
+  for (let round = 0; round < ROUNDS_AFTER_LEAVING; round += 1) {
+    const sent = [payload(64, `${round} to all`), payload(64, `${round} to the room`)];
+    stayers[0].publish(sent[0]);
+    stayers[0].publishRoom("room", sent[1]);
+    await received(stayers, sent);
+  }
   await nothingElse(stayers);
 }
 
