@@ -168,18 +168,21 @@ fn reusing_a_place<F: Future<Output = ()> + 'static>(
 ) -> Rc<dyn Fn(&mut Event<'_>) -> Started> {
     let vacant: RefCell<Option<Place<F>>> = RefCell::new(None);
     Rc::new(move |event| {
-        let Some(future) = begin(event) else { return Started::Rejected };
         // While this one runs the place is taken: an event inside an event makes another.
         let mut place = vacant.take().unwrap_or_else(|| Box::pin(None));
-        place.as_mut().set(Some(future));
-        let mut waiting = Waiting(place);
-        match Pin::new(&mut waiting).poll(&mut TaskContext::from_waker(Waker::noop())) {
+        // Into its place right away: a future is as large as all that it was given.
+        place.as_mut().set(begin(event));
+        let Some(future) = place.as_mut().as_pin_mut() else {
+            vacant.replace(Some(place));
+            return Started::Rejected;
+        };
+        match future.poll(&mut TaskContext::from_waker(Waker::noop())) {
             Poll::Ready(()) => {
-                waiting.0.as_mut().set(None);
-                vacant.replace(Some(waiting.0));
+                place.as_mut().set(None);
+                vacant.replace(Some(place));
                 Started::Done
             }
-            Poll::Pending => Started::Waiting(Box::pin(waiting)),
+            Poll::Pending => Started::Waiting(Box::pin(Waiting(place))),
         }
     })
 }

@@ -97,9 +97,36 @@ pub struct Handlers {
     /// For each socket that has gone.
     pub disconnect: Vec<Handler>,
     /// By event.
-    pub events: HashMap<Box<str>, Rc<[Handler]>>,
+    pub events: Events,
     /// For engine messages, on a server without namespaces.
     pub message: Vec<Handler>,
+}
+
+/// The handlers of events, in the order of their names. An application has few names, and looks one
+/// up for each event that comes: comparing lengths, and then a name or two, takes less than a hash
+/// that nobody can aim at.
+#[derive(Default)]
+pub struct Events(Vec<(Box<str>, Rc<[Handler]>)>);
+
+impl Events {
+    /// The handlers of an event.
+    pub fn of(&self, name: &str) -> Option<&Rc<[Handler]>> {
+        let found = self.0.binary_search_by(|(other, _)| order(other).cmp(&order(name)));
+        found.ok().map(|index| &self.0[index].1)
+    }
+}
+
+impl FromIterator<(Box<str>, Rc<[Handler]>)> for Events {
+    fn from_iter<I: IntoIterator<Item = (Box<str>, Rc<[Handler]>)>>(events: I) -> Events {
+        let mut events: Vec<_> = events.into_iter().collect();
+        events.sort_unstable_by(|(one, _), (other, _)| order(one).cmp(&order(other)));
+        Events(events)
+    }
+}
+
+/// Lengths first: most names differ in them.
+fn order(name: &str) -> (usize, &str) {
+    (name.len(), name)
 }
 
 /// What was registered for a namespace.

@@ -292,7 +292,7 @@ impl State {
     ) -> Step<'a> {
         let Some(address) = self.address(key) else { return Step::Nothing };
         let space = self.namespaces.get(usize::from(address.namespace));
-        let handlers = space.and_then(|space| space.handlers.events.get(&*name)).cloned();
+        let handlers = space.and_then(|space| space.handlers.events.of(&name)).cloned();
         match handlers {
             Some(handlers) => Step::Event(EventStep { socket: address, handlers, name, args, ack }),
             None => Step::Nothing,
