@@ -9,10 +9,10 @@ import { Measurement } from "./harness/measure.mjs";
 import { USAGE, readOptions } from "./harness/options.mjs";
 import { placementOn } from "./harness/placement.mjs";
 import { inOrder, remaining, roundOf } from "./harness/plan.mjs";
-import { build, install, toolVersion, versionsOf } from "./harness/prepare.mjs";
+import { build, preparePeers, toolVersion } from "./harness/prepare.mjs";
 import { render } from "./harness/render.mjs";
 import { GROUPS, selectGroups } from "./harness/scenarios.mjs";
-import { allServers, selectServers, whySkipped } from "./harness/servers.mjs";
+import { allServers, selectServers, takesPart, whySkipped } from "./harness/servers.mjs";
 import { Store } from "./harness/store.mjs";
 
 const ROOT = resolve(fileURLToPath(new URL("..", import.meta.url)));
@@ -48,34 +48,42 @@ async function measure(options, everybody, output) {
   const groups = selectGroups(options.scenarios);
   const chosen = selectServers(everybody, options.servers);
   if (options.build) build(ROOT);
-  const servers = options.build ? install(ROOT, chosen, say) : chosen;
+  const { servers, versions } = preparePeers(ROOT, chosen, { installing: options.build, say });
   const store = new Store(output);
-  const campaign = await begin(store, options, groups, servers);
-  const { seed, timing } = campaign;
+  const now = describe(options, servers, versions);
+  const { seed, timing, cores } = begin(store, options, groups, now);
   const measurement = new Measurement({
     root: ROOT,
     store,
-    placement: placementOn(campaign.cores),
+    placement: placementOn(cores),
     swarm: SWARM,
     say,
   });
   endOnSignal(measurement);
-  for (let round = 1; round <= options.rounds && !measurement.isStopped; round += 1) {
-    const names = inOrder(servers, seed, round).map((server) => server.name);
-    say(`round ${round} of ${options.rounds}, seed ${seed}: ${names.join(" ")}`);
-    const batches = remaining(roundOf(round, { groups, servers, seed, timing }), store);
-    for (const batch of batches) await measurement.batch(batch);
+  const compared = servers.filter((server) => groups.some((group) => takesPart(server, group)));
+  let sessionIsNoted = false;
+  for (let round = 1; round <= options.rounds; round += 1) {
+    const batches = remaining(roundOf(round, { groups, servers: compared, seed, timing }), store);
+    const names = inOrder(compared, seed, round).map((server) => server.name);
+    const left = `${batches.length} starts of servers to go`;
+    say(`round ${round} of ${options.rounds}, seed ${seed}, ${left}: ${names.join(" ")}`);
+    for (const batch of batches) {
+      if (!sessionIsNoted) await noteSession(store);
+      sessionIsNoted = true;
+      await measurement.batch(batch);
+      if (measurement.isStopped) return;
+    }
   }
 }
 
-/** The campaign that this session belongs to: a new one, or the one that it continues. */
-async function begin(store, options, groups, servers) {
-  const now = describe(options, servers);
-  if (options.fresh && options.scenarios === null) store.clear();
+/** The campaign that is measured: a new one, or the one that this continues. */
+function begin(store, options, groups, now) {
+  const again = groups.flatMap((group) => group.scenarios);
+  if (options.fresh && store.holdsOnly(again)) store.clear();
   const before = store.campaign;
   const changed = before && difference(before.identity, now.identity);
-  if (changed) throw new Error(`${changed}. --fresh measures everything again`);
-  if (options.fresh) store.forget(groups.flatMap((group) => group.scenarios));
+  if (changed) throw new Error(`${changed}. --fresh, for all scenarios, measures everything again`);
+  if (options.fresh) store.forget(again);
   const campaign = before ?? now;
   const names = now.servers.map((server) => server.name);
   store.saveCampaign({
@@ -85,13 +93,12 @@ async function begin(store, options, groups, servers) {
       versions: { ...campaign.identity.versions, ...now.identity.versions },
     },
     servers: [...campaign.servers.filter(({ name }) => !names.includes(name)), ...now.servers],
-    sessions: [...campaign.sessions, await session()],
   });
   return store.campaign;
 }
 
 /** What figures taken now would be figures of. */
-function describe(options, servers) {
+function describe(options, servers, versions) {
   const machine = describeMachine();
   const cores = allowedCores();
   const crowd = Math.min(CROWD, machine.descriptors - DESCRIPTORS_SPARED);
@@ -103,7 +110,7 @@ function describe(options, servers) {
     rust: toolVersion(ROOT, "rustc"),
     node: process.version,
     timing,
-    versions: versionsOf(ROOT, servers),
+    versions,
   };
   return {
     identity,
@@ -127,14 +134,16 @@ function forReaders(server) {
   return { name, label, description, kind, family, protocol, only, unavailable, command, skipped };
 }
 
-/** The state of the machine now; says so when it is too busy to measure anything. */
-async function session() {
+/** Keeps the state of the machine; says so when it is too busy to measure anything. */
+async function noteSession(store) {
   const load_average = loadAverage();
   const quiet = await busyElsewhere(1_000);
   if (load_average > LOAD_LIMIT) {
     say(`WARNING: the load average is ${load_average.toFixed(2)}: figures would be worthless`);
   }
-  return { started: new Date().toISOString(), load_average, busy_elsewhere: quiet.busy };
+  const session = { started: new Date().toISOString(), load_average, busy_elsewhere: quiet.busy };
+  const { campaign } = store;
+  store.saveCampaign({ ...campaign, sessions: [...campaign.sessions, session] });
 }
 
 function endOnSignal(measurement) {

@@ -1,5 +1,6 @@
 // Processes that the report starts: each has a time limit, and none outlives the report.
 import { spawn } from "node:child_process";
+import { homedir } from "node:os";
 
 const OUTPUT_KEPT_CHARACTERS = 1_000_000;
 const ERRORS_KEPT_CHARACTERS = 4_000;
@@ -59,7 +60,7 @@ export async function run(command, root, limit_s) {
   return { ...ended, timedOut, output: child.output, errors: child.errors };
 }
 
-/** Text without the folder in which this repository happens to lie. */
+/** Text without the folders in which this repository and its user happen to live. */
 export function withoutFolder(text, root) {
-  return text.replaceAll(root, ".");
+  return text.replaceAll(root, ".").replaceAll(homedir(), "~");
 }

@@ -106,6 +106,12 @@ export function residentKib(pid) {
   return kib === undefined ? null : Number(kib);
 }
 
+/** Whether a process exists and has not ended. */
+export function isRunning(pid) {
+  const state = /\) (\S)/.exec(read(`/proc/${pid}/stat`) ?? "")?.[1];
+  return state !== undefined && state !== "Z" && state !== "X";
+}
+
 function round2(number) {
   return Math.round(number * 100) / 100;
 }

@@ -9,8 +9,7 @@ const BUILDS = [
   ["cargo", "build", "--release", "-p", "swarm"],
   ["cargo", "build", "--release", "--manifest-path", "perf/limit/Cargo.toml"],
 ];
-const INSTALL_LIMIT_MS = 30 * 60 * 1000;
-const VERSIONS_LIMIT_MS = 60 * 1000;
+const PEER_LIMIT_MS = 30 * 60 * 1000;
 
 /** Builds fanfare, the load generator and the bare loops; throws when one does not build. */
 export function build(root) {
@@ -22,37 +21,38 @@ export function build(root) {
 }
 
 /**
- * The servers, where a peer that could not be installed says why, in place of being left out: the
- * tables show it.
+ * Installs the peers among these servers, if asked to, and asks each for its versions. One with
+ * which that fails is not left out: it becomes unavailable, and the tables show why.
  */
-export function install(root, servers, say) {
-  return servers.map((server) => {
+export function preparePeers(root, servers, { installing, say }) {
+  const versions = {};
+  const prepared = servers.map((server) => {
     if (server.family !== "peers" || server.unavailable) return server;
-    say(`installing ${server.name}`);
-    const unavailable = installOne(root, server.name);
-    if (unavailable) say(`  ${unavailable}`);
-    return unavailable ? { ...server, unavailable } : server;
+    if (installing) say(`installing ${server.name}`);
+    try {
+      if (installing) peer(root, "--install", server.name);
+      versions[server.name] = JSON.parse(peer(root, "--versions", server.name));
+      return server;
+    } catch (error) {
+      say(`  ${server.name}: ${error.message}`);
+      return { ...server, unavailable: error.message };
+    }
   });
+  return { servers: prepared, versions };
 }
 
-function installOne(root, name) {
-  const options = { cwd: root, encoding: "utf8", timeout: INSTALL_LIMIT_MS };
-  const { status, stderr, error } = spawnSync("perf/peers/run", ["--install", name], options);
-  if (status === 0) return null;
-  const complaint = error?.message ?? lastLine(stderr);
-  return withoutFolder(`could not be installed: ${complaint}`, root);
+/** What `perf/peers/run` prints; throws with what it complained about when it fails. */
+function peer(root, flag, name) {
+  const options = { cwd: root, encoding: "utf8", timeout: PEER_LIMIT_MS };
+  const { status, stdout, stderr, error } = spawnSync("perf/peers/run", [flag, name], options);
+  if (status === 0) return stdout;
+  const complaint = error?.message ?? firstError(stderr);
+  throw new Error(withoutFolder(`perf/peers/run ${flag} failed: ${complaint}`, root));
 }
 
-/** What each peer runs on: names to versions. Of one that is unavailable, nothing. */
-export function versionsOf(root, servers) {
-  const peers = servers.filter(({ family, unavailable }) => family === "peers" && !unavailable);
-  return Object.fromEntries(
-    peers.map(({ name }) => {
-      const options = { cwd: root, encoding: "utf8", timeout: VERSIONS_LIMIT_MS };
-      const printed = execFileSync(join(root, "perf/peers/run"), ["--versions", name], options);
-      return [name, JSON.parse(printed)];
-    }),
-  );
+/** What installers say first is the cause; what they say last is where they logged it. */
+function firstError(text) {
+  return text.split("\n").find((line) => /error/i.test(line)) ?? lastLine(text);
 }
 
 /** The first line that a tool prints about its version. */

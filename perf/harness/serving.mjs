@@ -1,6 +1,7 @@
 // Starting and stopping the server under test, on a port that nobody else has.
 import { createServer } from "node:net";
 import { end, start, withoutFolder } from "./children.mjs";
+import { isRunning } from "./machine.mjs";
 
 const PORT_FIRST = 5300;
 const PORT_LAST = 5399;
@@ -58,8 +59,9 @@ class Serving {
     return this.#child.pid;
   }
 
+  /** Asks the kernel: of a child that has just ended, Node may not know yet. */
   get isAlive() {
-    return this.#child.exitCode === null && this.#child.signalCode === null;
+    return this.#child.exitCode === null && this.#child.signalCode === null && isRunning(this.pid);
   }
 
   /** The last of what it complained about. */
@@ -88,7 +90,12 @@ async function listening(child) {
   });
   const failure = await Promise.race([ready, ended, late]);
   clearTimeout(timer);
-  if (failure !== null) throw new Error([failure, lastLine(child.errors)].join(": "));
+  if (failure !== null) throw new Error([failure, firstLine(child.errors)].join(": "));
+}
+
+/** What a program that does not start says first is why; its usage may follow. */
+function firstLine(text) {
+  return text.trim().split("\n")[0];
 }
 
 /** The last line that says anything. */

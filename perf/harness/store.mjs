@@ -58,6 +58,12 @@ export class Store {
     );
   }
 
+  /** Whether there is nothing but runs of these scenarios. */
+  holdsOnly(scenarios) {
+    const names = scenarios.map((scenario) => scenario.name);
+    return this.#records.every((record) => names.includes(record.scenario));
+  }
+
   /** Forgets the runs of these scenarios. */
   forget(scenarios) {
     const names = scenarios.map((scenario) => scenario.name);

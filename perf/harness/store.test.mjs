@@ -64,7 +64,9 @@ test("forgetting a scenario keeps the others", () => {
   store.saveCampaign({});
   store.append(record());
   store.append(record({ scenario: "churn-50" }));
+  assert.ok(!store.holdsOnly([{ name: "echo-100-w1" }]));
   store.forget([{ name: "echo-100-w1" }]);
+  assert.ok(store.holdsOnly([{ name: "churn-50" }]));
   assert.deepEqual(
     new Store(folder).records.map(({ scenario }) => scenario),
     ["churn-50"],

@@ -1,5 +1,7 @@
 // Stands in for the load generator: prints a result at once, as it is told to.
 //   node swarm.mjs BEHAVIOUR MODE ...    with the load generator's own arguments
+import { isRunning } from "../machine.mjs";
+
 const [behaviour, mode] = process.argv.slice(2);
 
 const result = {
@@ -33,8 +35,11 @@ switch (behaviour) {
     process.kill(process.ppid, "SIGUSR2");
     setInterval(() => {}, 1000);
     break;
-  case "kills":
-    process.kill(Number(process.argv[process.argv.indexOf("--server-pid") + 1]), "SIGKILL");
+  case "kills": {
+    const pid = Number(process.argv[process.argv.indexOf("--server-pid") + 1]);
+    process.kill(pid, "SIGKILL");
+    while (isRunning(pid));
     break;
+  }
 }
 if (behaviour !== "hangs") console.log(JSON.stringify(result));
