@@ -29,8 +29,8 @@ test:
 bench:
 	cargo bench
 
-# Measures fanfare and its peers in rounds on a quiet machine, which takes an hour or two, and writes
-# perf/report; goes on where it was interrupted. REPORT="--quick" tries it, "--help" says more.
+# Measures fanfare and its peers in rounds and writes perf/report. Takes an hour or two of a quiet
+# machine; goes on where it was interrupted. REPORT="--quick" tries it, REPORT="--help" says more.
 report:
 	node perf/report.mjs $(REPORT)
 

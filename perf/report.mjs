@@ -79,7 +79,7 @@ async function measure(options, everybody, output) {
 /** The campaign that is measured: a new one, or the one that this continues. */
 function begin(store, options, groups, now) {
   const again = groups.flatMap((group) => group.scenarios);
-  if (options.fresh && store.holdsOnly(again)) store.clear();
+  if (options.quick || (options.fresh && store.holdsOnly(again))) store.clear();
   const before = store.campaign;
   const changed = before && difference(before.identity, now.identity);
   if (changed) throw new Error(`${changed}. --fresh, for all scenarios, measures everything again`);

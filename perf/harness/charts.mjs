@@ -153,7 +153,9 @@ function grid(results, { file, title, notes, panels, draw }) {
 function header(canvas, results, title, notes, panels) {
   canvas.text(MARGIN, 38, title, { size: 20, weight: 600, fill: INK.strong });
   const scenarios = panels.map((panel) => panel.scenario);
-  const words = [ofRounds(results.roundCounts(scenarios)), ...notes];
+  const counts = results.roundCounts(scenarios);
+  const isSingle = counts.every((count) => count === 1);
+  const words = [ofRounds(counts), ...notes.filter((note) => !isSingle || note !== WHISKERS)];
   const { cpu, kernel } = results.campaign.machine;
   const line = [...words, `${cpu}, Linux ${/^[\d.]+\d/.exec(kernel)?.[0] ?? kernel}`];
   canvas.text(MARGIN, 60, sentence(line.join("  ·  ")), { size: 12, fill: INK.faint });

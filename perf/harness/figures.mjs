@@ -1,6 +1,7 @@
 // The figures that the project set out to reach, each against what was measured.
-import { rate, significant } from "./format.mjs";
+import { rate, significant, whole } from "./format.mjs";
 import { faultCounts } from "./judgement.mjs";
+import { scenarioNamed } from "./scenarios.mjs";
 import { figure } from "./statistics.mjs";
 import { CHURN_CYCLES, LEAVE_FACTOR, LEAVE_LIMIT_S } from "./soak.mjs";
 
@@ -56,7 +57,7 @@ const figures = [
   { what: "lost, repeated, reordered, damaged messages, lost clients", measure: faultless },
   atMost(LEAVE_FACTOR, "× before", "soak-leave", "rss_after_over_before", {
     what: `resident memory at most ${LEAVE_LIMIT_S} s after 20,000 clients have left`,
-    remark: ({ clients }) => (clients < 20_000 ? `of ${significant(clients)} clients` : null),
+    remark: ({ clients }) => (clients < 20_000 ? `of ${whole(clients)} clients` : null),
   }),
   atMost(CHURN_GROWTH_KIB, "KiB", "soak-churn", "rss_growth_kib", {
     what: "growth of resident memory over 100,000 cycles (less than a byte a cycle)",
@@ -115,8 +116,7 @@ function faultless(results) {
   const runs = results.records.filter(({ server }) => server.startsWith("fanfare"));
   const faults = Object.values(faultCounts(runs)).reduce((sum, count) => sum + count, 0);
   const notes = complaints(runs);
-  const value =
-    runs.length > 0 ? `${significant(faults)} in ${significant(runs.length)} runs` : null;
+  const value = runs.length > 0 ? `${whole(faults)} in ${whole(runs.length)} runs` : null;
   const reached = runs.length > 0 ? faults === 0 && notes.length === 0 : null;
   return { wanted: "0", value, spread: null, reached, notes };
 }
@@ -139,5 +139,5 @@ function complaints(runs) {
 }
 
 function clientsOf(scenario) {
-  return Number(scenario.split("-")[1]).toLocaleString("en-US");
+  return whole(scenarioNamed(scenario).options.clients);
 }

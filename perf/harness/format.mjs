@@ -1,6 +1,11 @@
 // Numbers as people read them.
 import { ROUNDS_FOR_A_MEDIAN } from "./statistics.mjs";
 
+/** A count. */
+export function whole(number) {
+  return number.toLocaleString("en-US");
+}
+
 /** Three significant digits; from 1,000 on whole, with separators. */
 export function significant(number) {
   const magnitude = Math.abs(number);

@@ -1,5 +1,7 @@
 // What a run of the load generator is worth, and how its faults are told.
 
+import { whole } from "./format.mjs";
+
 /** Counts of which any but zero is a fault of the server. */
 export const FAULTS = ["lost", "repeated", "reordered", "damaged", "disconnected"];
 
@@ -38,7 +40,7 @@ export function faultCounts(runs) {
 /** All that went wrong in these runs, in words; "0" when nothing did. */
 export function faultsInWords(runs) {
   const words = Object.entries(faultCounts(runs)).map(
-    ([fault, count]) => `${fault} ${count.toLocaleString("en-US")}`,
+    ([fault, count]) => `${fault} ${whole(count)}`,
   );
   const faulty = runs.filter((run) => run.outcome === "faulty");
   const failures = runs.filter((run) => run.outcome === "failed");

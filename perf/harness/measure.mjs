@@ -107,7 +107,8 @@ export class Measurement {
       result: ran.result,
     };
     this.#store.append(record);
-    this.#say(`  ${batch.server.name.padEnd(24)} ${record.scenario.padEnd(28)} ${inWords(record)}`);
+    const name = batch.server.name.padEnd(24);
+    this.#say(`  ${name} ${record.scenario.padEnd(28)} ${inWords(record, planned.scenario)}`);
   }
 }
 
@@ -122,12 +123,12 @@ function parseResult(output) {
   }
 }
 
-function inWords(record) {
+function inWords(record, scenario) {
   const { result } = record;
   const figures = [];
   if (result?.deliveries_per_s > 0) figures.push(`${Math.round(result.deliveries_per_s)}/s`);
   if (result?.server_cpu_us > 0) figures.push(`${result.server_cpu_us.toFixed(2)} us`);
-  if (result?.rss_per_client_kib > 0) {
+  if (result?.rss_per_client_kib > 0 && (scenario.mode === "idle" || scenario.memory)) {
     figures.push(`${result.rss_per_client_kib.toFixed(2)} KiB per client`);
   }
   if (record.outcome !== "ok") figures.push(faultsInWords([record]));

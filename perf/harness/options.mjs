@@ -32,6 +32,8 @@ export function readOptions(args) {
     ]),
   });
   const { quick } = values;
+  // It begins by forgetting everything that is there.
+  if (quick && values.output) throw new Error("--quick writes into target/report only");
   const seconds = positive("seconds", values.seconds ?? (quick ? "0.3" : "3"));
   return {
     ...values,

@@ -13,6 +13,7 @@ test("a quick run is short, and never touches the report", () => {
   assert.deepEqual([options.rounds, options.fresh], [1, true]);
   assert.ok(options.timing.seconds < 1);
   assert.notEqual(options.output, "perf/report");
+  assert.throws(() => readOptions(["--quick", "--output", "perf/report"]), /target\/report only/);
 });
 
 test("nonsense is refused", () => {

@@ -151,6 +151,17 @@ test("every scenario is in the report, and every plot that it shows exists", () 
   assert.deepEqual(shown.toSorted(), drawn.toSorted());
 });
 
+test("a small machine does not claim to show how shards scale", () => {
+  const { records, campaign } = sample({ root });
+  const on = (cores) => {
+    const list = Array.from({ length: cores }, (_, core) => core);
+    const changed = { ...campaign, cores: { ...campaign.cores, cores: list } };
+    return readme(new Results({ records, campaign: changed }), []);
+  };
+  assert.match(on(2), /neither pinned/);
+  assert.match(on(16), /a core of its own in the first half/);
+});
+
 test("no path of the machine gets into the report", () => {
   const text = readme(results(), []);
   assert.ok(!text.includes(root) && !/\/(home|tmp|root|work)\//.test(text));

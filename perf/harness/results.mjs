@@ -51,7 +51,7 @@ export class Results {
     return this.records.some((record) => record.scenario === scenario);
   }
 
-  /** How many rounds the figures of these scenarios have, one number for each server and scenario. */
+  /** How many rounds the figures of these scenarios have: for each server and scenario a number. */
   roundCounts(scenarios) {
     const counts = new Map();
     for (const { scenario, server, result } of this.records) {

@@ -1,5 +1,7 @@
 // What is measured: the scenarios, and which of them share one start of a server.
 
+import { whole } from "./format.mjs";
+
 /** How fast the load generator connects unless told otherwise. */
 const CONNECTS_PER_S = 5000;
 
@@ -138,7 +140,7 @@ function inherit(group) {
 function fanout(clients, payload, window) {
   return {
     name: `fanout-${clients}-${payload}-w${window}`,
-    title: `Fan-out to ${count(clients)} clients, ${count(payload)} B, ${publishes(window)}`,
+    title: `Fan-out to ${whole(clients)} clients, ${whole(payload)} B, ${publishes(window)}`,
     mode: "fanout",
     options: { clients, payload, window },
   };
@@ -156,7 +158,7 @@ function echo(window) {
 function idle(clients) {
   return {
     name: `idle-${clients}`,
-    title: `${count(clients)} idle clients`,
+    title: `${whole(clients)} idle clients`,
     mode: "idle",
     options: { clients },
   };
@@ -164,8 +166,4 @@ function idle(clients) {
 
 function publishes(window) {
   return window === 1 ? "1 publish under way" : `${window} publishes under way`;
-}
-
-function count(number) {
-  return number.toLocaleString("en-US");
 }

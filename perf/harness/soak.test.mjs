@@ -16,10 +16,11 @@ const serving = { pid: process.pid };
 test("cycles are made until there are enough, and those to warm up do not count", async () => {
   let loads = 0;
   const found = await SOAKS.churn(serving, async () => ((loads += 1), ran()));
-  assert.equal(loads, 3);
+  assert.equal(loads, 1 + 2 + 2);
   assert.equal(found.outcome, "ok");
-  assert.deepEqual([found.result.warm_up_cycles, found.result.cycles], [60_000, 120_000]);
+  assert.equal(found.result.cycles, 120_000);
   assert.equal(found.result.rss_growth_kib, found.result.rss_after_kib - found.result.rss_warm_kib);
+  assert.ok(Number.isInteger(found.result.rss_growth_again_kib));
 });
 
 test("a fault in one of many runs is a fault of the whole", async () => {

@@ -53,8 +53,8 @@ export class Store {
     if (!found) return false;
     if (isDeepStrictEqual(found.arguments, wanted)) return true;
     throw new Error(
-      `${scenario.name} of ${server.name} was measured with other arguments than it would be now; ` +
-        `--fresh --scenarios ${scenario.name} measures it again for all servers`,
+      `${scenario.name} of ${server.name} was measured with other arguments than it would be ` +
+        `now; --fresh --scenarios ${scenario.name} measures it again for all servers`,
     );
   }
 
@@ -95,7 +95,7 @@ export class Store {
   }
 }
 
-/** Every line of a file. One that was cut off by a crash, the last, is dropped from the file, too. */
+/** Every line of a file. A last one that a crash cut off is dropped, from the file too. */
 function readLines(path) {
   const text = readFileSync(path, "utf8");
   const whole = text.slice(0, text.lastIndexOf("\n") + 1);

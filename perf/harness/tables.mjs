@@ -107,6 +107,7 @@ export function soakTable(results, scenario) {
       "warm, KiB": "rss_warm_kib",
       "afterwards, KiB": "rss_after_kib",
       "growth, KiB": "rss_growth_kib",
+      "and over as many again": "rss_growth_again_kib",
     },
   }[scenario];
   const head = ["server", "n", ...Object.keys(columns), "errors"];
