@@ -29,7 +29,7 @@ test:
 bench:
 	cargo bench
 
-# Measures fanfare and its peers in rounds and writes perf/report. Takes an hour or two of a quiet
+# Measures fanfare and its peers in rounds and writes perf/report. Takes about two hours of a quiet
 # machine; goes on where it was interrupted. REPORT="--quick" tries it, REPORT="--help" says more.
 report:
 	node perf/report.mjs $(REPORT)

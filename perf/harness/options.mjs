@@ -11,7 +11,8 @@ Continues where it was interrupted, as long as what is measured has not changed.
   --servers a,b    only these: names, or one of the families fanfare, peers, limit
   --scenarios a,b  only these: names of scenarios or of their groups
   --seconds S      measured time of a run (3)
-  --seed N         what the order of the servers in each round is drawn from (1)
+  --seed N         what the order of the servers in each round is drawn from (1); what was begun
+                   with one goes on with it
   --quick          for trying: one short round, from the beginning, into target/report
   --fresh          forget what was measured: everything, or only the scenarios that are named
   --render         measure nothing, only draw from what was measured

@@ -206,5 +206,7 @@ test("drawing again from the raw data gives the same files", () => {
 });
 
 test("without raw data there is no report", () => {
+  const { campaign } = sample({ root, rounds: 1 });
   assert.throws(() => new Results({ records: [], campaign: null }), /nothing was measured/);
+  assert.throws(() => new Results({ records: [], campaign }), /nothing was measured/);
 });

@@ -5,7 +5,7 @@ import { figure, ratio } from "./statistics.mjs";
 
 export class Results {
   constructor({ records, campaign }) {
-    if (campaign === null) throw new Error("nothing was measured yet");
+    if (records.length === 0) throw new Error("nothing was measured yet");
     for (const record of records) scenarioNamed(record.scenario);
     this.records = records;
     this.campaign = campaign;
