@@ -4,7 +4,7 @@ CLIENT_VERSION := 4.8.4
 CLIENT := target/client/node_modules/socket.io-client/dist
 LISTEN ?= 127.0.0.1:3000
 
-.PHONY: run test bench lint fuzz
+.PHONY: run test bench report lint fuzz
 
 # Builds the server, brings the JavaScript client for the page, serves http://127.0.0.1:3000.
 run: $(CLIENT)/socket.io.min.js
@@ -28,6 +28,11 @@ test:
 
 bench:
 	cargo bench
+
+# Measures fanfare and its peers in rounds and writes perf/report. Takes about two hours of a quiet
+# machine; goes on where it was interrupted. REPORT="--quick" tries it, REPORT="--help" says more.
+report:
+	node perf/report.mjs $(REPORT)
 
 lint:
 	cargo fmt --check
