@@ -8,35 +8,20 @@ use super::chunks::Chunks;
 pub struct Key {
     /// Position in the slab.
     pub index: u32,
-    /// How often the position had been used before.
+    /// Which of the values that the slab was ever given, counted; from 0 again after 2^32.
     pub generation: u32,
 }
 
-/// A growing table with constant-time insertion, lookup and removal.
+/// A table with constant-time insertion, lookup and removal, whose memory follows its size.
 #[derive(Debug)]
 pub struct Slab<T> {
-    entries: Chunks<Entry<T>>,
-    first_vacant: u32,
-    length: usize,
+    values: Chunks<(u32, T)>,
+    next_generation: u32,
 }
-
-#[derive(Debug)]
-struct Entry<T> {
-    generation: u32,
-    slot: Slot<T>,
-}
-
-#[derive(Debug)]
-enum Slot<T> {
-    Occupied(T),
-    Vacant { next: u32 },
-}
-
-const NONE: u32 = u32::MAX;
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Slab { entries: Chunks::default(), first_vacant: NONE, length: 0 }
+        Slab { values: Chunks::default(), next_generation: 0 }
     }
 }
 
@@ -48,96 +33,56 @@ impl<T> Slab<T> {
 
     /// How many values it holds.
     pub fn len(&self) -> usize {
-        self.length
+        self.values.len()
     }
 
     /// Whether it holds no value.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
     /// The key that the next [`insert`](Slab::insert) will give.
     pub fn next_key(&self) -> Key {
-        match self.entries.get(self.first_vacant as usize) {
-            Some(entry) => Key { index: self.first_vacant, generation: entry.generation },
-            None => Key { index: self.entries.len() as u32, generation: 0 },
-        }
+        Key { index: self.values.first_vacant() as u32, generation: self.next_generation }
     }
 
     /// Puts a value in and names it.
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
-        assert!(key.index < NONE, "a slab holds fewer than 2^32 - 1 values");
-        match self.entries.get_mut(key.index as usize) {
-            Some(entry) => {
-                if let Slot::Vacant { next } = entry.slot {
-                    self.first_vacant = next;
-                }
-                entry.slot = Slot::Occupied(value);
-            }
-            None => self.entries.push(Entry { generation: 0, slot: Slot::Occupied(value) }),
-        }
-        self.length += 1;
+        assert!(key.index < u32::MAX, "a slab holds fewer than 2^32 - 1 values");
+        self.values.put(key.index as usize, (key.generation, value));
+        self.next_generation = self.next_generation.wrapping_add(1);
         key
     }
 
     /// Takes a value out.
     pub fn remove(&mut self, key: Key) -> Option<T> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        if entry.generation != key.generation || !matches!(entry.slot, Slot::Occupied(_)) {
-            return None;
-        }
-        entry.generation = entry.generation.wrapping_add(1);
-        let slot = std::mem::replace(&mut entry.slot, Slot::Vacant { next: self.first_vacant });
-        self.first_vacant = key.index;
-        self.length -= 1;
-        match slot {
-            Slot::Occupied(value) => Some(value),
-            Slot::Vacant { .. } => None,
-        }
+        self.get(key)?;
+        self.values.take(key.index as usize).map(|(_, value)| value)
     }
 
     /// The value of a key, unless it was taken out.
     pub fn get(&self, key: Key) -> Option<&T> {
-        match self.entries.get(key.index as usize) {
-            Some(Entry { generation, slot: Slot::Occupied(value) })
-                if *generation == key.generation =>
-            {
-                Some(value)
-            }
-            _ => None,
-        }
+        let (generation, value) = self.values.get(key.index as usize)?;
+        (*generation == key.generation).then_some(value)
     }
 
     /// The value of a key, unless it was taken out.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match self.entries.get_mut(key.index as usize) {
-            Some(Entry { generation, slot: Slot::Occupied(value) })
-                if *generation == key.generation =>
-            {
-                Some(value)
-            }
-            _ => None,
-        }
+        let (generation, value) = self.values.get_mut(key.index as usize)?;
+        (*generation == key.generation).then_some(value)
     }
 
     /// The key of whatever value is at an index now.
     pub fn key_at(&self, index: u32) -> Option<Key> {
-        match self.entries.get(index as usize) {
-            Some(Entry { generation, slot: Slot::Occupied(_) }) => {
-                Some(Key { index, generation: *generation })
-            }
-            _ => None,
-        }
+        let (generation, _) = self.values.get(index as usize)?;
+        Some(Key { index, generation: *generation })
     }
 
     /// All values with their keys, by index.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.entries.iter().enumerate().filter_map(|(index, entry)| match &entry.slot {
-            Slot::Occupied(value) => {
-                Some((Key { index: index as u32, generation: entry.generation }, value))
-            }
-            Slot::Vacant { .. } => None,
+        self.values.iter().map(|(index, (generation, value))| {
+            (Key { index: index as u32, generation: *generation }, value)
         })
     }
 }

@@ -187,7 +187,7 @@ impl Conn {
 
 /// Values at the keys that somebody else gives out.
 #[derive(Debug)]
-pub struct Mirror<T>(Chunks<Option<(u32, T)>>);
+pub struct Mirror<T>(Chunks<(u32, T)>);
 
 impl<T> Default for Mirror<T> {
     fn default() -> Self {
@@ -198,59 +198,45 @@ impl<T> Default for Mirror<T> {
 impl<T> Mirror<T> {
     /// Puts a value at a key, whose index must be vacant.
     pub fn insert(&mut self, key: Key, value: T) {
-        let index = key.index as usize;
-        while self.0.len() <= index {
-            self.0.push(None);
-        }
-        let place = self.0.get_mut(index);
-        debug_assert!(matches!(place, Some(None)), "the driver gives a key out once");
-        if let Some(place) = place {
-            *place = Some((key.generation, value));
-        }
+        let previous = self.0.put(key.index as usize, (key.generation, value));
+        debug_assert!(previous.is_none(), "the driver gives a key out once");
     }
 
     /// The value at a key.
     pub fn get(&self, key: Key) -> Option<&T> {
-        match self.0.get(key.index as usize) {
-            Some(Some((generation, value))) if *generation == key.generation => Some(value),
-            _ => None,
-        }
+        let (generation, value) = self.0.get(key.index as usize)?;
+        (*generation == key.generation).then_some(value)
     }
 
     /// The value at a key.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match self.0.get_mut(key.index as usize) {
-            Some(Some((generation, value))) if *generation == key.generation => Some(value),
-            _ => None,
-        }
+        let (generation, value) = self.0.get_mut(key.index as usize)?;
+        (*generation == key.generation).then_some(value)
     }
 
     /// The key of whatever value is at an index now.
     pub fn key_at(&self, index: u32) -> Option<Key> {
-        let (generation, _) = self.0.get(index as usize)?.as_ref()?;
+        let (generation, _) = self.0.get(index as usize)?;
         Some(Key { index, generation: *generation })
     }
 
     /// Takes the value at a key out.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        self.0.get_mut(key.index as usize)?.take().map(|(_, value)| value)
+        self.0.take(key.index as usize).map(|(_, value)| value)
     }
 
     /// All keys.
     pub fn keys(&self) -> Vec<Key> {
-        let entries = self.0.iter().enumerate();
+        let entries = self.0.iter();
         entries
-            .filter_map(|(index, entry)| {
-                let generation = entry.as_ref()?.0;
-                Some(Key { index: index as u32, generation })
-            })
+            .map(|(index, (generation, _))| Key { index: index as u32, generation: *generation })
             .collect()
     }
 
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.0.len() == 0
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Spare {
 impl Spare {
     /// A broadcast to many clients that are behind needs as many boxes at once; beyond this number
     /// they go back to the allocator, so that a shard does not keep the memory of its worst moment.
-    const KEPT_MAX: usize = 1_024;
+    const KEPT_MAX: usize = 256;
     /// A deque that has grown beyond this many frames is not kept.
     const FRAMES_MAX: usize = 64;
 

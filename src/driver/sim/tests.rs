@@ -206,7 +206,8 @@ fn the_slot_of_a_closed_connection_stays_taken_until_the_kernel_is_done() {
     assert_eq!(client.end(), Some(End::Reset), "bytes were never received");
     let _third = network.connect(address);
     let reused = accept(&mut sim);
-    assert_eq!((reused.index, reused.generation), (old.index, old.generation + 1));
+    assert_eq!(reused.index, old.index);
+    assert_ne!(reused.generation, old.generation);
 }
 
 #[test]
