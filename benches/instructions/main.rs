@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench instructions` prints them and compares them with `perf/instructions.json`;
 //! it fails when one has changed, to more or to less. `BLESS=1` writes the file instead. Words
-//! after `--` choose operations whose names hold one of them. `cargo test` does each operation once.
+//! after `--` choose operations whose names hold one of them. In `cargo test` each is done once.
 //!
 //! The counts are those of a CPU with AVX2, without SHA instructions, as valgrind presents it, and
 //! of one compiler: a new one is a reason to bless. gungraun, which does the same for many crates,

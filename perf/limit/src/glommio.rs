@@ -19,7 +19,8 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use crate::application::Verdict;
 use crate::backlog::{Backlog, Sent};
 use crate::failure::Failure;
-use crate::{hub, listener, sys};
+use crate::sys::{self, Stream};
+use crate::{hub, listener};
 
 /// Entries of its rings.
 const RING_DEPTH: usize = 4096;
@@ -84,7 +85,7 @@ fn deliver(member: &Rc<Member>, bytes: &Rc<Vec<u8>>, range: Range<usize>) {
     match sent {
         Sent::Fine => {}
         Sent::Full => drop(spawn_local(drain(Rc::clone(member))).detach()),
-        Sent::TooSlow => hub::give_up(sys::borrow(&*member.stream.borrow())),
+        Sent::TooSlow => hub::give_up(member.stream.borrow().descriptor()),
     }
 }
 

@@ -64,7 +64,7 @@ impl<M> Hub<M> {
     }
 
     /// Lets `read` fill the shared buffer, and works off what came. Without any bytes, and after an
-    /// error, the connection ends. `None`: nothing has come.
+    /// error, the connection ends. Pending: nothing has come.
     pub fn receive(
         &self,
         socket: u32,

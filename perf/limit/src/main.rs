@@ -1,6 +1,6 @@
-//! `limit NAME --listen ADDRESS`: the plain WebSocket application with as little as possible between
-//! it and the kernel, in several ways. What these servers cost is what no server can go below. See
-//! the README beside this folder.
+//! `limit NAME --listen ADDRESS`: the plain WebSocket application with as little as possible
+//! between it and the kernel, in several ways. What these servers cost is what no server can go
+//! below. See the README beside this folder.
 
 mod application;
 mod backlog;

@@ -1,5 +1,5 @@
-//! monoio on its io_uring driver, lean: receives wait for readiness, so that an idle client holds no
-//! buffer, and then read directly into one that all share; sends go through its ring.
+//! monoio on its io_uring driver, lean: receives wait for readiness, so that an idle client holds
+//! no buffer, and then read directly into one that all share; sends go through its ring.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -19,7 +19,8 @@ use rustix::net::{RecvFlags, recv};
 use crate::application::Verdict;
 use crate::backlog::BACKLOG_MAX;
 use crate::failure::Failure;
-use crate::{hub, listener, sys};
+use crate::sys::{self, Stream};
+use crate::{hub, listener};
 
 /// Entries of its ring.
 const ENTRIES: u32 = 4096;
@@ -93,7 +94,7 @@ fn deliver(member: &Rc<Member>, bytes: &Rc<Vec<u8>>, range: Range<usize>) {
 
 impl Member {
     fn descriptor(&self) -> BorrowedFd<'_> {
-        sys::borrow(sys::monoio_stream(&self.reader))
+        sys::monoio_stream(&self.reader).descriptor()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The unsafe part: a ring whose operations never refer to memory that is gone, and two borrows
-//! that a runtime does not offer.
+//! The unsafe part: a ring whose operations never refer to memory that is gone, and what the
+//! runtimes do not offer of their streams.
 #![allow(unsafe_code, reason = "this module exists to have it all in one place")]
 
 use std::collections::VecDeque;
@@ -243,12 +243,21 @@ impl Ring {
     }
 }
 
-/// The descriptor of what only tells its number.
+/// A stream of a runtime that tells the number of its descriptor, and keeps it open while it lives.
 #[cfg(any(feature = "glommio", feature = "monoio"))]
-pub fn borrow(owner: &impl AsRawFd) -> std::os::fd::BorrowedFd<'_> {
-    // SAFETY: whoever tells a descriptor's number keeps it open as long as it is borrowed here.
-    unsafe { std::os::fd::BorrowedFd::borrow_raw(owner.as_raw_fd()) }
+pub trait Stream: AsRawFd {
+    /// The descriptor.
+    fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        // SAFETY: the two types that this is for close the descriptor when they are dropped.
+        unsafe { std::os::fd::BorrowedFd::borrow_raw(self.as_raw_fd()) }
+    }
 }
+
+#[cfg(feature = "glommio")]
+impl Stream for glommio::net::TcpStream {}
+
+#[cfg(feature = "monoio")]
+impl Stream for monoio::net::TcpStream {}
 
 /// The stream that a half reads from.
 #[cfg(feature = "monoio")]
