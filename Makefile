@@ -26,8 +26,10 @@ test:
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
 		node --test tests/browser/chat.test.js
 
+# Times of single layers, and their instructions, which do not depend on what else the machine does:
+# these are compared with perf/instructions.json, which BLESS=1 writes.
 bench:
-	cargo bench
+	cargo bench --no-fail-fast
 
 # Measures fanfare and its peers in rounds and writes perf/report. Takes about two hours of a quiet
 # machine; goes on where it was interrupted. REPORT="--quick" tries it, REPORT="--help" says more.

@@ -91,7 +91,7 @@ pub mod internal {
     pub use crate::mailbox::{Bell, Mailbox};
     pub use crate::room::{Memberships, Rooms, Selection};
     pub use crate::shard::shared::{Post, Shared};
-    pub use crate::shard::{Outlook, Shard};
+    pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
 
     /// The shards' common part of a server that a test drives by itself.
     pub fn shared(server: &crate::Server) -> std::sync::Arc<Shared> {

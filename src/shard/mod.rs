@@ -28,6 +28,7 @@ mod timer;
 mod turn;
 
 pub use emit::Queued;
+pub use queue::{Queue, Spare};
 pub use session::split_request;
 pub use state::{SocketPhase, State};
 pub use turn::{Outlook, Shard};
