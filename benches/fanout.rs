@@ -25,7 +25,7 @@ impl Recipients {
     /// One event for all of them, as by `emit` and the shard's part of a broadcast.
     fn broadcast(&mut self, args: &[u8]) {
         let wire = self.encoder.event("/", None, "broadcast", args, &[]);
-        let frame = Frame::shared(Arc::new(wire));
+        let frame = Frame::shared(Arc::new(wire.into()));
         for queue in &mut self.queues {
             queue.push(frame.clone(), &mut self.spare);
         }

@@ -11,6 +11,8 @@
 //! needs a program of exactly its own version installed beside it, also for a test run, and keeps
 //! what it compares with in `target/`; all that is used of it would be the few lines of `count`.
 
+#[path = "../support/null.rs"]
+mod null;
 mod operations;
 
 use std::collections::BTreeMap;

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fanfare::Limits;
 use fanfare::base::frame::Frame;
 use fanfare::internal::{Encoder, Memberships, Queue, Rooms, Selection, SpareQueues};
 use fanfare::proto::http::{
@@ -12,6 +12,9 @@ use fanfare::proto::http::{
 use fanfare::proto::websocket::{Decoder, Message, Opcode, write_masked};
 use fanfare::proto::{engine, json, socket};
 use fanfare::session::handshake::{Request, Route, Transport, route};
+use fanfare::{Ack, Limits, Raw, Server};
+
+use crate::null::{Bench, frame};
 
 /// Does the operation once; what it needs was prepared.
 pub type Operation = Box<dyn FnMut()>;
@@ -31,6 +34,8 @@ pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("select a room of 1,000", select_room),
     ("queue a broadcast for 1,000, and gather it", queue_broadcast),
     ("open a WebSocket: head, route, handshake, response", open_websocket),
+    ("a shard, but for the kernel: 16 events of a client, acknowledged", echo),
+    ("a shard, but for the kernel: an event broadcast to 1,000", broadcast),
 ];
 
 fn event(size: usize) -> String {
@@ -119,7 +124,8 @@ fn select_room() -> Operation {
 fn queue_broadcast() -> Operation {
     let mut queues: Vec<Queue> = (0..1_000).map(|_| Queue::default()).collect();
     let mut spare = SpareQueues::default();
-    let wire = Arc::new(Encoder::default().event("/", None, "broadcast", b",1", &[]));
+    let mut encoder = Encoder::default();
+    let wire = Arc::new(encoder.event("/", None, "broadcast", b",1", &[]).into());
     Box::new(move || {
         let frame = Frame::shared(Arc::clone(&wire));
         for queue in &mut queues {
@@ -130,6 +136,34 @@ fn queue_broadcast() -> Operation {
             queue.advance(bytes, &mut spare);
         }
     })
+}
+
+/// A shard with so many clients, whose first one sends a packet again and again.
+fn shard(clients: usize, packet: &str, times: usize) -> Operation {
+    let io = Server::builder().build().expect("the options are the defaults");
+    let root = io.of("/");
+    root.on("echo", async |payload: Raw, ack: Ack| {
+        ack.send(payload);
+    });
+    let everybody = root.emitter();
+    root.on("publish", async move |payload: Raw| {
+        everybody.emit("broadcast", payload);
+    });
+    let mut bench = Bench::new(&io, Duration::ZERO);
+    bench.grow_to(clients);
+    let bytes = frame(&packet.replace("PAYLOAD", &"x".repeat(64))).repeat(times);
+    Box::new(move || {
+        bench.arrive(0, &bytes);
+        assert!(bench.turn() > 64 * times * clients.min(1_000));
+    })
+}
+
+fn echo() -> Operation {
+    shard(1, "4217[\"echo\",\"PAYLOAD\"]", 16)
+}
+
+fn broadcast() -> Operation {
+    shard(1_000, "42[\"publish\",\"PAYLOAD\"]", 1)
 }
 
 /// What a browser sends, without the headers that only make it longer.

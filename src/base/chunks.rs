@@ -48,6 +48,11 @@ impl<T> Chunks<T> {
         self.length
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// The lowest index whose place is vacant.
     pub fn first_vacant(&self) -> usize {
         let place = self.chunks.get(self.first_open).map_or(0, |chunk| {
@@ -154,14 +159,14 @@ mod tests {
         let mut chunks = Chunks::default();
         chunks.put(0, 0);
         let first = std::ptr::from_ref(chunks.get(0).unwrap());
-        (1..10 * CHUNK_PLACES).for_each(|value| drop(chunks.put(value, value)));
+        assert!((1..10 * CHUNK_PLACES).all(|value| chunks.put(value, value).is_none()));
         assert_eq!(std::ptr::from_ref(chunks.get(0).unwrap()), first);
     }
 
     #[test]
     fn pieces_that_were_left_are_given_back_but_for_one() {
         let mut chunks = Chunks::default();
-        (0..10 * CHUNK_PLACES).for_each(|value| drop(chunks.put(value, value)));
+        assert!((0..10 * CHUNK_PLACES).all(|value| chunks.put(value, value).is_none()));
         (0..10 * CHUNK_PLACES).for_each(|value| assert_eq!(chunks.take(value), Some(value)));
         assert_eq!((chunks.len(), pieces_with_memory(&chunks)), (0, 1));
         // Whoever comes and goes alone uses the one that was kept, or becomes the only one.

@@ -38,7 +38,7 @@ impl<T> Slab<T> {
 
     /// Whether it holds no value.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.values.is_empty()
     }
 
     /// The key that the next [`insert`](Slab::insert) will give.

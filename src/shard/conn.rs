@@ -236,7 +236,7 @@ impl<T> Mirror<T> {
 
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
-        self.0.len() == 0
+        self.0.is_empty()
     }
 }
 
