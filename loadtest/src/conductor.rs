@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::failure::{Doing, Failure};
 use crate::page::{Page, Stage, Worker};
-use crate::plan::{ModeName, Plan};
+use crate::plan::{ModeName, Plan, Transport};
 use crate::process::{Cpu, Memory, Process};
+use crate::slab::{Cost, Ends, Slab};
 use crate::sys;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -39,6 +40,8 @@ pub struct Readings {
     pub end_ns: Option<u64>,
     pub cpu: [Option<Cpu>; 2],
     pub memory: [Option<Memory>; 2],
+    /// What a connection costs in the kernel.
+    pub kernel: Option<Cost>,
     pub was_interrupted: bool,
 }
 
@@ -48,6 +51,8 @@ pub struct Conductor<'a> {
     server: Option<Process>,
     interrupts: File,
     pub readings: Readings,
+    /// What the kernel held before anybody connected, and what the swarm's own ends cost.
+    slab: Option<(Slab, Ends)>,
     stage_began_ns: u64,
     /// How many were connected, and since when it is that many.
     live: u64,
@@ -58,7 +63,8 @@ pub struct Conductor<'a> {
 }
 
 impl<'a> Conductor<'a> {
-    pub fn new(plan: &'a Plan, page: &'a Page) -> Result<Conductor<'a>, Failure> {
+    /// `descriptors` is how many this process may have.
+    pub fn new(plan: &'a Plan, page: &'a Page, descriptors: u64) -> Result<Conductor<'a>, Failure> {
         let server = plan.server_pid.map(Process::new).transpose()?;
         let now_ns = sys::now_ns();
         let mut conductor = Conductor {
@@ -67,6 +73,7 @@ impl<'a> Conductor<'a> {
             server,
             interrupts: sys::interrupts().doing("watching signals")?,
             readings: Readings::default(),
+            slab: None,
             stage_began_ns: now_ns,
             live: 0,
             live_since_ns: now_ns,
@@ -74,6 +81,10 @@ impl<'a> Conductor<'a> {
             next_word_ns: now_ns + SECOND_NS,
             said_deliveries: 0,
         };
+        if plan.mode == ModeName::Idle && plan.transport == Transport::WebSocket {
+            let ends = Ends::measure(descriptors).doing("connecting with itself")?;
+            conductor.slab = Slab::read().zip(ends);
+        }
         conductor.readings.baseline = conductor.memory();
         conductor.readings.connect_cpu[0] = conductor.cpu();
         conductor.readings.connect_began_ns = sys::now_ns();
@@ -86,6 +97,11 @@ impl<'a> Conductor<'a> {
 
     fn cpu(&self) -> Option<Cpu> {
         self.server.as_ref().and_then(Process::cpu)
+    }
+
+    fn kernel(&self) -> Option<Cost> {
+        let (before, ends) = self.slab.as_ref()?;
+        Some(Slab::read()?.cost(before, self.plan.clients as u64, ends))
     }
 
     fn workers(&self) -> &'a [Worker] {
@@ -112,6 +128,7 @@ impl<'a> Conductor<'a> {
             Stage::Settle if since_ns >= self.settle_ns() => {
                 if self.plan.mode == ModeName::Idle {
                     self.readings.settled = self.memory();
+                    self.readings.kernel = self.kernel();
                 }
                 self.go(Stage::Warmup, now_ns);
             }

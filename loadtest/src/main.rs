@@ -21,6 +21,7 @@ mod plan;
 mod poller;
 mod process;
 mod report;
+mod slab;
 mod sys;
 mod worker;
 
@@ -69,7 +70,7 @@ fn run(plan: &Plan) -> Result<u8, Failure> {
         )));
     }
     let page: Shared<Page> = Shared::new().doing("sharing memory")?;
-    let mut conductor = Conductor::new(plan, &page)?;
+    let mut conductor = Conductor::new(plan, &page, limit)?;
     if let Some(processor) = plan.cpu {
         sys::pin(processor).doing("--cpu")?;
     }

@@ -133,6 +133,10 @@ impl Report {
     }
 
     fn memory(&mut self, plan: &Plan, readings: &Readings) {
+        if let Some(cost) = &readings.kernel {
+            self.kernel_per_socket_kib = Some(cost.server_kib);
+            self.kernel_caches = Some(cost.caches.clone());
+        }
         let read = readings.settled.or(readings.memory[1]);
         let (Some(baseline), Some(read)) = (readings.baseline, read) else { return };
         let clients = plan.clients as f64;

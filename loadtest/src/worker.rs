@@ -10,8 +10,10 @@ use crate::latency::Measures;
 use crate::ledger::Faults;
 use crate::modes::Mode;
 use crate::modes::broadcast::Broadcast;
+use crate::modes::churn::Churn;
 use crate::modes::echo::Echo;
 use crate::modes::idle::Idle;
+use crate::modes::storm::Storm;
 use crate::page::{Page, Stage};
 use crate::plan::{ModeName, Plan, Share};
 use crate::sys;
@@ -54,12 +56,15 @@ pub fn work(
         ModeName::Echo | ModeName::Polling => {
             Worker::new(plan, share, page, Echo::new(plan, share))?.run(conduct)
         }
-        ModeName::Churn | ModeName::Storm => Err(Failure::Usage("not yet".into())),
+        ModeName::Churn => Worker::new(plan, share, page, Churn::new(share))?.run(conduct),
+        ModeName::Storm => {
+            Worker::new(plan, share, page, Storm::new(plan, share, page))?.run(conduct)
+        }
     }
 }
 
 /// Time that a process spent.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Spent {
     wall_ns: u64,
     cpu_ns: u64,

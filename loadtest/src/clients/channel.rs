@@ -36,7 +36,7 @@ pub enum Received {
     Bytes(usize),
     Nothing,
     /// The connection is over, and why.
-    End(String),
+    End(io::Error),
 }
 
 #[derive(Default)]
@@ -103,16 +103,20 @@ impl Channel {
     pub fn receive(&mut self, buffer: &mut [u8]) -> Received {
         let Some(socket) = &mut self.socket else { return Received::Nothing };
         if let Some(error) = self.broken.take() {
-            return Received::End(error.to_string());
+            return Received::End(error);
         }
         if buffer.is_empty() {
-            return Received::End("a message longer than any that was sent".into());
+            let why = "a message longer than any that was sent";
+            return Received::End(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         match socket.read(buffer) {
-            Ok(0) => Received::End("the server closed the connection".into()),
+            Ok(0) => {
+                let why = "the server closed the connection";
+                Received::End(io::Error::new(io::ErrorKind::UnexpectedEof, why))
+            }
             Ok(count) => Received::Bytes(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-            Err(error) => Received::End(error.to_string()),
+            Err(error) => Received::End(error),
         }
     }
 

@@ -80,10 +80,15 @@ pub struct Clients<'a> {
     dial_interval_ns: u64,
     live: usize,
     handshaking: usize,
+    /// Of how many clients was said how they were lost.
+    complaints: u32,
 }
 
 /// Which socket of a client an event belongs to.
 const POSTS: u64 = 1 << 32;
+
+/// Of so many lost clients it is said why; the others will not differ.
+const COMPLAINTS_MAX: u32 = 3;
 
 fn token(index: usize, generation: u32) -> u64 {
     index as u64 | (u64::from(generation) << 33)
@@ -116,6 +121,7 @@ impl<'a> Clients<'a> {
             dial_interval_ns: (1e9 / share.connect_rate) as u64,
             live: 0,
             handshaking: 0,
+            complaints: 0,
         })
     }
 
@@ -128,6 +134,11 @@ impl<'a> Clients<'a> {
         self.list[index].phase == Phase::Live
     }
 
+    pub fn is_leaving(&self, index: usize) -> bool {
+        self.list[index].phase == Phase::Leaving
+    }
+
+    /// When the client began to connect.
     pub fn begun_ns(&self, index: usize) -> u64 {
         self.list[index].begun_ns
     }
@@ -149,6 +160,10 @@ impl<'a> Clients<'a> {
             && now_ns >= self.next_dial_ns
         {
             let Some(index) = self.to_dial.pop_front() else { break };
+            // A client that was lost and then cut off was asked for twice.
+            if self.list[index as usize].phase != Phase::Absent {
+                continue;
+            }
             let earliest_ns = now_ns.saturating_sub(Self::BEHIND_MAX_NS);
             self.next_dial_ns = self.next_dial_ns.max(earliest_ns) + self.dial_interval_ns;
             self.begin(index as usize, now_ns)?;
@@ -163,7 +178,6 @@ impl<'a> Clients<'a> {
 
     fn begin(&mut self, index: usize, now_ns: u64) -> Result<(), Failure> {
         let client = &mut self.list[index];
-        debug_assert_eq!(client.phase, Phase::Absent);
         client.begun_ns = now_ns;
         self.handshaking += 1;
         match self.plan.transport {
@@ -309,7 +323,7 @@ impl<'a> Clients<'a> {
         let length = match client.main.receive(&mut buffer[held..]) {
             Received::Bytes(count) => held + count,
             Received::Nothing => held,
-            Received::End(reason) => return self.end(index, &reason, mode),
+            Received::End(error) => return self.cut(index, &error, mode),
         };
         let now_ns = sys::now_ns();
         let generation = client.generation;
@@ -440,6 +454,21 @@ impl<'a> Clients<'a> {
         mode.live(self, index, now_ns)
     }
 
+    /// The connection broke, or the server has closed it.
+    fn cut<M: Mode>(
+        &mut self,
+        index: usize,
+        error: &io::Error,
+        mode: &mut M,
+    ) -> Result<(), Failure> {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                Err(Failure::Target(format!("nobody listens on {}", self.plan.target)))
+            }
+            _ => self.end(index, &error.to_string(), mode),
+        }
+    }
+
     /// The connection is over.
     fn end<M: Mode>(&mut self, index: usize, why: &str, mode: &mut M) -> Result<(), Failure> {
         let ending = match self.list[index].phase {
@@ -447,6 +476,10 @@ impl<'a> Clients<'a> {
             Phase::Leaving => Ending::Left,
             _ => Ending::Refused,
         };
+        if ending == Ending::Lost && self.complaints < COMPLAINTS_MAX {
+            self.complaints += 1;
+            eprintln!("client {} was disconnected: {why}", self.share.first_client + index);
+        }
         // Whoever closes second leaves nothing behind in the kernel.
         self.release(index, false);
         mode.ended(self, index, ending, why)

@@ -81,7 +81,7 @@ impl Clients<'_> {
         let bytes = match client.main.receive(&mut buffer[held..]) {
             Received::Bytes(count) => &buffer[..held + count],
             Received::Nothing => &buffer[..held],
-            Received::End(reason) => return self.end(index, &reason, mode),
+            Received::End(error) => return self.cut(index, &error, mode),
         };
         let now_ns = sys::now_ns();
         let response = match polling::decode(bytes) {
@@ -134,7 +134,7 @@ impl Clients<'_> {
                 posts.channel.close(false, &mut self.buffers);
                 return Ok(());
             }
-            Received::End(reason) => return self.end(index, &reason, mode),
+            Received::End(error) => return self.cut(index, &error, mode),
         };
         let response = match polling::decode(bytes) {
             Ok(Some(response)) if response.length == bytes.len() && posts.is_under_way => response,

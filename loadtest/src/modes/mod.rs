@@ -1,9 +1,11 @@
 //! What clients do when they live: one file a mode.
 
 pub mod broadcast;
+pub mod churn;
 pub mod echo;
 pub mod idle;
 mod schedule;
+pub mod storm;
 
 use crate::clients::{Clients, Ending};
 use crate::codec::Heard;
