@@ -11,6 +11,8 @@ pub enum Failure {
     Target(String),
     /// Nobody in particular: something took longer than its limit.
     Time(String),
+    /// One process of several could not go on.
+    Worker(usize, String),
     /// The kernel refused what was being done.
     Kernel(&'static str, io::Error),
 }
@@ -19,7 +21,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Target(_) | Failure::Time(_) | Failure::Kernel(..) => 3,
+            Failure::Target(_) | Failure::Time(_) | Failure::Worker(..) | Failure::Kernel(..) => 3,
         }
     }
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Failure {
             Failure::Usage(what) => write!(formatter, "{what}"),
             Failure::Target(what) => write!(formatter, "target: {what}"),
             Failure::Time(what) => write!(formatter, "out of time: {what}"),
+            Failure::Worker(worker, what) => write!(formatter, "process {worker}: {what}"),
             Failure::Kernel(doing, error) => write!(formatter, "{doing}: {error}"),
         }
     }

@@ -12,6 +12,7 @@ mod clients;
 mod codec;
 mod conductor;
 mod failure;
+mod family;
 mod latency;
 mod ledger;
 mod modes;
@@ -71,11 +72,7 @@ fn run(plan: &Plan) -> Result<u8, Failure> {
     }
     let page: Shared<Page> = Shared::new().doing("sharing memory")?;
     let mut conductor = Conductor::new(plan, &page, limit)?;
-    if let Some(processor) = plan.cpu {
-        sys::pin(processor).doing("--cpu")?;
-    }
-    let share = plan.share(0);
-    let outcome = worker::work(plan, &share, &page, &mut |now_ns| conductor.turn(now_ns))?;
+    let outcome = family::run(plan, &page, &mut conductor)?;
     let readings = conductor.readings;
     let report = Report::new(plan, &readings, &outcome);
     if let Some(path) = &plan.json {

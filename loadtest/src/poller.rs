@@ -40,6 +40,10 @@ impl Poller {
         self.epoll.add(socket, libc::EPOLLIN, token)
     }
 
+    pub fn forget(&self, socket: &impl AsRawFd) -> io::Result<()> {
+        self.epoll.remove(socket)
+    }
+
     /// Says when there is room to send as well, or no longer so.
     pub fn wants_to_send(&self, socket: &impl AsRawFd, token: u64, wants: bool) -> io::Result<()> {
         let interest = if wants { libc::EPOLLIN | libc::EPOLLOUT } else { libc::EPOLLIN };

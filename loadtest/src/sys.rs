@@ -101,6 +101,10 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, socket.as_raw_fd(), interest, token)
     }
 
+    pub fn remove(&self, socket: &impl AsRawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, socket.as_raw_fd(), 0, 0)
+    }
+
     fn control(&self, what: i32, socket: RawFd, interest: i32, token: u64) -> io::Result<()> {
         let mut event = Event { events: interest as u32, u64: token };
         // SAFETY: `event` is valid for the read that the kernel makes of it during the call.
@@ -190,6 +194,57 @@ fn interrupt_set() -> libc::sigset_t {
         libc::sigaddset(&raw mut set, libc::SIGTERM);
     }
     set
+}
+
+/// Which of the two processes that a fork makes this one is.
+pub enum Fork {
+    Parent(ChildProcess),
+    Child,
+}
+
+/// A process that this one has started; it does not outlive it.
+pub struct ChildProcess {
+    pid: libc::pid_t,
+    has_ended: bool,
+}
+
+/// Makes a copy of this process, which must have no other thread.
+pub fn fork() -> io::Result<Fork> {
+    let parent = std::process::id();
+    // SAFETY: no memory is passed. This program starts no threads, so that no lock can be held by
+    // one that the copy lacks, and the copy may do whatever this process may.
+    let pid = checked(unsafe { libc::fork() })?;
+    if pid > 0 {
+        return Ok(Fork::Parent(ChildProcess { pid, has_ended: false }));
+    }
+    // SAFETY: no memory is passed; the kernel only notes the number of a signal.
+    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+    // Had the parent ended before that call, its signal would never come.
+    if std::os::unix::process::parent_id() != parent {
+        std::process::exit(0);
+    }
+    Ok(Fork::Child)
+}
+
+impl ChildProcess {
+    /// Waits for its end.
+    pub fn wait(&mut self) {
+        // SAFETY: the status is not asked for. The process is a child of this one that nobody has
+        // waited for, so that its number is still its own.
+        unsafe { libc::waitpid(self.pid, ptr::null_mut(), 0) };
+        self.has_ended = true;
+    }
+}
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            // SAFETY: no memory is passed. Nobody has waited for this child, so that the number
+            // cannot be another process'.
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            self.wait();
+        }
+    }
 }
 
 /// What may lie in memory that several processes write to.

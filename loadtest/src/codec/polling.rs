@@ -89,13 +89,18 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Response<'_>>, Fault> {
     let begin = end + 4;
     let body = match is_chunked {
         true => chunks(&bytes[begin..])?,
-        false => bytes[begin..].get(..content_length).map(|body| (body.into(), content_length)),
+        false => {
+            let body = bytes[begin..].get(..content_length);
+            body.map(|body| Body(body.into(), content_length))
+        }
     };
-    Ok(body.map(|(body, length)| Response { status, body, closes, length: begin + length }))
+    Ok(body.map(|Body(body, length)| Response { status, body, closes, length: begin + length }))
 }
 
-/// A body in chunks, and how long it was with what stands between them.
-fn chunks(bytes: &[u8]) -> Result<Option<(Cow<'_, [u8]>, usize)>, Fault> {
+/// A body, and how long it was with what stands between its chunks.
+struct Body<'a>(Cow<'a, [u8]>, usize);
+
+fn chunks(bytes: &[u8]) -> Result<Option<Body<'_>>, Fault> {
     let mut body = Vec::new();
     let mut at = 0;
     loop {
@@ -113,7 +118,7 @@ fn chunks(bytes: &[u8]) -> Result<Option<(Cow<'_, [u8]>, usize)>, Fault> {
         body.extend_from_slice(&chunk[..length]);
         at += line + 2 + length + 2;
         if length == 0 {
-            return Ok(Some((body.into(), at)));
+            return Ok(Some(Body(body.into(), at)));
         }
     }
 }

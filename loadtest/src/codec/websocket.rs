@@ -183,8 +183,8 @@ mod tests {
     fn frame(length: usize) -> Vec<u8> {
         let mut bytes = vec![0x81];
         match length {
-            ..126 => bytes.push(length as u8),
-            ..0x1_0000 => {
+            0..126 => bytes.push(length as u8),
+            126..0x1_0000 => {
                 bytes.push(126);
                 bytes.extend_from_slice(&(length as u16).to_be_bytes());
             }
