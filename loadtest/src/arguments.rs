@@ -20,6 +20,8 @@ MODE: idle fanout rooms echo churn polling storm
   --rate PER_S                    messages a second in all, whatever comes back
   --seconds S                     how long to measure (3)
   --warmup S                      how long to do so before without measuring (0.5)
+  --settle S                      idle: time before the memory of the server is read (1)
+  --drain S                       how long to wait at the end for what is missing (5)
   --room-size N                   members of a room (10)
   --connect-rate PER_S            how fast to connect (5000)
   --handshakes N                  how many connect at the same time at most (128)
@@ -89,6 +91,8 @@ fn option(name: &str, parser: &mut Parser, plan: &mut Plan) -> Result<(), lexopt
         "rate" => plan.rate = Some(parser.value()?.parse()?),
         "seconds" => plan.seconds = parser.value()?.parse()?,
         "warmup" => plan.warmup = parser.value()?.parse()?,
+        "settle" => plan.settle = parser.value()?.parse()?,
+        "drain" => plan.drain = parser.value()?.parse()?,
         "room-size" => plan.room_size = parser.value()?.parse()?,
         "connect-rate" => plan.connect_rate = parser.value()?.parse()?,
         "handshakes" => plan.handshakes = parser.value()?.parse()?,

@@ -14,18 +14,18 @@ use crate::slab::{Cost, Ends, Slab};
 use crate::sys;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// How long after the last connection memory is read: allocators and kernels are done by then.
-const SETTLE_NS: u64 = SECOND_NS;
 /// For so long nobody may connect before a run is given up.
 const CONNECT_STALL_NS: u64 = 15 * SECOND_NS;
 /// How long connecting may take: this, and so much a client.
 const CONNECT_MAX_NS: u64 = 30 * SECOND_NS;
 const CONNECT_MAX_CLIENT_NS: u64 = 10_000_000;
-/// How long what is under way at the end may take before it is lost.
-const DRAIN_MAX_NS: u64 = 5 * SECOND_NS;
 /// How long clients may take to come back behind the end of what is measured.
 const OVERTIME_MAX_NS: u64 = 60 * SECOND_NS;
 const LOOK_INTERVAL_NS: u64 = 10_000_000;
+
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}
 
 /// What was read, and when. What a run did not get to is absent.
 #[derive(Default)]
@@ -113,7 +113,8 @@ impl<'a> Conductor<'a> {
     }
 
     fn is_settled(&self) -> bool {
-        self.workers().iter().all(|worker| worker.is_settled.load(Relaxed) != 0)
+        let stage = self.page.stage();
+        self.workers().iter().all(|worker| worker.is_settled(stage))
     }
 
     /// Called often. Moves the run on when it is time.
@@ -133,15 +134,15 @@ impl<'a> Conductor<'a> {
                 self.go(Stage::Warmup, now_ns);
             }
             Stage::Warmup if since_ns >= self.warmup_ns() => self.begin(),
-            Stage::Measure if since_ns >= (self.plan.seconds * 1e9) as u64 => {
+            Stage::Measure if since_ns >= nanoseconds(self.plan.seconds) => {
                 if self.plan.mode != ModeName::Storm || self.is_settled() {
                     self.end();
-                } else if since_ns >= (self.plan.seconds * 1e9) as u64 + OVERTIME_MAX_NS {
+                } else if since_ns >= nanoseconds(self.plan.seconds) + OVERTIME_MAX_NS {
                     let live = self.live;
                     return Err(Failure::Time(format!("{live} clients came back, no more")));
                 }
             }
-            Stage::Drain if self.is_settled() || since_ns >= DRAIN_MAX_NS => {
+            Stage::Drain if self.is_settled() || since_ns >= nanoseconds(self.plan.drain) => {
                 self.go(Stage::Done, now_ns);
             }
             _ => {}
@@ -150,22 +151,18 @@ impl<'a> Conductor<'a> {
     }
 
     fn go(&mut self, stage: Stage, now_ns: u64) {
-        // What workers said of themselves was said at the stage before.
-        for worker in self.workers() {
-            worker.is_settled.store(0, Relaxed);
-        }
         self.stage_began_ns = now_ns;
         self.page.set_stage(stage);
     }
 
     fn settle_ns(&self) -> u64 {
-        if self.plan.mode == ModeName::Idle { SETTLE_NS } else { 0 }
+        if self.plan.mode == ModeName::Idle { nanoseconds(self.plan.settle) } else { 0 }
     }
 
     fn warmup_ns(&self) -> u64 {
         match self.plan.mode {
             ModeName::Idle | ModeName::Storm => 0,
-            _ => (self.plan.warmup * 1e9) as u64,
+            _ => nanoseconds(self.plan.warmup),
         }
     }
 

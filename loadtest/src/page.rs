@@ -36,12 +36,23 @@ pub const PUBLISHES_MAX: usize = 1 << 16;
 pub struct Worker {
     /// Clients that are connected.
     pub live: AtomicU32,
-    /// Whether nothing is under way.
-    pub is_settled: AtomicU32,
+    /// The stage (plus one) in which nothing is under way; 0 while something is.
+    settled: AtomicU32,
     /// Deliveries since its start.
     pub deliveries: AtomicU64,
     pub latency_p50_ns: AtomicU64,
     pub latency_p99_ns: AtomicU64,
+}
+
+impl Worker {
+    pub fn set_settled(&self, stage: Stage, is_settled: bool) {
+        self.settled.store(if is_settled { stage as u32 + 1 } else { 0 }, Release);
+    }
+
+    /// Whether it said so at this stage; what it said at an earlier one does not count.
+    pub fn is_settled(&self, stage: Stage) -> bool {
+        self.settled.load(Acquire) == stage as u32 + 1
+    }
 }
 
 #[repr(C)]
@@ -143,6 +154,15 @@ mod tests {
         assert_eq!(page.publish(), None);
         page.arrived(0, 1);
         assert_eq!(page.publish(), Some(PUBLISHES_MAX as u32));
+    }
+
+    #[test]
+    fn a_word_of_an_earlier_stage_does_not_count() {
+        let worker = Worker::default();
+        worker.set_settled(Stage::Measure, true);
+        assert!(worker.is_settled(Stage::Measure) && !worker.is_settled(Stage::Drain));
+        worker.set_settled(Stage::Measure, false);
+        assert!(!worker.is_settled(Stage::Measure));
     }
 
     #[test]

@@ -67,6 +67,10 @@ pub struct Plan {
     pub rate: Option<f64>,
     pub seconds: f64,
     pub warmup: f64,
+    /// How long an idle server has before its memory is read.
+    pub settle: f64,
+    /// How long what is under way at the end may take before it is lost.
+    pub drain: f64,
     pub room_size: usize,
     pub connect_rate: f64,
     pub handshakes: usize,
@@ -92,6 +96,8 @@ impl Plan {
             rate: None,
             seconds: 3.0,
             warmup: 0.5,
+            settle: 1.0,
+            drain: 5.0,
             room_size: 10,
             connect_rate: 5000.0,
             handshakes: 128,
@@ -132,6 +138,8 @@ impl Plan {
                 "--seconds: more than 0, a day at most",
             ),
             ((0.0..=3600.0).contains(&self.warmup), "--warmup: 0 to 3600"),
+            ((0.0..=3600.0).contains(&self.settle), "--settle: 0 to 3600"),
+            ((0.0..=3600.0).contains(&self.drain), "--drain: 0 to 3600"),
             ((1..=most).contains(&self.room_size), "--room-size: 1 to the number of clients"),
             (self.connect_rate > 0.0, "--connect-rate: more than 0"),
             (self.handshakes >= 1, "--handshakes: at least 1"),

@@ -183,7 +183,7 @@ impl<'a, M: Mode> Worker<'a, M> {
         let told = &self.page.workers[self.share.worker];
         told.live.store(self.clients.live() as u32, Relaxed);
         let is_quiet = self.stage != Stage::Drain || now_ns > self.last_event_ns + QUIET_NS;
-        told.is_settled.store(u32::from(is_quiet && self.mode.is_settled()), Relaxed);
+        told.set_settled(self.stage, is_quiet && self.mode.is_settled());
         if now_ns < self.next_tell_ns {
             return;
         }
