@@ -104,17 +104,18 @@ impl<'a> Conductor<'a> {
         Some(Slab::read()?.cost(before, self.plan.clients as u64, ends))
     }
 
-    fn workers(&self) -> &'a [Worker] {
-        &self.page.workers[..self.plan.processes]
+    fn workers(&self) -> impl Iterator<Item = Worker<'a>> + use<'a> {
+        let page = self.page;
+        (0..self.plan.processes).map(move |worker| page.worker(worker))
     }
 
-    fn sum(&self, of: impl Fn(&Worker) -> u64) -> u64 {
-        self.workers().iter().map(of).sum()
+    fn sum(&self, of: impl Fn(Worker) -> u64) -> u64 {
+        self.workers().map(of).sum()
     }
 
     fn is_settled(&self) -> bool {
         let stage = self.page.stage();
-        self.workers().iter().all(|worker| worker.is_settled(stage))
+        self.workers().all(|worker| worker.is_settled(stage))
     }
 
     /// Called often. Moves the run on when it is time.
@@ -171,7 +172,7 @@ impl<'a> Conductor<'a> {
             self.go(Stage::Warmup, now_ns);
             return Ok(());
         }
-        let live = self.sum(|worker| u64::from(worker.live.load(Relaxed)));
+        let live = self.sum(|worker| worker.live.load(Relaxed));
         if live != self.live {
             (self.live, self.live_since_ns) = (live, now_ns);
         }
@@ -238,19 +239,19 @@ impl<'a> Conductor<'a> {
         let deliveries = self.sum(|worker| worker.deliveries.load(Relaxed));
         let per_second = deliveries - self.said_deliveries;
         self.said_deliveries = deliveries;
-        let live = self.sum(|worker| u64::from(worker.live.load(Relaxed)));
+        let live = self.sum(|worker| worker.live.load(Relaxed));
         let stage = self.page.stage();
         let clients = self.plan.clients;
         if stage == Stage::Connect {
             eprintln!("connect: {live} of {clients} clients");
             return;
         }
-        let worst_ms = |of: fn(&Worker) -> &AtomicU64| {
-            let values = self.workers().iter().map(|worker| of(worker).load(Relaxed));
+        let worst_ms = |of: fn(Worker<'a>) -> &'a AtomicU64| {
+            let values = self.workers().map(|worker| of(worker).load(Relaxed));
             values.max().unwrap_or_default() as f64 / 1e6
         };
-        let p50 = worst_ms(|worker| &worker.latency_p50_ns);
-        let p99 = worst_ms(|worker| &worker.latency_p99_ns);
+        let p50 = worst_ms(|worker| worker.latency_p50_ns);
+        let p99 = worst_ms(|worker| worker.latency_p99_ns);
         let stage = format!("{stage:?}").to_lowercase();
         eprintln!("{stage}: {live} clients, {per_second}/s, p50 {p50:.2} ms, p99 {p99:.2} ms");
     }

@@ -33,7 +33,6 @@ use failure::{Doing, Failure};
 use page::Page;
 use plan::Plan;
 use report::Report;
-use sys::Shared;
 
 /// Something was lost, repeated, reordered, damaged, or disconnected.
 const FAULTY: u8 = 1;
@@ -70,7 +69,7 @@ fn run(plan: &Plan) -> Result<u8, Failure> {
             plan.descriptors()
         )));
     }
-    let page: Shared<Page> = Shared::new().doing("sharing memory")?;
+    let page = Page::new().doing("sharing memory")?;
     let mut conductor = Conductor::new(plan, &page, limit)?;
     let outcome = family::run(plan, &page, &mut conductor)?;
     let readings = conductor.readings;

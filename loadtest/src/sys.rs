@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::slice;
+use std::sync::atomic::AtomicU64;
 
 pub use libc::epoll_event as Event;
 
@@ -247,36 +249,35 @@ impl Drop for ChildProcess {
     }
 }
 
-/// What may lie in memory that several processes write to.
-///
-/// # Safety
-/// Every field is an atomic (so that all access is by shared reference and never torn), and memory
-/// that is all zeroes is a value.
-pub unsafe trait Shareable {}
+/// Numbers that this process shares with those it forks. They are 0 at first.
+pub struct SharedMemory {
+    place: ptr::NonNull<AtomicU64>,
+    length: usize,
+}
 
-/// Memory that this process shares with those it forks.
-pub struct Shared<T: Shareable>(ptr::NonNull<T>);
-
-impl<T: Shareable> Shared<T> {
-    pub fn new() -> io::Result<Shared<T>> {
+impl SharedMemory {
+    pub fn new(length: usize) -> io::Result<SharedMemory> {
         let rights = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let bytes = length * size_of::<AtomicU64>();
         // SAFETY: a new mapping at a place of the kernel's choice touches no memory in use.
-        let place = unsafe { libc::mmap(ptr::null_mut(), size_of::<T>(), rights, kind, -1, 0) };
+        let place = unsafe { libc::mmap(ptr::null_mut(), bytes, rights, kind, -1, 0) };
         match ptr::NonNull::new(place) {
-            Some(place) if place.as_ptr() != libc::MAP_FAILED => Ok(Shared(place.cast())),
+            Some(place) if place.as_ptr() != libc::MAP_FAILED => {
+                Ok(SharedMemory { place: place.cast(), length })
+            }
             _ => Err(io::Error::last_os_error()),
         }
     }
 }
 
-impl<T: Shareable> Deref for Shared<T> {
-    type Target = T;
+impl Deref for SharedMemory {
+    type Target = [AtomicU64];
 
-    fn deref(&self) -> &T {
-        // SAFETY: the mapping is as long as a `T`, begins at a page and so is aligned for it, was
-        // zeroes at first, which `Shareable` says is a `T`, and is never unmapped. Whoever else
-        // writes to it does so by atomics.
-        unsafe { self.0.as_ref() }
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping holds `length` numbers, begins at a page and so is aligned for them,
+        // was zeroes at first, and is never unmapped. Whoever else writes to it does so by these
+        // same atomics.
+        unsafe { slice::from_raw_parts(self.place.as_ptr(), self.length) }
     }
 }

@@ -180,8 +180,8 @@ impl<'a, M: Mode> Worker<'a, M> {
 
     /// Says how far this process is.
     fn tell(&mut self, now_ns: u64) {
-        let told = &self.page.workers[self.share.worker];
-        told.live.store(self.clients.live() as u32, Relaxed);
+        let told = self.page.worker(self.share.worker);
+        told.live.store(self.clients.live() as u64, Relaxed);
         let is_quiet = self.stage != Stage::Drain || now_ns > self.last_event_ns + QUIET_NS;
         told.set_settled(self.stage, is_quiet && self.mode.is_settled());
         if now_ns < self.next_tell_ns {

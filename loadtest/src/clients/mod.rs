@@ -2,9 +2,9 @@
 //! they live is the mode's affair.
 //!
 //! ```text
-//! Absent ─ dial ─▶ Upgrading ─▶ Opening ─▶ Connecting ─▶ Joining ─▶ Live ─ leave ─▶ Leaving ─▶ Absent
-//!    ▲               WebSocket     Socket.IO Socket.IO     modes      │
-//!    └───────────────── drop, or the server ends it ◀─── with rooms ──┘
+//! Absent ─ dial ▶ Upgrading ─▶ Opening ─▶ Connecting ─▶ Joining ─▶ Live ─ leave ▶ Leaving
+//!   ▲             (WebSocket)  (Socket.IO)  (Socket.IO)  (rooms)    │                │
+//!   └──────────── drop, or the server's end: from everywhere ───────┴────────────────┘
 //! ```
 
 mod channel;

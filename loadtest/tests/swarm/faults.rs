@@ -1,19 +1,22 @@
 //! A check that was never seen failing proves nothing: each fault is made by a server on purpose,
 //! and has to be found, counted right, and said by the exit code.
 
-mod support;
+use std::net::{SocketAddr, TcpListener};
 
-use std::net::TcpListener;
+use super::misbehaving::{Fault, server};
+use super::run::{Faults, Run, faults};
 
-use support::misbehaving::{Fault, server};
-use support::{Faults, Run, faults};
+/// A run that does not wait for long for what never comes.
+fn against(target: SocketAddr, arguments: &str) -> Run {
+    Run::against(target, &format!("--drain 0.4 {arguments}"))
+}
 
 /// A swarm of four clients finds exactly this, by whatever protocol, in one process and in two.
 #[track_caller]
 fn finds(fault: Fault, expected: Faults) {
     for protocol in ["socketio", "websocket"] {
         for processes in [1, 2] {
-            let run = Run::against(
+            let run = against(
                 server(fault),
                 &format!(
                     "fanout --clients 4 --window 4 --protocol {protocol} --processes {processes}"
@@ -71,7 +74,7 @@ fn a_message_without_its_last_byte_is_damaged() {
 #[test]
 fn a_client_that_is_hung_up_on_is_disconnected_and_the_others_go_on() {
     for fault in [Fault::HangUp, Fault::BadFrame] {
-        let run = Run::against(server(fault), "fanout --clients 4 --window 1");
+        let run = against(server(fault), "fanout --clients 4 --window 1");
         let report = run.json();
         let expected = Faults { lost: 1, disconnected: 1, ..Faults::default() };
         assert_eq!((faults(&report), run.code), (expected, 1), "{fault:?}");
@@ -82,7 +85,7 @@ fn a_client_that_is_hung_up_on_is_disconnected_and_the_others_go_on() {
 
 #[test]
 fn what_another_room_was_sent_is_damage() {
-    let run = Run::against(server(Fault::Leak), "rooms --clients 4 --room-size 2 --window 4");
+    let run = against(server(Fault::Leak), "rooms --clients 4 --room-size 2 --window 4");
     let found = faults(&run.json());
     assert!(found.damaged > 0, "{found:?}");
     assert_eq!((Faults { damaged: 0, ..found }, run.code), (Faults::default(), 1));
@@ -99,11 +102,11 @@ fn replies_are_checked_as_broadcasts_are() {
         (Fault::HangUp, Faults { lost: 4, disconnected: 1, ..Faults::default() }),
     ] {
         // Under Socket.IO a reply carries a number of its own, which has to fit as well.
-        let run = Run::against(server(fault), "echo --clients 4 --window 4 --protocol websocket");
+        let run = against(server(fault), "echo --clients 4 --window 4 --protocol websocket");
         assert_eq!(faults(&run.json()), expected, "{fault:?}");
         assert_eq!(run.code, i32::from(expected != Faults::default()));
     }
-    let run = Run::against(server(Fault::Replace), "echo --clients 2");
+    let run = against(server(Fault::Replace), "echo --clients 2");
     assert_eq!(faults(&run.json()), Faults { lost: 1, damaged: 1, ..Faults::default() });
 }
 
@@ -114,7 +117,7 @@ fn bytes_that_come_one_by_one_are_put_together() {
 
 #[test]
 fn heartbeats_are_answered_between_messages() {
-    let run = Run::against(server(Fault::Heartbeats), "fanout --clients 3 --window 2");
+    let run = against(server(Fault::Heartbeats), "fanout --clients 3 --window 2");
     run.is_clean();
 }
 
@@ -127,7 +130,7 @@ fn a_target_that_is_not_there_or_refuses_is_said_to() {
         (server(Fault::CloseAtOnce), "refused"),
     ] {
         for processes in [1, 2] {
-            let run = Run::against(target, &format!("idle --clients 2 --processes {processes}"));
+            let run = against(target, &format!("idle --clients 2 --processes {processes}"));
             assert_eq!((run.code, &*run.stdout), (3, ""), "{}", run.stderr);
             assert!(run.stderr.contains(says), "{}", run.stderr);
         }

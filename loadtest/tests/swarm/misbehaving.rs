@@ -156,6 +156,7 @@ impl Server {
         socket.set_nodelay(true).unwrap();
         let writer = socket.try_clone().unwrap();
         let mut language = Language::Plain;
+        #[allow(clippy::result_large_err, reason = "the callback's type is not ours")]
         let note = |request: &Request, response: Response| {
             if request.uri().path() == "/socket.io/" {
                 language = Language::SocketIo;

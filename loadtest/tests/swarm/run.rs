@@ -5,8 +5,6 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-pub mod misbehaving;
-
 /// What a run came to.
 pub struct Run {
     pub code: i32,
@@ -27,8 +25,8 @@ impl Run {
     /// A short run against a server, with its line of JSON on stdout.
     pub fn against(target: SocketAddr, arguments: &str) -> Run {
         Run::bare(&format!(
-            "{arguments} --target {target} --json - --seconds 0.1 --warmup 0.02 --settle 0.02 \
-             --drain 0.3 --sleep"
+            "{arguments} --target {target} --json - --sleep --seconds 0.1 --warmup 0.02 \
+             --settle 0.02"
         ))
     }
 
