@@ -25,8 +25,8 @@ impl Run {
     /// A short run against a server, with its line of JSON on stdout.
     pub fn against(target: SocketAddr, arguments: &str) -> Run {
         Run::bare(&format!(
-            "{arguments} --target {target} --json - --sleep --seconds 0.1 --warmup 0.02 \
-             --settle 0.02"
+            "--target {target} --json - --sleep --seconds 0.1 --warmup 0.02 --settle 0.02 \
+             {arguments}"
         ))
     }
 
@@ -55,7 +55,7 @@ impl From<Output> for Run {
 }
 
 /// The counts of a report that should be 0.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     pub lost: u64,
     pub repeated: u64,
