@@ -149,10 +149,12 @@ fn list(path: &Path, ending: &str, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// The index of the line at which tests begin: everything outside of `src` and `examples` is a
-/// test, and so is a file or a folder of that name, and what follows the attribute of a module.
+/// The index of the line at which tests begin: everything outside of `src` (of a member of the
+/// workspace, too) and `examples` is a test, and so is a file or a folder of that name, and what
+/// follows the attribute of a module.
 fn tests_begin(path: &str, code: &str) -> usize {
-    let is_code = path.starts_with("src/") || path.starts_with("examples/");
+    let folders = ["src/", "examples/", "loadtest/src/"];
+    let is_code = folders.iter().any(|folder| path.starts_with(folder));
     if !is_code || path.ends_with("/tests.rs") || path.contains("/tests/") {
         return 0;
     }
