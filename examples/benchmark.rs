@@ -1,6 +1,8 @@
 //! The same small server that load generators drive on every peer: echo, broadcast, rooms. It
 //! relays payloads without parsing them.
 
+#[path = "support/allocator.rs"]
+mod allocator;
 #[path = "support/arguments.rs"]
 mod arguments;
 
@@ -8,13 +10,11 @@ use arguments::Arguments;
 use fanfare::{Ack, Builder, Data, Raw, Server, Socket};
 use serde_json::value::RawValue;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const USAGE: &str = "
   --no-handshake          keep nothing of the requests that clients connect with";
 
 fn main() {
+    allocator::give_back_at_once();
     let mut keep_handshake = true;
     let arguments = Arguments::read_with(USAGE, |name, _| match name {
         "no-handshake" => {

@@ -1,5 +1,7 @@
 //! The `fanfare` binary: arguments, then the chat that shows the server at work.
 
+#[path = "../examples/support/allocator.rs"]
+mod allocator;
 #[path = "../examples/support/arguments.rs"]
 mod arguments;
 #[path = "../examples/chat/app.rs"]
@@ -8,11 +10,8 @@ mod chat;
 use arguments::Arguments;
 use fanfare::Server;
 
-// Many small and few large allocations, given back promptly: what a server's memory consists of.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
+    allocator::give_back_at_once();
     let arguments = Arguments::read();
     let server = chat::server(arguments.apply(Server::builder()));
     if server.as_ref().is_ok_and(|io| io.client_version().is_none()) {

@@ -16,23 +16,22 @@ pub struct Chunks<T> {
     spare: usize,
 }
 
-/// Places in a piece: a power of two, so that an index is cut by a shift.
-const CHUNK_BITS: u32 = 10;
-const CHUNK_PLACES: usize = 1 << CHUNK_BITS;
-const WORD_BITS: usize = u64::BITS as usize;
+/// Places in a piece: few, since allocators lay large blocks side by side in pages that stay whole
+/// while one block of them is in use. A few kilobytes come from small pages.
+const CHUNK_PLACES: usize = u64::BITS as usize;
+const CHUNK_BITS: u32 = CHUNK_PLACES.trailing_zeros();
 
 #[derive(Debug)]
 struct Chunk<T> {
     /// Those that were ever used; none when the piece was given back.
     places: Vec<Option<T>>,
     /// One bit for each place: whether it holds a value.
-    occupied: [u64; CHUNK_PLACES / WORD_BITS],
-    count: usize,
+    occupied: u64,
 }
 
 impl<T> Default for Chunk<T> {
     fn default() -> Self {
-        Chunk { places: Vec::new(), occupied: [0; CHUNK_PLACES / WORD_BITS], count: 0 }
+        Chunk { places: Vec::new(), occupied: 0 }
     }
 }
 
@@ -55,10 +54,8 @@ impl<T> Chunks<T> {
 
     /// The lowest index whose place is vacant.
     pub fn first_vacant(&self) -> usize {
-        let place = self.chunks.get(self.first_open).map_or(0, |chunk| {
-            let word = chunk.occupied.iter().position(|word| *word != u64::MAX);
-            word.map_or(0, |word| word * WORD_BITS + chunk.occupied[word].trailing_ones() as usize)
-        });
+        let open = self.chunks.get(self.first_open);
+        let place = open.map_or(0, |chunk| chunk.occupied.trailing_ones() as usize);
         self.first_open * CHUNK_PLACES + place
     }
 
@@ -71,7 +68,7 @@ impl<T> Chunks<T> {
         let chunk = &mut self.chunks[number];
         if chunk.places.capacity() == 0 {
             chunk.places.reserve_exact(CHUNK_PLACES);
-        } else if chunk.count == 0 {
+        } else if chunk.occupied == 0 {
             self.spare -= 1;
         }
         while chunk.places.len() <= place {
@@ -79,10 +76,9 @@ impl<T> Chunks<T> {
         }
         let previous = chunk.places[place].replace(value);
         if previous.is_none() {
-            chunk.occupied[place / WORD_BITS] |= 1 << (place % WORD_BITS);
-            chunk.count += 1;
+            chunk.occupied |= 1 << place;
             self.length += 1;
-            let is_full = |chunk: &Chunk<T>| chunk.count == CHUNK_PLACES;
+            let is_full = |chunk: &Chunk<T>| chunk.occupied == u64::MAX;
             while self.chunks.get(self.first_open).is_some_and(is_full) {
                 self.first_open += 1;
             }
@@ -95,11 +91,10 @@ impl<T> Chunks<T> {
         let (number, place) = (index >> CHUNK_BITS, index % CHUNK_PLACES);
         let chunk = self.chunks.get_mut(number)?;
         let value = chunk.places.get_mut(place)?.take()?;
-        chunk.occupied[place / WORD_BITS] &= !(1 << (place % WORD_BITS));
-        chunk.count -= 1;
+        chunk.occupied &= !(1 << place);
         self.length -= 1;
         self.first_open = self.first_open.min(number);
-        if chunk.count == 0 {
+        if chunk.occupied == 0 {
             match self.spare {
                 0 => self.spare = 1,
                 _ => chunk.places = Vec::new(),

@@ -3,6 +3,7 @@
 
 pub mod chunks;
 pub mod clock;
+pub mod fit;
 pub mod frame;
 pub mod id;
 pub mod limits;

@@ -89,6 +89,13 @@ impl Rooms {
         self.names.is_empty()
     }
 
+    /// Gives back what is left of rooms that have ended, when all have.
+    pub fn fit(&mut self) {
+        if self.is_empty() {
+            *self = Rooms::default();
+        }
+    }
+
     /// Puts a socket into a room, which comes into being with its first member. Answers whether it
     /// was not in it before.
     pub fn join(&mut self, socket: u32, memberships: &mut Memberships, name: &str) -> bool {

@@ -234,6 +234,11 @@ impl<T> Mirror<T> {
             .collect()
     }
 
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -66,6 +66,11 @@ impl Spare {
     /// A deque that has grown beyond this many frames is not kept.
     const FRAMES_MAX: usize = 64;
 
+    /// Gives all of it to the allocator.
+    pub fn clear(&mut self) {
+        *self = Spare::default();
+    }
+
     fn take(&mut self) -> Box<VecDeque<Frame>> {
         self.boxes.pop().unwrap_or_default()
     }

@@ -80,6 +80,16 @@ impl Timers {
         self.soon.pop().map(|Reverse((_, owner))| owner)
     }
 
+    /// Forgets the entries of owners that are gone, which would else stay until they are due.
+    pub fn retain(&mut self, mut exists: impl FnMut(Owner) -> bool) {
+        self.soon.retain(|Reverse((_, owner))| exists(*owner));
+        self.later.retain(|_, owners| {
+            owners.retain(|owner| exists(*owner));
+            owners.shrink_to_fit();
+            !owners.is_empty()
+        });
+    }
+
     /// When the next entry may be due.
     pub fn next(&self) -> Option<Time> {
         let soon = self.soon.peek().map(|Reverse((due, _))| *due);
@@ -169,6 +179,21 @@ mod tests {
         assert_eq!(timers.next(), Some(at(1_000_010)));
         assert_eq!(look(&mut timers, &mut armed, at(1_000_009)), (false, 0));
         assert_eq!(look(&mut timers, &mut armed, at(1_000_010)), (true, 1));
+    }
+
+    #[test]
+    fn entries_of_owners_that_are_gone_are_forgotten_and_the_others_come_up() {
+        let (mut timers, mut armed) = (Timers::default(), [Armed::default(); 2]);
+        for due in [0, 7_000_000] {
+            timers.expire(at(1));
+            for (index, armed) in (0..).zip(&mut armed) {
+                *armed = Armed::default();
+                armed.arm(at(due + 10), Owner::Session(index), &mut timers);
+            }
+        }
+        timers.retain(|owner| owner == Owner::Session(1));
+        let left: Vec<Owner> = std::iter::from_fn(|| timers.expire(at(7_000_010))).collect();
+        assert_eq!(left, [Owner::Session(1); 2]);
     }
 
     proptest! {

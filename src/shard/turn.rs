@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::clock::Time;
+use crate::base::fit::Fit;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
@@ -32,6 +33,8 @@ pub struct Shard<D: Driver> {
     accepted: VecDeque<Key>,
     /// When a closing shard stops waiting for its clients.
     close_by: Option<Time>,
+    /// Connections that there were at most since the lists were last fitted to them.
+    crowd: usize,
 }
 
 /// What a shard waits for.
@@ -67,6 +70,7 @@ impl<D: Driver> Shard<D> {
             completions: Vec::new(),
             accepted: VecDeque::new(),
             close_by: None,
+            crowd: 0,
         }
     }
 
@@ -287,6 +291,9 @@ impl<D: Driver> Shard<D> {
             let is_behind = state.retry_outbox();
             state.outlook(is_behind, close_by)
         });
+        if outlook != Outlook::Busy {
+            self.fit();
+        }
         match outlook {
             Outlook::Idle(_) if !self.accepted.is_empty() => Outlook::Busy,
             Outlook::Idle(_) if !self.context.post.ready.is_empty() => Outlook::Busy,
@@ -297,6 +304,20 @@ impl<D: Driver> Shard<D> {
             }
             outlook => outlook,
         }
+    }
+
+    /// Gives back what lists have grown by for a crowd that has left.
+    fn fit(&mut self) {
+        let connections = self.context.with(|state| state.connections.len());
+        if connections >= self.crowd / CROWD_LEFT {
+            self.crowd = self.crowd.max(connections);
+            return;
+        }
+        self.crowd = connections;
+        let least = connections.max(LEAST_FITTED);
+        self.completions.fit(least);
+        self.accepted.fit(least);
+        self.context.with(|state| state.fit(least));
     }
 
     fn is_overdue(&self) -> bool {
@@ -323,6 +344,11 @@ impl<D: Driver> Drop for Shard<D> {
     }
 }
 
+/// A crowd has left when one of so many is still there.
+const CROWD_LEFT: usize = 4;
+/// Lists for fewer are not worth a look.
+const LEAST_FITTED: usize = 64;
+
 /// Pause between two tries to post to a full mailbox.
 const OUTBOX_RETRY: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -339,6 +365,27 @@ impl State {
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
         (sockets, namespaces, jobs, sleepers, std::mem::take(&mut self.outbox))
+    }
+
+    fn fit(&mut self, least: usize) {
+        self.dirty.fit(least);
+        self.dirty_sessions.fit(least);
+        self.resumed.fit(least);
+        self.jobs.fit(least);
+        self.actions.fit(least);
+        self.effects.fit(least);
+        self.chosen.fit(least);
+        self.spare.clear();
+        self.timers.retain(|owner| match owner {
+            Owner::Connection(index) => self.connections.key_at(index).is_some(),
+            Owner::Session(index) => self.sessions.key_at(index).is_some(),
+            Owner::Acks(index) => self.sockets.key_at(index).is_some(),
+            Owner::Sleep(index) => self.sleepers.key_at(index).is_some(),
+        });
+        for namespace in &mut self.namespaces {
+            namespace.sockets.fit(least);
+            namespace.rooms.fit();
+        }
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.

@@ -44,6 +44,7 @@ use self::send::{SendOperation, SpareOperations};
 use self::waker::WakeSignal;
 use super::{BufferId, Completion, Driver, DriverStats, Sent, net, sys};
 use crate::base::clock::Time;
+use crate::base::fit::Fit;
 use crate::base::frame::Gather;
 use crate::base::limits::Limits;
 use crate::base::slab::{Key, Slab};
@@ -55,6 +56,9 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// How long dropping a driver waits for the kernel to end its operations. It takes microseconds;
 /// beyond this time the memory that the kernel might still use is leaked.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Completions of a turn that need no memory of their own.
+const REAPED_LEAST: usize = 512;
 
 type Completions = Vec<Completion<UringHandle>>;
 
@@ -230,6 +234,8 @@ impl Uring {
                 None => {}
             }
         }
+        // The crowd whose completions made it large may have left.
+        reaped.fit(REAPED_LEAST);
         self.reaped = reaped;
         self.requeue_unserved();
         self.retry_cancels();
