@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use super::http;
 use super::misbehaving::{Fault, server};
 use super::run::{Faults, Run, faults};
 
@@ -122,6 +123,14 @@ fn bytes_that_come_one_by_one_are_put_together() {
 fn heartbeats_are_answered_between_messages() {
     let run = against(server(Fault::Heartbeats), "fanout --clients 3 --window 2");
     run.is_clean();
+}
+
+#[test]
+fn a_client_whose_message_is_refused_is_disconnected() {
+    let run = against(http::server(http::Manner::RefusesFifth).address, "polling --clients 2");
+    let found = faults(&run.json());
+    assert_eq!((found, run.code), (Faults { lost: 1, disconnected: 1, ..Faults::default() }, 1));
+    assert!(run.stderr.contains("status 400"), "{}", run.stderr);
 }
 
 #[test]
