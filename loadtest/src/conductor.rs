@@ -101,7 +101,11 @@ impl<'a> Conductor<'a> {
 
     fn kernel(&self) -> Option<Cost> {
         let (before, ends) = self.slab.as_ref()?;
-        Some(Slab::read()?.cost(before, self.plan.clients as u64, ends))
+        let cost = Slab::read()?.cost(before, self.plan.clients as u64, ends);
+        if cost.is_none() {
+            eprintln!("kernel memory: others made or freed sockets meanwhile, so nothing is known");
+        }
+        cost
     }
 
     fn workers(&self) -> impl Iterator<Item = Worker<'a>> + use<'a> {
