@@ -143,7 +143,7 @@ impl<'a> Conductor<'a> {
                 if self.plan.mode != ModeName::Storm || self.is_settled() {
                     self.end();
                 } else if since_ns >= nanoseconds(self.plan.seconds) + OVERTIME_MAX_NS {
-                    let live = self.live;
+                    let live = self.sum(|worker| worker.live.load(Relaxed));
                     return Err(Failure::Time(format!("{live} clients came back, no more")));
                 }
             }

@@ -115,6 +115,16 @@ fn replies_are_checked_as_broadcasts_are() {
 }
 
 #[test]
+fn cycles_that_do_not_end_are_lost() {
+    finds_in("churn --clients 3", Fault::Silent, Faults { lost: 3, ..Faults::default() });
+    let closed = Faults { disconnected: 1, ..Faults::default() };
+    let run = against(server(Fault::CloseAtOnce), "churn --clients 1");
+    let found = faults(&run.json());
+    assert!(found.disconnected > 0, "{found:?}");
+    assert_eq!((Faults { disconnected: 1, ..found }, run.code), (closed, 1));
+}
+
+#[test]
 fn bytes_that_come_one_by_one_are_put_together() {
     finds(Fault::Dribble, Faults::default());
 }
