@@ -117,7 +117,7 @@ impl Plan {
         let most = if self.mode == ModeName::Rooms { self.clients } else { usize::MAX };
         let is_polling = self.transport == Transport::Polling;
         let per_process = self.clients / self.processes.max(1);
-        let has_window = !self.mode.has_messages() || self.mode == ModeName::Fanout;
+        let shares_window = self.mode == ModeName::Rooms && self.rate.is_none();
         let rules = [
             (
                 self.target.ip().is_loopback(),
@@ -156,7 +156,7 @@ impl Plan {
                 "--processes: each has to hold a room",
             ),
             (
-                has_window || self.mode != ModeName::Rooms || self.window >= self.processes,
+                !shares_window || self.window >= self.processes,
                 "--processes: rooms need a --window of at least one a process",
             ),
             (
