@@ -101,7 +101,11 @@ impl<'a> Conductor<'a> {
 
     fn kernel(&self) -> Option<Cost> {
         let (before, ends) = self.slab.as_ref()?;
-        Some(Slab::read()?.cost(before, self.plan.clients as u64, ends))
+        let cost = Slab::read()?.cost(before, self.plan.clients as u64, ends);
+        if cost.is_none() {
+            eprintln!("kernel memory: others made or freed sockets meanwhile, so nothing is known");
+        }
+        cost
     }
 
     fn workers(&self) -> impl Iterator<Item = Worker<'a>> + use<'a> {
@@ -139,7 +143,7 @@ impl<'a> Conductor<'a> {
                 if self.plan.mode != ModeName::Storm || self.is_settled() {
                     self.end();
                 } else if since_ns >= nanoseconds(self.plan.seconds) + OVERTIME_MAX_NS {
-                    let live = self.live;
+                    let live = self.sum(|worker| worker.live.load(Relaxed));
                     return Err(Failure::Time(format!("{live} clients came back, no more")));
                 }
             }

@@ -26,6 +26,7 @@ mod slab;
 mod sys;
 mod worker;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use conductor::Conductor;
@@ -77,11 +78,12 @@ fn run(plan: &Plan) -> Result<u8, Failure> {
     if let Some(path) = &plan.json {
         report.append(path).doing("writing --json")?;
     }
-    if plan.json.as_deref() == Some("-") {
-        eprint!("{}", report.table());
-    } else {
-        print!("{}", report.table());
-    }
+    let table = report.table();
+    // Whoever has closed the other end does not want to read it.
+    let _ = match plan.json.as_deref() {
+        Some("-") => io::stderr().write_all(table.as_bytes()),
+        _ => io::stdout().write_all(table.as_bytes()),
+    };
     Ok(match (report.has_faults(), readings.was_interrupted) {
         (true, _) => FAULTY,
         (false, true) => INTERRUPTED,

@@ -53,9 +53,12 @@ impl Poller {
     /// Looks for sockets that have something. `began_ns` is when the turn began; a swarm that
     /// sleeps does so until `until_ns` at most. Gives the time at which it has looked.
     pub fn look(&mut self, began_ns: u64, until_ns: u64) -> io::Result<u64> {
-        let wait_ns =
-            if self.sleeps { until_ns.saturating_sub(began_ns).min(SLEEP_MAX_NS) } else { 0 };
-        self.count = self.epoll.wait(&mut self.events, wait_ns)?;
+        self.count = if self.sleeps {
+            let wait_ns = until_ns.saturating_sub(began_ns).min(SLEEP_MAX_NS);
+            self.epoll.wait(&mut self.events, wait_ns)?
+        } else {
+            self.epoll.look(&mut self.events)?
+        };
         let now_ns = sys::now_ns();
         if self.count == 0 && !self.sleeps {
             self.idle_ns += now_ns - began_ns;

@@ -80,6 +80,12 @@ impl Process {
 }
 
 impl Cpu {
+    /// The time of a process with one thread.
+    #[cfg(test)]
+    pub fn of_one_thread(ran_ns: u64, user_ticks: u64, system_ticks: u64) -> Cpu {
+        Cpu { threads: BTreeMap::from([(1, ran_ns)]), user_ticks, system_ticks }
+    }
+
     /// What was used since `before`.
     pub fn since(&self, before: &Cpu) -> CpuUse {
         let user = self.user_ticks.saturating_sub(before.user_ticks);

@@ -229,3 +229,140 @@ fn shown(value: f64) -> String {
         _ => format!("{value:.3}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::process::{Cpu, Memory};
+
+    const BEGIN_NS: u64 = 5_000_000_000;
+    const END_NS: u64 = 7_000_000_000;
+
+    fn memory(rss_kib: u64) -> Option<Memory> {
+        Some(Memory { rss_kib, pss_kib: Some(rss_kib - 10), peak_kib: Some(rss_kib + 5) })
+    }
+
+    /// Two seconds in which the server used half a second, three quarters of it its own.
+    fn readings() -> Readings {
+        Readings {
+            connect_began_ns: 1_000_000_000,
+            connected_ns: Some(3_000_000_000),
+            connect_cpu: [
+                Some(Cpu::of_one_thread(0, 0, 0)),
+                Some(Cpu::of_one_thread(1_000_000, 0, 0)),
+            ],
+            baseline: memory(1_000),
+            settled: memory(1_400),
+            begin_ns: Some(BEGIN_NS),
+            end_ns: Some(END_NS),
+            cpu: [
+                Some(Cpu::of_one_thread(1_000_000, 1, 1)),
+                Some(Cpu::of_one_thread(501_000_000, 31, 11)),
+            ],
+            memory: [memory(1_500), memory(1_450)],
+            ..Readings::default()
+        }
+    }
+
+    /// 1,000 deliveries of one publish that all took a millisecond.
+    fn outcome() -> Outcome {
+        let mut outcome = Outcome { busy_ns: 1_000_000_000, ..Outcome::default() };
+        outcome.measures.begin(BEGIN_NS);
+        outcome.measures.end(END_NS);
+        for _ in 0..1_000 {
+            outcome.measures.delivered(BEGIN_NS, BEGIN_NS + 1_000_000);
+        }
+        outcome.measures.completed(BEGIN_NS, BEGIN_NS + 1_000_000);
+        outcome
+    }
+
+    fn report(mode: ModeName, readings: &Readings) -> Value {
+        let target = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+        let plan = Plan { clients: 100, ..Plan::new(mode, target) };
+        serde_json::to_value(Report::new(&plan, readings, &outcome())).unwrap()
+    }
+
+    #[track_caller]
+    fn is(report: &Value, fields: &[(&str, f64)]) {
+        for (name, expected) in fields {
+            let value = report[name].as_f64();
+            assert!(
+                value.is_some_and(|value| (value - expected).abs() < 0.01),
+                "{name}: {value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn costs_are_for_each_delivery_within_the_window() {
+        let report = report(ModeName::Fanout, &readings());
+        is(&report, &[("seconds", 2.0), ("deliveries", 1000.0), ("deliveries_per_s", 500.0)]);
+        is(&report, &[("server_cpu_us", 500.0), ("server_user_us", 375.0)]);
+        is(&report, &[("server_system_us", 125.0), ("server_busy", 0.25), ("swarm_busy", 0.5)]);
+        is(&report, &[("latency_p50_ms", 1.0), ("latency_max_ms", 1.0), ("delivery_p99_ms", 1.0)]);
+        is(&report, &[("connect_seconds", 2.0), ("connects_per_s", 50.0)]);
+        is(&report, &[("connect_cpu_us", 10.0), ("window", 1.0)]);
+    }
+
+    #[test]
+    fn memory_is_above_the_baseline_and_by_client() {
+        let settled = report(ModeName::Idle, &readings());
+        is(&settled, &[("rss_kib", 1400.0), ("rss_per_client_kib", 4.0)]);
+        is(&settled, &[("pss_per_client_kib", 4.0), ("rss_peak_kib", 1405.0)]);
+        let traffic = Readings { settled: None, ..readings() };
+        is(&report(ModeName::Fanout, &traffic), &[("rss_per_client_kib", 4.5)]);
+        let churn = report(ModeName::Churn, &traffic);
+        is(&churn, &[("rss_growth_kib", -50.0)]);
+        assert_eq!(churn["rss_per_client_kib"], Value::Null);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_null() {
+        let nothing = report(ModeName::Fanout, &Readings::default());
+        for name in ["seconds", "deliveries", "server_cpu_us", "rss_kib", "connect_seconds"] {
+            assert_eq!(nothing[name], Value::Null, "{name}");
+        }
+        let idle = report(ModeName::Idle, &readings());
+        for name in ["deliveries", "deliveries_per_s", "server_cpu_us", "window"] {
+            assert_eq!(idle[name], Value::Null, "{name}");
+        }
+    }
+
+    #[test]
+    fn any_fault_is_a_fault() {
+        let plan = Plan::new(ModeName::Echo, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
+        let has_faults = |faults| {
+            let outcome = Outcome { faults, ..Outcome::default() };
+            Report::new(&plan, &Readings::default(), &outcome).has_faults()
+        };
+        assert!(!has_faults(Faults::default()));
+        for faults in [
+            Faults { lost: 1, ..Faults::default() },
+            Faults { repeated: 1, ..Faults::default() },
+            Faults { reordered: 1, ..Faults::default() },
+            Faults { damaged: 1, ..Faults::default() },
+            Faults { disconnected: 1, ..Faults::default() },
+        ] {
+            assert!(has_faults(faults), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_shows_what_was_measured_and_no_more() {
+        let plan = Plan::new(ModeName::Echo, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
+        let table = Report::new(&plan, &Readings::default(), &Outcome::default()).table();
+        let names: Vec<&str> = table.lines().filter_map(|line| line.split("  ").next()).collect();
+        assert_eq!(names, ["clients", "lost", "repeated", "reordered", "damaged", "disconnected"]);
+    }
+
+    #[test]
+    fn numbers_have_four_digits_or_are_whole() {
+        let numbers = [0.0, 3.0, 0.12345, 12.345, 123.45, 1234.5, -0.5];
+        let texts = ["0", "3", "0.123", "12.35", "123.5", "1234", "-0.500"];
+        assert_eq!(numbers.map(shown), texts);
+    }
+}

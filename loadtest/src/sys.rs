@@ -115,7 +115,16 @@ impl Epoll {
         Ok(())
     }
 
-    /// Fills `events` from its front and says how many there are, after at most so long.
+    /// Fills `events` from its front and says how many there are. Does not wait for any.
+    pub fn look(&self, events: &mut [Event]) -> io::Result<usize> {
+        let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+        // SAFETY: the kernel writes at most `room` events to the front of `events`, which has at
+        // least as many.
+        let result = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, 0) };
+        counted(result)
+    }
+
+    /// The same, but waits for so long until there is one.
     pub fn wait(&self, events: &mut [Event], wait_ns: u64) -> io::Result<usize> {
         let time = libc::timespec {
             tv_sec: (wait_ns / 1_000_000_000) as libc::time_t,
@@ -123,15 +132,19 @@ impl Epoll {
         };
         let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
         let (epoll, pointer) = (self.0.as_raw_fd(), events.as_mut_ptr());
-        // SAFETY: the kernel writes at most `room` events to the front of `events`, which has at
-        // least as many; `time` outlives the call; no signal mask is passed.
+        // SAFETY: as in `look`; `time` outlives the call, and no signal mask is passed.
         let result =
             unsafe { libc::epoll_pwait2(epoll, pointer, room, &raw const time, ptr::null()) };
-        match checked(result) {
-            Ok(count) => Ok(count as usize),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-            Err(error) => Err(error),
-        }
+        counted(result)
+    }
+}
+
+/// How many events a wait has found.
+fn counted(result: libc::c_int) -> io::Result<usize> {
+    match checked(result) {
+        Ok(count) => Ok(count as usize),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(error) => Err(error),
     }
 }
 

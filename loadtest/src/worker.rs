@@ -15,11 +15,12 @@ use crate::modes::echo::Echo;
 use crate::modes::idle::Idle;
 use crate::modes::storm::Storm;
 use crate::page::{Page, Stage};
-use crate::plan::{ModeName, Plan, Share};
+use crate::plan::{ModeName, Plan, Share, Transport};
 use crate::sys;
 
-/// One read takes so much at most. A message has to fit; more of it would only cool the cache.
+/// One read takes so much at most. A message has to fit, and by polling all that waited.
 const BUFFER_LENGTH: usize = 256 * 1024;
+const BUFFER_LENGTH_POLLING: usize = 16 * 1024 * 1024;
 /// For so long nothing may come before a run is over: a message that is repeated comes late.
 const QUIET_NS: u64 = 50_000_000;
 const TELL_INTERVAL_NS: u64 = 250_000_000;
@@ -99,13 +100,17 @@ struct Worker<'a, M> {
 
 impl<'a, M: Mode> Worker<'a, M> {
     fn new(plan: &'a Plan, share: &'a Share, page: &'a Page, mode: M) -> Result<Self, Failure> {
+        let buffer_length = match plan.transport {
+            Transport::WebSocket => BUFFER_LENGTH,
+            Transport::Polling => BUFFER_LENGTH_POLLING,
+        };
         Ok(Worker {
             share,
             page,
             clients: Clients::new(plan, share).doing("making an epoll set")?,
             mode,
             // The largest message has room, with everything that is around a payload.
-            buffer: vec![0; BUFFER_LENGTH.max(plan.payload * 2)],
+            buffer: vec![0; buffer_length.max(plan.payload * 2)],
             stage: Stage::Connect,
             spent: Spent::default(),
             busy_ns: 0,
@@ -132,6 +137,11 @@ impl<'a, M: Mode> Worker<'a, M> {
             self.tell(now_ns);
         }
         let faults = self.mode.faults(&self.clients);
+        // Connections that end in order would keep their ports for a minute, and the next run
+        // would have to search for free ones.
+        for client in 0..self.share.clients {
+            self.clients.drop_client(client);
+        }
         let measures = std::mem::take(self.mode.measures());
         Ok(Outcome { measures, faults, busy_ns: self.busy_ns })
     }

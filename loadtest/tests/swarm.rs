@@ -2,6 +2,7 @@
 
 mod swarm {
     mod faults;
+    mod http;
     mod misbehaving;
     mod modes;
     mod run;

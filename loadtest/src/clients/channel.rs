@@ -120,6 +120,13 @@ impl Channel {
         }
     }
 
+    /// Whether the server has ended a connection on which nothing was under way. A server may do so
+    /// at any time; what is then sent is lost, and may not be sent again by whoever sent it.
+    pub fn is_stale(&self) -> bool {
+        let peeked = self.socket.as_ref().map(|socket| socket.peek(&mut [0]));
+        !matches!(peeked, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Sends what there is room for. An error is left for the next `receive` to find.
     pub fn send(&mut self, token: u64, poller: &Poller, buffers: &mut Buffers) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Ok(()) };

@@ -53,8 +53,8 @@ impl Clients<'_> {
         let token = token(index, client.generation) | POSTS;
         let Some(posts) = &mut client.posts else { return Ok(()) };
         if !posts.is_under_way && !posts.body.is_empty() {
-            // A server may end a connection that nothing was asked on for a while.
-            if posts.channel.socket.is_none() {
+            if posts.channel.is_stale() {
+                posts.channel.close(false, &mut self.buffers);
                 let socket = connected(self.plan, source)?;
                 posts.channel.open(socket, token, &self.poller).doing("watching a socket")?;
             }

@@ -118,6 +118,8 @@ impl Mode for Churn<'_> {
     }
 
     fn faults(&mut self, _clients: &Clients) -> Faults {
+        // Those whose cycle has not come to its end, though the run waited for it.
+        self.faults.lost += self.under_way as u64;
         self.faults
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use super::http;
 use super::misbehaving::{Fault, server};
 use super::run::{Faults, Run, faults};
 
@@ -114,6 +115,16 @@ fn replies_are_checked_as_broadcasts_are() {
 }
 
 #[test]
+fn cycles_that_do_not_end_are_lost() {
+    finds_in("churn --clients 3", Fault::Silent, Faults { lost: 3, ..Faults::default() });
+    let closed = Faults { disconnected: 1, ..Faults::default() };
+    let run = against(server(Fault::CloseAtOnce), "churn --clients 1");
+    let found = faults(&run.json());
+    assert!(found.disconnected > 0, "{found:?}");
+    assert_eq!((Faults { disconnected: 1, ..found }, run.code), (closed, 1));
+}
+
+#[test]
 fn bytes_that_come_one_by_one_are_put_together() {
     finds(Fault::Dribble, Faults::default());
 }
@@ -122,6 +133,14 @@ fn bytes_that_come_one_by_one_are_put_together() {
 fn heartbeats_are_answered_between_messages() {
     let run = against(server(Fault::Heartbeats), "fanout --clients 3 --window 2");
     run.is_clean();
+}
+
+#[test]
+fn a_client_whose_message_is_refused_is_disconnected() {
+    let run = against(http::server(http::Manner::RefusesFifth).address, "polling --clients 2");
+    let found = faults(&run.json());
+    assert_eq!((found, run.code), (Faults { lost: 1, disconnected: 1, ..Faults::default() }, 1));
+    assert!(run.stderr.contains("status 400"), "{}", run.stderr);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub enum Fault {
     Refuse,
     /// It ends connections before the handshake.
     CloseAtOnce,
+    /// It does not answer whoever wants to join a room.
+    Silent,
 }
 
 /// Which client the fault is for, in the order in which they came.
@@ -186,7 +188,9 @@ impl Server {
                         Language::SocketIo => "430[]",
                         Language::Plain => "J",
                     };
-                    self.write(peers.get_mut(&number), joined);
+                    if self.fault != Fault::Silent {
+                        self.write(peers.get_mut(&number), joined);
+                    }
                 }
                 Said::Echo(id, payload) => {
                     let write = |payload: &str| language.reply(id, payload);

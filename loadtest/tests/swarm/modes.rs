@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use super::misbehaving;
 use super::run::Run;
+use super::{http, misbehaving};
 use fanfare::{Ack, Data, Raw, Server, Socket};
 use serde_json::Value;
 
@@ -72,6 +72,17 @@ fn polling_is_an_echo_and_whatever_else_as_well() {
     assert_eq!(measures("polling --clients 5 --window 3")["transport"], "polling");
     measures("fanout --transport polling --clients 5 --window 3");
     measures("rooms --transport polling --clients 4 --room-size 2");
+}
+
+#[test]
+fn polling_copes_with_every_manner_of_connections() {
+    for manner in [http::Manner::ClosesEach, http::Manner::Chunks] {
+        let run = Run::against(http::server(manner).address, "polling --clients 3 --window 2");
+        assert!(run.is_clean()["deliveries"].as_u64() > Some(0), "{manner:?}");
+    }
+    let server = http::server(http::Manner::HangsUpPosts);
+    Run::against(server.address, "idle --transport polling --clients 3").is_clean();
+    assert!(server.posts() > 6, "{} heartbeats were answered", server.posts());
 }
 
 #[test]
