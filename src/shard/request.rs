@@ -147,8 +147,7 @@ impl State {
         bytes: &[u8],
     ) -> HttpStep {
         let query = Query::parse(head.target);
-        let (transport, protocol, session) =
-            (query.value("transport"), query.value("EIO"), query.value("sid"));
+        let [transport, protocol, session] = query.values(["transport", "EIO", "sid"]);
         let is_illegal = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
         let request = Request {
             method: head.method,

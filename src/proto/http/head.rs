@@ -1,8 +1,9 @@
 //! The head of a request: where it ends, and what it says.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
-use httparse::{EMPTY_HEADER, Header, Request};
+use httparse::{Header, Request};
 use memchr::memchr;
 
 use super::{Fault, elements, is_token};
@@ -166,7 +167,7 @@ impl BodyKind {
 }
 
 /// A request head that has passed every rule on framing. It borrows from the bytes it was read
-/// from, and allocates nothing.
+/// from.
 pub struct Head<'a> {
     /// The method.
     pub method: Method,
@@ -184,8 +185,7 @@ pub struct Head<'a> {
     /// Whether the client wants to speak another protocol. When it is refused, the connection must
     /// be closed: what follows may be of that protocol already (CVE-2026-2833).
     pub upgrade: bool,
-    headers: [Header<'a>; HEADERS_MAX],
-    count: usize,
+    headers: Vec<Header<'a>>,
 }
 
 impl<'a> Head<'a> {
@@ -200,9 +200,11 @@ impl<'a> Head<'a> {
         if HeadScanner::default().end(bytes, limits)? != Some(bytes.len()) {
             return Err(INCOMPLETE);
         }
-        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-        let mut request = Request::new(&mut headers[..limits.headers.min(HEADERS_MAX)]);
-        match request.parse(bytes) {
+        // Not initialised: 3 KiB of stores would cost more than to read what most clients send.
+        let mut places = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let places = &mut places[..limits.headers.min(HEADERS_MAX)];
+        let mut request = Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, places) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => (),
             Ok(_) => return Err(MALFORMED),
             Err(httparse::Error::TooManyHeaders) => return Err(TOO_MANY_HEADERS),
@@ -212,9 +214,7 @@ impl<'a> Head<'a> {
         let method = request.method.and_then(Method::parse).ok_or(UNKNOWN_METHOD)?;
         let target = checked_target(request.path.unwrap_or_default(), limits)?;
         let version = if request.version == Some(1) { Version::Http11 } else { Version::Http10 };
-        let count = request.headers.len();
-
-        let fields = &headers[..count];
+        let fields = &*request.headers;
         check_host(fields, version)?;
         let body = body_kind(fields, version)?;
         let expect_continue = expects_continue(fields, version)? && !body.is_empty();
@@ -228,15 +228,14 @@ impl<'a> Head<'a> {
             keep_alive: persistent && !connection.close,
             expect_continue,
             upgrade: connection.upgrade && values(fields, "upgrade").next().is_some(),
-            headers,
-            count,
+            headers: fields.to_vec(),
         })
     }
 
     /// All headers in the order in which they were sent: names as sent, values without the blanks
     /// around them. A value may hold bytes from 0x80 on, and no control character but TAB.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        self.headers[..self.count].iter().map(|header| (header.name, header.value))
+        self.headers.iter().map(|header| (header.name, header.value))
     }
 
     /// The value of the first header of this name, whatever its case.
@@ -246,7 +245,7 @@ impl<'a> Head<'a> {
 
     /// The values of all headers of this name, whatever its case, in their order.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        values(&self.headers[..self.count], name)
+        values(&self.headers, name)
     }
 }
 

@@ -27,19 +27,39 @@ impl<'a> Query<'a> {
     /// The parameters in the order in which they were sent, form-decoded: `+` is a space, `%xx` a
     /// byte. A percent sign without two hexadecimal digits stands for itself, and what is not
     /// UTF-8 becomes U+FFFD. A name may come more than once; its last value counts.
-    pub fn pairs(&self) -> impl DoubleEndedIterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
         self.raw_pairs().map(|(name, value)| (decode(name), decode(value)))
     }
 
     /// The value of the last parameter of this name (protocol.md §1); empty when it has no `=`.
     pub fn value(&self, name: &str) -> Option<Cow<'a, str>> {
-        let (_, value) = self.raw_pairs().rfind(|(candidate, _)| decode(candidate) == name)?;
-        Some(decode(value))
+        let [value] = self.values([name]);
+        value
     }
 
-    fn raw_pairs(&self) -> impl DoubleEndedIterator<Item = (&'a str, &'a str)> + use<'a> {
+    /// As [`Query::value`], for several names in one look.
+    pub fn values<const COUNT: usize>(
+        &self,
+        names: [&str; COUNT],
+    ) -> [Option<Cow<'a, str>>; COUNT] {
+        let mut values = [None; COUNT];
+        for (candidate, value) in self.raw_pairs() {
+            let candidate = decode(candidate);
+            for (name, place) in names.iter().zip(&mut values) {
+                if candidate == *name {
+                    *place = Some(value);
+                }
+            }
+        }
+        values.map(|value| value.map(decode))
+    }
+
+    fn raw_pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let pairs = self.parameters.split('&').filter(|pair| !pair.is_empty());
-        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        pairs.map(|pair| match memchr::memchr(b'=', pair.as_bytes()) {
+            Some(equals) => (&pair[..equals], &pair[equals + 1..]),
+            None => (pair, ""),
+        })
     }
 }
 
@@ -52,7 +72,7 @@ impl fmt::Debug for Query<'_> {
 
 /// `application/x-www-form-urlencoded`; nothing is allocated for text that stands for itself.
 fn decode(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let mut decoded = Vec::with_capacity(text.len());
