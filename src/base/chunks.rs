@@ -187,7 +187,7 @@ mod tests {
                 prop_assert_eq!(Some(chunks.first_vacant()), vacant);
                 prop_assert_eq!(chunks.len(), map.len());
             }
-            let all: Vec<(usize, usize)> = chunks.iter().map(|(index, value)| (index, *value)).collect();
+            let all: Vec<_> = chunks.iter().map(|(index, value)| (index, *value)).collect();
             prop_assert_eq!(all, map.into_iter().collect::<Vec<_>>());
         }
     }
