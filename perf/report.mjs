@@ -2,6 +2,7 @@
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
+import { measureInside } from "./harness/inside.mjs";
 import { difference, sourceIdentity } from "./harness/identity.mjs";
 import { allowedCores, busyElsewhere, chooseCores } from "./harness/machine.mjs";
 import { LOAD_LIMIT, describeMachine, loadAverage } from "./harness/machine.mjs";
@@ -73,6 +74,10 @@ async function measure(options, everybody, output) {
       await measurement.batch(batch);
       if (measurement.isStopped) return;
     }
+  }
+  if (!options.quick && !store.campaign.inside) {
+    say("idle clients without sockets, and the wake-up of a shard");
+    store.saveCampaign({ ...store.campaign, inside: measureInside(ROOT) });
   }
 }
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { charts } from "./charts.mjs";
 import { figuresToReach } from "./figures.mjs";
+import { linesOfJson } from "./inside.mjs";
 import { readme } from "./readme.mjs";
 import { render } from "./render.mjs";
 import { Results } from "./results.mjs";
@@ -209,4 +210,29 @@ test("without raw data there is no report", () => {
   const { campaign } = sample({ root, rounds: 1 });
   assert.throws(() => new Results({ records: [], campaign: null }), /nothing was measured/);
   assert.throws(() => new Results({ records: [], campaign }), /nothing was measured/);
+});
+
+test("figures in microseconds are also judged at the speed of the machine they were set on", () => {
+  const echo = (found) =>
+    figuresToReach(found).find(({ what }) => what.startsWith("CPU per echo, 100 clients, 1 under"));
+  const slower = echo(results((record) => record.result && worse("server_cpu_us", 3)(record)));
+  const before = echo(results());
+  assert.ok(Math.abs(slower.there.value - before.there.value) < 1e-9);
+  assert.equal(slower.there.reached, before.there.reached);
+  assert.ok(slower.spread.median > 2.9 * before.spread.median);
+  const onlyFanfare = echo(results(of("fanfare", "echo-100-w1", worse("server_cpu_us", 30))));
+  assert.equal(onlyFanfare.there.reached, false);
+});
+
+test("what was measured without sockets has its table", () => {
+  const { records, campaign } = results();
+  const sessions = linesOfJson(
+    '   Running benches/sessions.rs\n{"clients":1000,"keep_handshake":true,"heap_bytes_per_client":571.2}\n' +
+      '{"clients":1000,"keep_handshake":false,"heap_bytes_per_client":363.1}\n',
+  );
+  const inside = { sessions, hop: [{ samples: 5000, hop_p50_us: 14.3, hop_p99_us: 40 }] };
+  const text = readme(new Results({ campaign: { ...campaign, inside }, records }), []);
+  assert.match(text, /\| 1,000 \| 571 \| 363 \|/);
+  assert.match(text, /in 14\.3 µs \(median of 5,000; p99 40\.0 µs\)/);
+  assert.doesNotMatch(readme(results(), []), /Without sockets/);
 });

@@ -127,9 +127,12 @@ export function figuresTable(results) {
     const value = found.value ?? cell(found.spread, found.format);
     const remarks = (found.remarks ?? []).map((remark) => `, ${remark}`).join("");
     const notes = found.notes.length > 0 ? ` (${found.notes.join(", ")})` : "";
-    return [found.what, found.wanted, `${value}${remarks}`, `${answer[found.reached]}${notes}`];
+    const { there } = found;
+    const scaled = there ? `${significant(there.value)} µs: ${answer[there.reached]}` : "";
+    const reached = `${answer[found.reached]}${notes}`;
+    return [found.what, found.wanted, `${value}${remarks}`, reached, scaled];
   });
-  return table(["figure", "to reach", "measured", "reached"], rows);
+  return table(["figure", "to reach", "measured", "reached", "at their machine's speed"], rows);
 }
 
 /** The row of a server that was not measured. */
