@@ -126,6 +126,12 @@ pub trait Driver {
     /// connection is in flight.
     fn send(&mut self, connection: Key, gather: Gather<'_>) -> Sent;
 
+    /// As [`Driver::send`], for bytes behind which the connection is shut down or closed in this
+    /// turn: the kernel may let them travel with its end.
+    fn send_last(&mut self, connection: Key, gather: Gather<'_>) -> Sent {
+        self.send(connection, gather)
+    }
+
     /// Tells the peer that nothing more will be sent.
     fn shutdown(&mut self, connection: Key);
 

@@ -155,6 +155,26 @@ pub fn start_listening(socket: BorrowedFd<'_>, backlog: libc::c_int) -> io::Resu
     Ok(())
 }
 
+/// What follows the bytes of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Nobody knows: they leave at once.
+    More,
+    /// The end of the connection, right away: they may travel with it.
+    End,
+}
+
+impl Follows {
+    /// Never wait, never raise a signal.
+    fn flags(self) -> libc::c_int {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        match self {
+            Follows::More => flags,
+            Follows::End => flags | libc::MSG_MORE,
+        }
+    }
+}
+
 /// Hands the first [`SLICES_PER_SEND`] slices to the kernel in one call that never waits and never
 /// raises a signal, and says how many bytes were taken.
 ///
@@ -163,9 +183,10 @@ pub fn start_listening(socket: BorrowedFd<'_>, backlog: libc::c_int) -> io::Resu
 pub fn send_slices<'a>(
     socket: BorrowedFd<'_>,
     mut slices: impl Iterator<Item = &'a [u8]>,
+    follows: Follows,
 ) -> io::Result<usize> {
     let (first, second) = (slices.next().unwrap_or_default(), slices.next());
-    let Some(second) = second else { return send_slice(socket, first) };
+    let Some(second) = second else { return send_slice(socket, first, follows) };
     // Not initialised: 1 KiB of stores would cost every send of one short frame.
     let mut list = [const { MaybeUninit::<IoSlice<'a>>::uninit() }; SLICES_PER_SEND];
     let mut count = 0;
@@ -181,18 +202,16 @@ pub fn send_slices<'a>(
         // SAFETY: the first `count` elements of `list` were written above. Each has the layout of
         // an `iovec` (std promises that of `IoSlice`) and borrows its bytes for `'a`, which this
         // call does not outlive; the kernel only reads them.
-        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, SEND_FLAGS) }
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, follows.flags()) }
     })
 }
 
-/// Never wait, never raise a signal.
-const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-
 /// One slice needs no list of slices, which the kernel would have to copy and check.
-fn send_slice(socket: BorrowedFd<'_>, slice: &[u8]) -> io::Result<usize> {
+fn send_slice(socket: BorrowedFd<'_>, slice: &[u8], follows: Follows) -> io::Result<usize> {
+    let (start, length) = (slice.as_ptr().cast(), slice.len());
     repeat_interrupted(|| {
         // SAFETY: the kernel only reads `slice`, within its length, and only during the call.
-        unsafe { libc::send(socket.as_raw_fd(), slice.as_ptr().cast(), slice.len(), SEND_FLAGS) }
+        unsafe { libc::send(socket.as_raw_fd(), start, length, follows.flags()) }
     })
 }
 
@@ -315,12 +334,23 @@ mod tests {
     fn a_gathered_send_keeps_the_order_of_its_slices_and_takes_no_more_than_fit() {
         let (mut client, server) = connected();
         let slices = [b"one ".as_slice(), b"", b"two"];
-        assert_eq!(send_slices(server.as_fd(), slices.into_iter()).unwrap(), 7);
+        assert_eq!(send_slices(server.as_fd(), slices.into_iter(), Follows::More).unwrap(), 7);
         let mut bytes = [0; 7];
         client.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"one two");
         let many = std::iter::repeat_n(b"x".as_slice(), SLICES_PER_SEND + 9);
-        assert_eq!(send_slices(server.as_fd(), many).unwrap(), SLICES_PER_SEND);
+        assert_eq!(send_slices(server.as_fd(), many, Follows::More).unwrap(), SLICES_PER_SEND);
+    }
+
+    #[test]
+    fn bytes_that_wait_for_the_end_leave_with_it() {
+        let (mut client, server) = connected();
+        let slices = [b"last".as_slice()];
+        assert_eq!(send_slices(server.as_fd(), slices.into_iter(), Follows::End).unwrap(), 4);
+        server.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"last");
     }
 
     #[test]
@@ -328,7 +358,7 @@ mod tests {
         let (_client, server) = connected();
         let chunk = vec![7; 1 << 20];
         let error = loop {
-            match send_slices(server.as_fd(), [chunk.as_slice()].into_iter()) {
+            match send_slices(server.as_fd(), [chunk.as_slice()].into_iter(), Follows::More) {
                 Ok(taken) => assert!(taken > 0),
                 Err(error) => break error,
             }

@@ -68,7 +68,12 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.is_dirty = false;
         while !conn.is_sending && !conn.queue.is_empty() {
-            match driver.send(key, self.joined.join(conn.queue.gather())) {
+            let gather = self.joined.join(conn.queue.gather());
+            let sent = match conn.after {
+                After::Stay | After::Leave(_) => driver.send(key, gather),
+                After::Linger | After::Close => driver.send_last(key, gather),
+            };
+            match sent {
                 Sent::Now(bytes) => conn.queue.advance(bytes, &mut self.spare),
                 Sent::Later => conn.is_sending = true,
                 Sent::Failed(_) => return self.connection_ended(key),

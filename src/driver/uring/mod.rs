@@ -318,7 +318,11 @@ impl Driver for Uring {
     }
 
     fn send(&mut self, connection: Key, gather: Gather<'_>) -> Sent {
-        self.start_send(connection, gather)
+        self.start_send(connection, gather, sys::Follows::More)
+    }
+
+    fn send_last(&mut self, connection: Key, gather: Gather<'_>) -> Sent {
+        self.start_send(connection, gather, sys::Follows::End)
     }
 
     fn shutdown(&mut self, connection: Key) {

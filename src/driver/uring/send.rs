@@ -13,6 +13,7 @@ use super::Uring;
 use super::ring::{Kind, Token};
 use crate::base::frame::{Frame, Gather};
 use crate::base::slab::Key;
+use crate::driver::sys::{self, Follows};
 use crate::driver::{Completion, Sent};
 
 /// How a driver sends.
@@ -89,15 +90,15 @@ impl SpareOperations {
 }
 
 impl Uring {
-    /// [`crate::driver::Driver::send`].
-    pub(super) fn start_send(&mut self, key: Key, gather: Gather<'_>) -> Sent {
+    /// [`crate::driver::Driver::send`], and `send_last`.
+    pub(super) fn start_send(&mut self, key: Key, gather: Gather<'_>, follows: Follows) -> Sent {
         assert!(gather.slices().any(|slice| !slice.is_empty()), "a send has bytes");
         let Some(connection) = self.connections.get(key).filter(|found| found.is_open()) else {
             return Sent::Failed(libc::EBADF);
         };
         assert!(connection.send.is_none(), "at most one send is in flight for a connection");
         if self.send_mode == SendMode::DirectFirst {
-            match super::sys::send_slices(connection.socket.as_fd(), gather.slices()) {
+            match sys::send_slices(connection.socket.as_fd(), gather.slices(), follows) {
                 Ok(taken) => {
                     self.stats.sends_direct += 1;
                     return Sent::Now(taken);
