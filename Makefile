@@ -20,11 +20,15 @@ test:
 	tests/setup.sh
 	cargo test
 	cargo test --bench '*'
+	cargo test --manifest-path perf/limit/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 	cargo build --release --bin fanfare --example conformance
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
 		node --test tests/browser/chat.test.js
+	node --test perf/harness/*.test.mjs
+	perf/peers/run --install ws-plain
+	node --test perf/peers/contract/*.test.mjs
 
 # Times of single layers, and their instructions, which do not depend on what else the machine does:
 # these are compared with perf/instructions.json, which BLESS=1 writes.
@@ -38,4 +42,6 @@ report:
 
 lint:
 	cargo fmt --check
+	cargo fmt --check --manifest-path perf/limit/Cargo.toml
 	cargo clippy --all-targets --all-features -- -D warnings
+	cargo clippy --manifest-path perf/limit/Cargo.toml --all-targets -- -D warnings

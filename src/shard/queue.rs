@@ -93,7 +93,8 @@ impl Spare {
     }
 
     fn give_frame(&mut self, frame: Frame) {
-        if self.frames.len() < Self::KEPT_MAX
+        if !frame.is_shared()
+            && self.frames.len() < Self::KEPT_MAX
             && let Some(frame) = frame.emptied(COPIED_BYTES_MAX)
         {
             self.frames.push(frame);
@@ -166,6 +167,10 @@ impl Queue {
 
     /// The first `bytes` have been taken.
     pub fn advance(&mut self, bytes: usize, spare: &mut Spare) {
+        if bytes == self.bytes() {
+            // Everything, as nearly always.
+            return self.clear(spare);
+        }
         self.bytes = self.bytes.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
         let mut left = bytes + self.skip as usize;
         loop {
@@ -187,9 +192,13 @@ impl Queue {
 
     /// Drops everything.
     pub fn clear(&mut self, spare: &mut Spare) {
-        if let Frames::Many(mut frames) = std::mem::take(&mut self.frames) {
-            frames.clear();
-            spare.give(frames);
+        match std::mem::take(&mut self.frames) {
+            Frames::None => {}
+            Frames::One(frame) => spare.give_frame(frame),
+            Frames::Many(mut frames) => {
+                frames.drain(..).for_each(|frame| spare.give_frame(frame));
+                spare.give(frames);
+            }
         }
         self.skip = 0;
         self.bytes = 0;

@@ -419,7 +419,15 @@ impl<'a> Scanner<'a> {
 /// time, because strings are most of what events carry.
 fn plain(bytes: &[u8]) -> usize {
     let mut length = 0;
-    for block in bytes.as_chunks::<16>().0 {
+    if let Some(first) = bytes.first_chunk::<8>() {
+        // Names, and most values, end here.
+        let special = special(u64::from_le_bytes(*first));
+        if special != 0 {
+            return special.trailing_zeros() as usize / 8;
+        }
+        length = 8;
+    }
+    for block in bytes[length..].as_chunks::<16>().0 {
         // Without a way out of the middle: the compiler makes a few vector instructions of it.
         if block.iter().fold(false, |found, &byte| found | is_special(byte)) {
             break;
