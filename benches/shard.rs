@@ -8,26 +8,10 @@ mod null;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fanfare::{Ack, Raw, Server};
-
-use null::{Bench, frame};
+use null::{Bench, frame, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// The application of `examples/benchmark.rs`, as far as it is measured here.
-fn server() -> Server {
-    let io = Server::builder().build().unwrap();
-    let root = io.of("/");
-    root.on("echo", async |payload: Raw, ack: Ack| {
-        ack.send(payload);
-    });
-    let everybody = root.emitter();
-    root.on("publish", async move |payload: Raw| {
-        everybody.emit("broadcast", payload);
-    });
-    io
-}
 
 fn packets(packet: &str, count: usize) -> Vec<u8> {
     frame(&packet.replace("PAYLOAD", &"x".repeat(64))).repeat(count)

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanfare::Limits;
 use fanfare::base::frame::Frame;
 use fanfare::internal::{Encoder, Memberships, Queue, Rooms, Selection, SpareQueues};
 use fanfare::proto::http::{
@@ -12,9 +13,8 @@ use fanfare::proto::http::{
 use fanfare::proto::websocket::{Decoder, Message, Opcode, write_masked};
 use fanfare::proto::{engine, json, socket};
 use fanfare::session::handshake::{Request, Route, Transport, route};
-use fanfare::{Ack, Limits, Raw, Server};
 
-use crate::null::{Bench, frame};
+use crate::null::{Bench, frame, server};
 
 /// Does the operation once; what it needs was prepared.
 pub type Operation = Box<dyn FnMut()>;
@@ -140,15 +140,7 @@ fn queue_broadcast() -> Operation {
 
 /// A shard with so many clients, whose first one sends a packet again and again.
 fn shard(clients: usize, packet: &str, times: usize) -> Operation {
-    let io = Server::builder().build().expect("the options are the defaults");
-    let root = io.of("/");
-    root.on("echo", async |payload: Raw, ack: Ack| {
-        ack.send(payload);
-    });
-    let everybody = root.emitter();
-    root.on("publish", async move |payload: Raw| {
-        everybody.emit("broadcast", payload);
-    });
+    let io = server();
     let mut bench = Bench::new(&io, Duration::ZERO);
     bench.grow_to(clients);
     let bytes = frame(&packet.replace("PAYLOAD", &"x".repeat(64))).repeat(times);

@@ -15,7 +15,21 @@ use fanfare::base::frame::Gather;
 use fanfare::base::slab::{Key, Slab};
 use fanfare::driver::{BufferId, Completion, Driver, DriverStats, Sent};
 use fanfare::internal::{Outlook, Shard, shared};
-use fanfare::{Limits, Server};
+use fanfare::{Ack, Limits, Raw, Server};
+
+/// The application of `examples/benchmark.rs`, as far as it is measured here.
+pub fn server() -> Server {
+    let io = Server::builder().build().unwrap();
+    let root = io.of("/");
+    root.on("echo", async |payload: Raw, ack: Ack| {
+        ack.send(payload);
+    });
+    let everybody = root.emitter();
+    root.on("publish", async move |payload: Raw| {
+        everybody.emit("broadcast", payload);
+    });
+    io
+}
 
 /// Takes every send whole, and hands the shard what its clients send.
 struct Null {
