@@ -55,6 +55,13 @@ impl<T> Slab<T> {
         key
     }
 
+    /// Puts a value in at a key that another slab has given out, whose index must be vacant here. A
+    /// slab that is filled so gives out no keys of its own.
+    pub fn insert_at(&mut self, key: Key, value: T) {
+        let previous = self.values.put(key.index as usize, (key.generation, value));
+        debug_assert!(previous.is_none(), "a key is given out once");
+    }
+
     /// Takes a value out.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
@@ -101,6 +108,16 @@ mod tests {
         assert_eq!(slab.get(old), None);
         assert_eq!(slab.remove(old), None);
         assert_eq!(slab.get(new), Some(&"b"));
+    }
+
+    #[test]
+    fn a_value_is_found_by_the_key_of_another_slab_and_by_no_other_generation_of_it() {
+        let mut mirror = Slab::new();
+        mirror.insert_at(Key { index: 3, generation: 7 }, 'a');
+        assert_eq!(mirror.get(Key { index: 3, generation: 6 }), None);
+        assert_eq!(mirror.remove(Key { index: 3, generation: 8 }), None);
+        assert_eq!(mirror.remove(Key { index: 3, generation: 7 }), Some('a'));
+        assert!(mirror.is_empty());
     }
 
     #[test]

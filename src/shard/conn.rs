@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::base::chunks::Chunks;
 use crate::base::clock::Time;
 use crate::base::slab::Key;
 use crate::proto::http::{BodyReader, HeadScanner};
@@ -185,66 +184,6 @@ impl Conn {
     }
 }
 
-/// Values at the keys that somebody else gives out.
-#[derive(Debug)]
-pub struct Mirror<T>(Chunks<(u32, T)>);
-
-impl<T> Default for Mirror<T> {
-    fn default() -> Self {
-        Mirror(Chunks::default())
-    }
-}
-
-impl<T> Mirror<T> {
-    /// Puts a value at a key, whose index must be vacant.
-    pub fn insert(&mut self, key: Key, value: T) {
-        let previous = self.0.put(key.index as usize, (key.generation, value));
-        debug_assert!(previous.is_none(), "the driver gives a key out once");
-    }
-
-    /// The value at a key.
-    pub fn get(&self, key: Key) -> Option<&T> {
-        let (generation, value) = self.0.get(key.index as usize)?;
-        (*generation == key.generation).then_some(value)
-    }
-
-    /// The value at a key.
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let (generation, value) = self.0.get_mut(key.index as usize)?;
-        (*generation == key.generation).then_some(value)
-    }
-
-    /// The key of whatever value is at an index now.
-    pub fn key_at(&self, index: u32) -> Option<Key> {
-        let (generation, _) = self.0.get(index as usize)?;
-        Some(Key { index, generation: *generation })
-    }
-
-    /// Takes the value at a key out.
-    pub fn remove(&mut self, key: Key) -> Option<T> {
-        self.get(key)?;
-        self.0.take(key.index as usize).map(|(_, value)| value)
-    }
-
-    /// All keys.
-    pub fn keys(&self) -> Vec<Key> {
-        let entries = self.0.iter();
-        entries
-            .map(|(index, (generation, _))| Key { index: index as u32, generation: *generation })
-            .collect()
-    }
-
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is no value.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,15 +201,5 @@ mod tests {
         assert!(!allowance.take(200, 100, at(5)));
         assert_eq!((0..5).filter(|_| allowance.take(200, 100, at(25))).count(), 2);
         assert_eq!((0..500).filter(|_| allowance.take(200, 100, at(60_000))).count(), 200);
-    }
-
-    #[test]
-    fn a_key_of_another_generation_finds_nothing() {
-        let mut mirror = Mirror::default();
-        mirror.insert(Key { index: 3, generation: 7 }, 'a');
-        assert_eq!(mirror.get(Key { index: 3, generation: 6 }), None);
-        assert_eq!(mirror.remove(Key { index: 3, generation: 8 }), None);
-        assert_eq!(mirror.remove(Key { index: 3, generation: 7 }), Some('a'));
-        assert!(mirror.is_empty());
     }
 }

@@ -14,7 +14,7 @@ use super::state::{Action, State};
 impl State {
     pub(super) fn connection_begins(&mut self, key: Key, bytes: Vec<u8>, peer: Option<SocketAddr>) {
         let conn = Conn::new(bytes, peer, self.now, &self.shared.settings);
-        self.connections.insert(key, conn);
+        self.connections.insert_at(key, conn);
         self.rearm_connection(key);
     }
 

@@ -16,7 +16,7 @@ use crate::room::{Memberships, Rooms};
 use crate::session::ack::Acks;
 use crate::session::{Effect, Options, Session};
 
-use super::conn::{Conn, Mirror};
+use super::conn::Conn;
 use super::handler::{Definition, Handlers};
 use super::joined::Joined;
 use super::queue::{Outgoing, Spare};
@@ -149,8 +149,8 @@ pub struct State {
     pub options: Rc<Options>,
     /// The time of this turn.
     pub now: Time,
-    /// The connections of the driver.
-    pub connections: Mirror<Conn>,
+    /// The connections of the driver, at its keys.
+    pub connections: Slab<Conn>,
     /// The Engine.IO sessions.
     pub sessions: Slab<SessionEntry>,
     /// The Socket.IO sockets.
@@ -205,7 +205,7 @@ impl State {
             options: Rc::new(shared.settings.options.clone()),
             shared,
             now: Time::ZERO,
-            connections: Mirror::default(),
+            connections: Slab::new(),
             sessions: Slab::new(),
             sockets: Slab::new(),
             namespaces: Vec::new(),

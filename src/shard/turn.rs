@@ -369,10 +369,8 @@ impl State {
 
     fn fit(&mut self, least: usize) {
         self.dirty.fit(least);
-        self.dirty_sessions.fit(least);
         self.resumed.fit(least);
         self.jobs.fit(least);
-        self.actions.fit(least);
         self.effects.fit(least);
         self.chosen.fit(least);
         self.spare.clear();
@@ -433,7 +431,8 @@ impl State {
 
     /// Closes connections on which nothing is under way; once no session can need them.
     fn drop_idle(&mut self) {
-        for key in self.connections.keys() {
+        let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
             let idle = self.connections.get(key).is_some_and(|conn| match &conn.role {
                 Role::Http(http) => is_idle(http) && conn.is_flushed(),
                 _ => false,

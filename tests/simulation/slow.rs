@@ -34,7 +34,7 @@ fn world(seed: u64) -> World {
 
 fn no_queue_is_over_its_limit(shard: &Shard<Sim>) {
     shard.context().with(|state| {
-        for key in state.connections.keys() {
+        for (key, _) in state.connections.iter() {
             let bytes = state.connections.get(key).map_or(0, |conn| conn.queue.bytes());
             // One answer to a poll holds a whole queue, and its head.
             assert!(bytes <= QUEUE_BYTES + 2 * MESSAGE_BYTES, "{bytes} bytes wait for a client");
