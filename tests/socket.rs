@@ -11,6 +11,8 @@ mod fixture;
 mod acks;
 #[path = "socket/api.rs"]
 mod api;
+#[path = "socket/batches.rs"]
+mod batches;
 #[path = "socket/binary.rs"]
 mod binary;
 #[path = "socket/broadcast.rs"]

@@ -154,6 +154,7 @@ impl State {
         if !self.is_connecting(address) {
             return false;
         }
+        self.queue_batch();
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get_mut(key) else { return false };
         let Some(space) = self.namespaces.get_mut(usize::from(address.namespace)) else {

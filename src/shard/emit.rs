@@ -1,14 +1,11 @@
 //! From an emit to the queues of its recipients.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::slab::Key;
-use crate::command::{
-    Broadcast, Change, Expected, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
-};
+use crate::command::{Change, Expected, Members, SocketAddress, SocketCommand, Unanswered, Waiter};
 use crate::fanout::Encoder;
 use crate::proto::socket;
 use crate::proto::socket::DisconnectReason;
@@ -81,6 +78,7 @@ impl State {
 
     /// Queues a packet for one session. Everything that is sent to a client comes through here.
     pub fn send(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
+        self.queue_batch();
         let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
         let limit = self.shared.settings.options.limits.send_queue_bytes;
         if let Some(connection) = entry.session.websocket() {
@@ -157,7 +155,7 @@ impl State {
     }
 
     /// Waits for the answer of a socket.
-    fn expect(&mut self, key: Key, expected: Expected) {
+    pub(super) fn expect(&mut self, key: Key, expected: Expected) {
         let until = deadline(self.now, expected.timeout);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let extra = socket.extra.get_or_insert_default();
@@ -182,34 +180,6 @@ impl State {
         if let Some(next) = extra.acks.next_deadline() {
             extra.acks_armed.arm(next, Owner::Acks(key.index), &mut self.timers);
         }
-    }
-
-    /// Queues one packet for all that a broadcast means on this shard. A recipient costs a count.
-    pub fn broadcast(&mut self, broadcast: &Broadcast) {
-        let mut chosen = std::mem::take(&mut self.chosen);
-        self.select(broadcast.namespace, &broadcast.selection, &mut chosen);
-        if let Some((_, _, collector)) = &broadcast.ack {
-            collector.asked(chosen.len());
-        }
-        let frame = Frame::shared(Arc::clone(&broadcast.wire));
-        for index in chosen.drain(..) {
-            let Some(key) = self.sockets.key_at(index) else { continue };
-            let Some(socket) = self.sockets.get(key) else { continue };
-            let session = socket.session;
-            let queued = self.send(session, Outgoing::Shared(frame.clone()), broadcast.volatile);
-            let Some((id, timeout, collector)) = &broadcast.ack else { continue };
-            let waiter = Waiter::Many(Arc::clone(collector));
-            match queued {
-                Queued::Yes => {
-                    self.expect(key, Expected { id: *id, timeout: *timeout, waiter });
-                }
-                _ => {
-                    let answer = Err(Unanswered::Disconnected);
-                    self.jobs.push_back(Job::Resolve(waiter, answer));
-                }
-            }
-        }
-        self.chosen = chosen;
     }
 
     /// The sockets of this shard that a selection means.
@@ -254,6 +224,7 @@ impl State {
 
     /// Changes the rooms, or ends the connection, of all that are meant on this shard.
     pub fn change_members(&mut self, members: &Members) {
+        self.queue_batch();
         let mut chosen = std::mem::take(&mut self.chosen);
         self.select(members.namespace, &members.selection, &mut chosen);
         for index in chosen.drain(..) {
@@ -276,6 +247,7 @@ impl State {
 
     /// Puts a socket into rooms. `false` when it is gone.
     pub fn join(&mut self, address: SocketAddress, rooms: &[Target]) -> bool {
+        self.queue_batch();
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get_mut(key) else { return false };
         if socket.phase == SocketPhase::Gone {
@@ -315,6 +287,7 @@ impl State {
             &mut dyn FnMut(u32, crate::room::Moved),
         ) -> R,
     ) -> Option<R> {
+        self.queue_batch();
         let socket = self.sockets.get_mut(key)?;
         let space = self.namespaces.get_mut(usize::from(socket.namespace))?;
         let mut memberships = std::mem::take(&mut socket.memberships);

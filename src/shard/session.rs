@@ -79,6 +79,7 @@ impl State {
         key: Key,
         work: impl FnOnce(&mut Session, &mut Vec<Effect>) -> R,
     ) -> Option<R> {
+        self.queue_batch();
         let mut effects = std::mem::take(&mut self.effects);
         let result = self.sessions.get_mut(key).map(|entry| work(&mut entry.session, &mut effects));
         for effect in effects.drain(..) {
@@ -217,6 +218,7 @@ impl State {
 
     /// Takes a connected socket off the list of its namespace.
     fn unlist(&mut self, key: Key) {
+        self.queue_batch();
         let Some(socket) = self.sockets.get(key) else { return };
         if socket.phase != SocketPhase::Connected {
             return;

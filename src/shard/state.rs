@@ -16,6 +16,7 @@ use crate::room::{Memberships, Rooms};
 use crate::session::ack::Acks;
 use crate::session::{Effect, Options, Session};
 
+use super::batch::Batch;
 use super::conn::Conn;
 use super::handler::{Definition, Handlers};
 use super::joined::Joined;
@@ -185,6 +186,8 @@ pub struct State {
     pub encoder: Encoder,
     /// Effects of the session at hand.
     pub effects: Vec<Effect>,
+    /// Broadcasts that are not in their recipients' queues yet.
+    pub batch: Batch,
     /// Sockets chosen by the selection at hand.
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
@@ -223,6 +226,7 @@ impl State {
             joined: Joined::default(),
             encoder: Encoder::default(),
             effects: Vec::new(),
+            batch: Batch::default(),
             chosen: Vec::new(),
             random: VecDeque::new(),
             version: 0,
@@ -282,6 +286,7 @@ impl State {
 
     /// Sends bytes on a connection, behind what waits there.
     pub fn push(&mut self, connection: Key, frame: Frame) {
+        self.queue_batch();
         let Some(conn) = self.connections.get_mut(connection) else { return };
         conn.queue.push(frame, &mut self.spare);
         conn.mark_dirty(connection, &mut self.dirty);
@@ -289,6 +294,7 @@ impl State {
 
     /// Sends an Engine.IO packet that is no message on a WebSocket.
     pub fn push_text(&mut self, connection: Key, packet: &str) {
+        self.queue_batch();
         let Some(conn) = self.connections.get_mut(connection) else { return };
         conn.queue.add(Outgoing::Own(self.encoder.control(packet.as_bytes())), &mut self.spare);
         conn.mark_dirty(connection, &mut self.dirty);
@@ -310,6 +316,7 @@ impl State {
 
     /// Forgets a connection and closes it at once; its session is told by the caller, if at all.
     pub fn drop_connection(&mut self, key: Key) {
+        self.queue_batch();
         if let Some(mut conn) = self.connections.remove(key) {
             conn.queue.clear(&mut self.spare);
             self.actions.push(Action::Close(key));

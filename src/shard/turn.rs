@@ -272,6 +272,7 @@ impl<D: Driver> Shard<D> {
     fn flush(&mut self) -> Outlook {
         let (driver, close_by) = (&mut self.driver, self.close_by);
         let outlook = self.context.with(|state| {
+            state.queue_batch();
             for session in std::mem::take(&mut state.dirty_sessions) {
                 state.flush_session(session);
             }
