@@ -72,7 +72,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections accepted in one turn of a shard: 64.
     pub accepts_per_turn: usize,
-    /// Connections flushed in one turn of a shard before input is looked at again: 512.
+    /// Connections whose queue is flushed in one turn of a shard before input is looked at again,
+    /// and as many that are sent a broadcast for which nothing was queued before: 512.
     pub flushes_per_turn: usize,
     /// Receive buffers of one shard: 128, a power of two.
     pub receive_buffers: u16,

@@ -1,17 +1,21 @@
 //! Broadcasts of a turn that mean the same sockets, one right behind the other: their bytes are put
-//! side by side, and every recipient's queue is touched once for all of them.
+//! side by side, and every recipient is visited once for all of them. One for whom nothing else
+//! waits is sent them without a stop in its queue.
 //!
 //! Nobody can tell. Whatever could come between two of them for some client, be it a packet of its
 //! own, a change of its rooms, or its end, has the batch queued first: [`State::queue_batch`].
 
 use std::sync::Arc;
 
-use crate::base::frame::Frame;
-use crate::command::{Broadcast, Expected, Unanswered, Waiter};
+use crate::base::fit::Fit;
+use crate::base::frame::{Frame, Gather};
+use crate::base::slab::Key;
+use crate::command::{Broadcast, Expected, Waiter};
+use crate::driver::{Driver, Sent};
 
 use super::emit::Queued;
 use super::queue::Outgoing;
-use super::state::{Job, State};
+use super::state::State;
 
 /// A batch of more bytes than this would be a long copy.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -21,39 +25,65 @@ const BATCH_BYTES_MAX: usize = 64 * 1024;
 pub struct Batch {
     broadcasts: Vec<Arc<Broadcast>>,
     bytes: usize,
+    /// All of them as one, from when the first recipient was sent it.
+    frame: Option<Frame>,
+    /// Who gets that, and how many of them were visited.
+    recipients: Vec<u32>,
+    visited: usize,
 }
 
 impl Batch {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.broadcasts.is_empty()
+    }
+
     fn add(&mut self, broadcast: &Arc<Broadcast>) {
         self.bytes += broadcast.wire.bytes().len();
         self.broadcasts.push(Arc::clone(broadcast));
     }
 
-    /// Whether a broadcast means the same sockets as those that wait.
+    /// Whether a broadcast means the same sockets as those that wait, and none was sent them.
     fn continues_with(&self, next: &Broadcast) -> bool {
-        self.broadcasts.last().is_some_and(|last| {
-            last.namespace == next.namespace
-                && last.selection == next.selection
-                && self.bytes + next.wire.bytes().len() <= BATCH_BYTES_MAX
-        })
+        self.frame.is_none()
+            && self.broadcasts.last().is_some_and(|last| {
+                last.namespace == next.namespace
+                    && last.selection == next.selection
+                    && self.bytes + next.wire.bytes().len() <= BATCH_BYTES_MAX
+            })
     }
 
+    fn next_recipient(&mut self) -> Option<u32> {
+        let next = self.recipients.get(self.visited).copied();
+        self.visited += usize::from(next.is_some());
+        next
+    }
+
+    /// Makes it an empty one, with the memory that it has.
     fn clear(&mut self) {
         self.broadcasts.clear();
         self.bytes = 0;
+        self.frame = None;
+        self.recipients.clear();
+        self.visited = 0;
     }
 
-    /// All that waits, as one frame.
-    fn frame(&self) -> Option<Frame> {
+    fn join(&self) -> Frame {
         match &self.broadcasts[..] {
-            [] => None,
-            [only] => Some(Frame::shared(Arc::clone(&only.wire))),
+            [only] => Frame::shared(Arc::clone(&only.wire)),
             several => {
                 let mut bytes = Vec::with_capacity(self.bytes);
                 several.iter().for_each(|one| bytes.extend_from_slice(one.wire.bytes()));
-                Some(Frame::own(bytes.into()))
+                Frame::own(bytes.into())
             }
         }
+    }
+}
+
+impl Fit for Batch {
+    fn fit(&mut self, least: usize) {
+        self.broadcasts.fit(least);
+        self.recipients.fit(least);
     }
 }
 
@@ -73,45 +103,112 @@ impl State {
         }
     }
 
-    /// Queues the broadcasts that wait, if there are any.
+    /// Queues the broadcasts that wait for those who have not been sent them.
     pub fn queue_batch(&mut self) {
-        if self.batch.broadcasts.is_empty() {
+        if self.batch.is_empty() {
             return;
         }
         // Empty from here on: what follows finds nothing to queue before itself.
         let mut batch = std::mem::take(&mut self.batch);
-        self.queue_broadcasts(&batch);
+        let frame = self.begin_batch(&mut batch);
+        let count = batch.broadcasts.len() as u64;
+        // One that is volatile or wants answers is alone.
+        let last = batch.broadcasts.last().cloned();
+        let volatile = last.as_ref().is_some_and(|last| last.volatile);
+        let ack = last.as_ref().and_then(|last| last.ack.as_ref());
+        if let Some((_, _, collector)) = ack {
+            collector.asked(batch.recipients.len());
+        }
+        while let Some(index) = batch.next_recipient() {
+            let Some(key) = self.sockets.key_at(index) else { continue };
+            let Some(socket) = self.sockets.get(key) else { continue };
+            let queued = self.queue_broadcasts(socket.session, &frame, count, volatile);
+            if let Some((id, timeout, collector)) = ack {
+                let waiter = Waiter::Many(Arc::clone(collector));
+                self.expect_of(key, queued, Expected { id: *id, timeout: *timeout, waiter });
+            }
+        }
         batch.clear();
         self.batch = batch;
     }
 
-    fn queue_broadcasts(&mut self, batch: &Batch) {
-        let (Some(last), Some(frame)) = (batch.broadcasts.last(), batch.frame()) else { return };
-        let mut chosen = std::mem::take(&mut self.chosen);
-        self.select(last.namespace, &last.selection, &mut chosen);
-        if let Some((_, _, collector)) = &last.ack {
-            collector.asked(chosen.len());
+    /// Sends the broadcasts that wait to the next of those who have not been sent them, at the end
+    /// of a turn, when nothing can come before them any more. At most so many clients are sent
+    /// something; for the others they wait.
+    pub(super) fn flush_batch<D: Driver>(&mut self, driver: &mut D, most: usize) {
+        if self.batch.is_empty() {
+            return;
         }
-        for index in chosen.drain(..) {
-            let Some(key) = self.sockets.key_at(index) else { continue };
-            let Some(socket) = self.sockets.get(key) else { continue };
-            let session = socket.session;
-            let queued = self.send(session, Outgoing::Shared(frame.clone()), last.volatile);
-            if queued == Queued::Yes {
-                self.stats.packets_queued += batch.broadcasts.len() as u64 - 1;
-            }
-            let Some((id, timeout, collector)) = &last.ack else { continue };
-            let waiter = Waiter::Many(Arc::clone(collector));
-            match queued {
-                Queued::Yes => {
-                    self.expect(key, Expected { id: *id, timeout: *timeout, waiter });
-                }
-                _ => {
-                    let answer = Err(Unanswered::Disconnected);
-                    self.jobs.push_back(Job::Resolve(waiter, answer));
-                }
+        let mut batch = std::mem::take(&mut self.batch);
+        let frame = self.begin_batch(&mut batch);
+        let count = batch.broadcasts.len() as u64;
+        let mut sent = 0;
+        while sent < most {
+            let Some(index) = batch.next_recipient() else { break };
+            let socket = self.sockets.key_at(index).and_then(|key| self.sockets.get(key));
+            let Some(session) = socket.map(|socket| socket.session) else { continue };
+            if self.send_now(session, &frame, driver) {
+                self.stats.packets_queued += count;
+                sent += 1;
+            } else {
+                self.queue_broadcasts(session, &frame, count, false);
             }
         }
-        self.chosen = chosen;
+        if batch.visited == batch.recipients.len() {
+            batch.clear();
+        }
+        self.batch = batch;
+    }
+
+    /// Chooses the recipients, if that was not done, and gives what they are sent.
+    fn begin_batch(&mut self, batch: &mut Batch) -> Frame {
+        if let Some(frame) = &batch.frame {
+            return frame.clone();
+        }
+        if let Some(last) = batch.broadcasts.last() {
+            self.select(last.namespace, &last.selection, &mut batch.recipients);
+        }
+        batch.frame.insert(batch.join()).clone()
+    }
+
+    fn queue_broadcasts(
+        &mut self,
+        session: Key,
+        frame: &Frame,
+        count: u64,
+        volatile: bool,
+    ) -> Queued {
+        let queued = self.send(session, Outgoing::Shared(frame.clone()), volatile);
+        if queued == Queued::Yes {
+            self.stats.packets_queued += count - 1;
+        }
+        queued
+    }
+
+    /// Sends a frame on the WebSocket of a session, if it has one for which nothing waits. What the
+    /// kernel does not take is queued.
+    fn send_now<D: Driver>(&mut self, session: Key, frame: &Frame, driver: &mut D) -> bool {
+        let limit = self.shared.settings.options.limits.send_queue_bytes;
+        let session = self.sessions.get(session);
+        let Some(key) = session.and_then(|entry| entry.session.websocket()) else { return false };
+        let Some(conn) = self.connections.get_mut(key) else { return false };
+        if !conn.is_idle() || frame.bytes().len() > limit {
+            return false;
+        }
+        let gather = Gather { head: std::slice::from_ref(frame), tail: &[], skip: 0 };
+        let taken = match driver.send(key, gather) {
+            Sent::Now(bytes) if bytes == frame.bytes().len() => return true,
+            Sent::Now(bytes) => bytes,
+            Sent::Later => 0,
+            Sent::Failed(_) => {
+                self.connection_ended(key);
+                return true;
+            }
+        };
+        conn.is_sending = taken == 0;
+        conn.queue.push(frame.clone(), &mut self.spare);
+        conn.queue.advance(taken, &mut self.spare);
+        conn.mark_dirty(key, &mut self.dirty);
+        true
     }
 }

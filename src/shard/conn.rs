@@ -178,6 +178,11 @@ impl Conn {
         }
     }
 
+    /// Whether nothing is to be done, so that what is sent now goes out in its order.
+    pub fn is_idle(&self) -> bool {
+        self.is_flushed() && !self.is_dirty && self.after == After::Stay
+    }
+
     /// Whether everything has been sent.
     pub fn is_flushed(&self) -> bool {
         self.queue.is_empty() && !self.is_sending

@@ -143,19 +143,29 @@ impl State {
             }
             _ => Queued::Gone,
         };
-        let Some(expected) = ack else { return queued };
-        match (queued, key) {
-            (Queued::Yes, Some(key)) => self.expect(key, expected),
-            _ => {
-                let answer = Err(Unanswered::Disconnected);
-                self.jobs.push_back(Job::Resolve(expected.waiter, answer));
+        if let Some(expected) = ack {
+            match key {
+                Some(key) => self.expect_of(key, queued, expected),
+                None => self.unanswered(expected),
             }
         }
         queued
     }
 
-    /// Waits for the answer of a socket.
-    pub(super) fn expect(&mut self, key: Key, expected: Expected) {
+    /// Waits for the answer of a socket to what was queued for it, if it was.
+    pub(super) fn expect_of(&mut self, key: Key, queued: Queued, expected: Expected) {
+        match queued {
+            Queued::Yes => self.expect(key, expected),
+            Queued::Dropped | Queued::Gone => self.unanswered(expected),
+        }
+    }
+
+    fn unanswered(&mut self, expected: Expected) {
+        let answer = Err(Unanswered::Disconnected);
+        self.jobs.push_back(Job::Resolve(expected.waiter, answer));
+    }
+
+    fn expect(&mut self, key: Key, expected: Expected) {
         let until = deadline(self.now, expected.timeout);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let extra = socket.extra.get_or_insert_default();
@@ -197,6 +207,9 @@ impl State {
             is_member.then_some(id.index())
         };
         space.rooms.select(selection, space.sockets.iter().copied(), by_id, chosen);
+        if selection.to.is_empty() {
+            return;
+        }
         // Rooms may be joined in a middleware, before the socket takes packets.
         chosen.retain(|&index| {
             let socket = sockets.key_at(index).and_then(|key| sockets.get(key));

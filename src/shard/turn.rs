@@ -272,11 +272,11 @@ impl<D: Driver> Shard<D> {
     fn flush(&mut self) -> Outlook {
         let (driver, close_by) = (&mut self.driver, self.close_by);
         let outlook = self.context.with(|state| {
-            state.queue_batch();
+            let most = state.shared.settings.options.limits.flushes_per_turn;
+            state.flush_batch(driver, most);
             for session in std::mem::take(&mut state.dirty_sessions) {
                 state.flush_session(session);
             }
-            let most = state.shared.settings.options.limits.flushes_per_turn;
             for _ in 0..most.min(state.dirty.len()) {
                 let Some(key) = state.dirty.pop_front() else { break };
                 state.flush_connection(key, driver);
@@ -374,6 +374,7 @@ impl State {
         self.jobs.fit(least);
         self.effects.fit(least);
         self.chosen.fit(least);
+        self.batch.fit(least);
         self.spare.clear();
         self.timers.retain(|owner| match owner {
             Owner::Connection(index) => self.connections.key_at(index).is_some(),
@@ -462,7 +463,8 @@ impl State {
     }
 
     fn outlook(&mut self, is_behind: bool, close_by: Option<Time>) -> Outlook {
-        let is_busy = !self.dirty.is_empty()
+        let is_busy = !self.batch.is_empty()
+            || !self.dirty.is_empty()
             || !self.dirty_sessions.is_empty()
             || !self.backlog.is_empty()
             || !self.resumed.is_empty()

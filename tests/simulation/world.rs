@@ -80,7 +80,10 @@ impl Plan {
         let shards = Random::new(seed ^ 0x5eed).range(1..=4);
         let builder = Server::builder().serve_client(false);
         let plan = Plan { shards, faults: Faults::all(seed).without_resets(), builder };
-        plan.limits(|limits| limits.receive_buffer_bytes = 512)
+        plan.limits(|limits| {
+            limits.receive_buffer_bytes = 512;
+            limits.flushes_per_turn = 1 + (seed % 5) as usize;
+        })
     }
 
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Plan {
