@@ -109,7 +109,7 @@ impl Uring {
     pub(super) fn look_at_busy(&mut self) {
         for _ in 0..LOOKS_PER_TURN {
             let due = |&&(_, queued): &&(Key, Epoch)| self.epoch.since(queued) >= SILENT_EPOCHS;
-            let Some(&(key, _)) = self.busy.front().filter(due) else { return };
+            let Some(&(key, _)) = self.busy.front().filter(due) else { break };
             self.busy.pop_front();
             let Some(connection) = self.connections.get_mut(key) else { continue };
             if connection.receive.pace.goes_on(self.epoch) {

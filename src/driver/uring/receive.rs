@@ -143,7 +143,7 @@ impl Uring {
             Some(buffer) if length > 0 && connection.stage != Stage::Closing => {
                 connection.receive.retried = false;
                 if connection.receive.pace.arrived(self.epoch) {
-                    self.busy.push_back((key, self.epoch));
+                    self.queue_busy(key);
                 }
                 out.push(Completion::Received { connection: key, buffer, length });
             }

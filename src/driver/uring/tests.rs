@@ -1014,10 +1014,22 @@ fn whatever_the_kernel_was_asked_for_a_close_ends_it_and_reports_nothing() {
             assert_eq!(bench.driver.stats().operations_in_flight, 1, "the accept");
             assert_eq!(bench.driver.buffers.available(), 2);
         }
-        bench.stop_time(2);
-        bench.poll();
-        assert!(bench.driver.busy.is_empty(), "those that have left are forgotten");
     }
+}
+
+#[test]
+fn connections_that_have_left_are_forgotten_with_the_memory_of_their_queue() {
+    let mut bench = Bench::new();
+    bench.stop_time(0);
+    let (key, _peer) = bench.connect();
+    bench.driver.close(key);
+    bench.settle(0);
+    (0..10_000).for_each(|_| bench.driver.queue_busy(key));
+    bench.stop_time(2);
+    while !bench.driver.busy.is_empty() {
+        bench.poll();
+    }
+    assert!(bench.driver.busy.capacity() < 3_000, "{}", bench.driver.busy.capacity());
 }
 
 #[test]
