@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! listen ─▶ accept, multishot ─▶ Accepted ─▶ receive, multishot, buffers on demand ─▶ Received
+//!           (silent for a while) ─▶ poll ─▶ receive, once ─▶ Received  (often) ─▶ multishot
 //! send   ─▶ sendmsg, no waiting ─▶ Sent::Now        (socket full) ─▶ sendmsg on the ring ─▶ Sent
 //! close  ─▶ cancel what is in flight ─▶ its last completion ─▶ close(fd), the slot is free
 //! ```
@@ -16,6 +17,7 @@
 
 mod accept;
 mod buffers;
+mod busy;
 mod receive;
 mod ring;
 mod send;
@@ -38,6 +40,7 @@ use io_uring::{cqueue, opcode, squeue, types};
 
 use self::accept::Listener;
 use self::buffers::Buffers;
+use self::busy::Epoch;
 use self::receive::Receive;
 use self::ring::{Kind, Ring, Token};
 use self::send::{SendOperation, SpareOperations};
@@ -79,6 +82,13 @@ pub struct Uring {
     starved: VecDeque<Key>,
     /// Those of this turn that had waited for a buffer before, and again found none.
     unserved: Vec<Key>,
+    /// The epoch of the time that was last read.
+    epoch: Epoch,
+    /// The epoch that a test has chosen instead.
+    #[cfg(test)]
+    epoch_held: Option<Epoch>,
+    /// The busy connections, each once, and when it was queued; and some that have left.
+    busy: VecDeque<(Key, Epoch)>,
     /// Detaching connections whose operations have ended.
     settled: Vec<Key>,
     /// Cancels of this turn that found nothing to end.
@@ -148,6 +158,10 @@ impl Uring {
             buffers: ManuallyDrop::new(buffers),
             starved: VecDeque::new(),
             unserved: Vec::new(),
+            epoch: Epoch::of(sys::monotonic_time()),
+            #[cfg(test)]
+            epoch_held: None,
+            busy: VecDeque::new(),
             settled: Vec::new(),
             cancel_misses: Vec::new(),
             spare_operations: SpareOperations::default(),
@@ -169,8 +183,10 @@ impl Uring {
     }
 
     fn admit(&mut self, socket: TcpStream) -> Key {
-        let receive = Receive::default();
-        self.connections.insert(Connection { socket, stage: Stage::Open, receive, send: None })
+        let (stage, receive) = (Stage::Open, Receive::new(self.epoch));
+        let key = self.connections.insert(Connection { socket, stage, receive, send: None });
+        self.queue_busy(key);
+        key
     }
 
     /// Asks the kernel to end an operation, whose own completion tells that it has ended.
@@ -183,7 +199,7 @@ impl Uring {
     /// Goes on with a connection that the shard has given up, if nothing is in flight any more.
     fn settle(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key) else { return };
-        if connection.receive.armed || connection.send.is_some() {
+        if connection.receive.armed.is_some() || connection.send.is_some() {
             return;
         }
         match connection.stage {
@@ -262,7 +278,8 @@ impl Uring {
         if !idle {
             return Some(Duration::ZERO);
         }
-        let deadline = until.into_iter().chain(self.next_resumption()).min();
+        let own = self.next_resumption().into_iter().chain(self.next_look(now));
+        let deadline = until.into_iter().chain(own).min();
         deadline.map(|time| time.since(now))
     }
 }
@@ -366,13 +383,17 @@ impl Driver for Uring {
         let before = completions.len();
         self.deliver_settled(completions);
         let mut now = self.now();
+        self.pass(now);
         loop {
             self.buffers.publish();
             self.feed_starved();
+            self.look_at_busy();
             self.update_listeners(now);
             let patience = self.patience(now, until, completions.len() == before);
             self.stats.waits += u64::from(patience != Some(Duration::ZERO));
             self.ring.enter(patience)?;
+            now = self.now();
+            self.pass(now);
             self.reap(completions);
             self.deliver_settled(completions);
             if mem::take(&mut self.woken) {
@@ -380,7 +401,6 @@ impl Driver for Uring {
                 return Ok(());
             }
             // What the kernel completed may concern nobody but the driver; then the wait goes on.
-            now = self.now();
             if completions.len() > before || until.is_some_and(|until| until <= now) {
                 return Ok(());
             }

@@ -1,6 +1,8 @@
 //! The driver and the real kernel on the loopback interface. No test sleeps: each turns the driver
 //! until what it waits for has happened, and fails at a far deadline.
 
+mod busy;
+
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
