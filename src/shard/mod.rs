@@ -11,6 +11,7 @@ mod connect;
 mod connection;
 pub mod context;
 mod copies;
+mod crowd;
 mod emit;
 pub mod handler;
 mod joined;

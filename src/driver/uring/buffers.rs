@@ -115,6 +115,19 @@ impl Buffers {
         unsafe { AtomicU16::from_ptr(tail.cast_mut()) }.store(self.tail, Ordering::Release);
     }
 
+    /// Gives the memory of all buffers back to the system until they are filled again, unless one
+    /// of them is held.
+    ///
+    /// # Safety
+    /// The kernel must have no operation that may take a buffer.
+    pub unsafe fn discard(&mut self) {
+        if self.held_count == 0 {
+            // SAFETY: the buffers begin at `offset`, behind the entries. None is held, so that
+            // nobody looks at them, and the caller promises that nothing fills one.
+            unsafe { self.mapping.discard(self.offset) };
+        }
+    }
+
     /// How many buffers the kernel has, or had when the last completion was reaped.
     pub fn available(&self) -> usize {
         self.held.len() - self.held_count
