@@ -1,9 +1,11 @@
 //! When a crowd of clients has left, and what a shard gives back then.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
+use crate::fanout::Encoder;
 
 use super::state::State;
 use super::timer::Owner;
@@ -58,6 +60,9 @@ impl State {
         self.jobs.fit(least);
         self.effects.fit(least);
         self.chosen.fit(least);
+        // These are small, but each keeps a page of the allocator in memory, and are soon remade.
+        self.encoder = Encoder::default();
+        self.random = VecDeque::new();
         self.spare.clear();
         self.timers.retain(|owner| match owner {
             Owner::Connection(index) => self.connections.key_at(index).is_some(),

@@ -313,11 +313,11 @@ impl<D: Driver> Shard<D> {
             return Some(due);
         }
         self.crowd = Crowd::of(clients);
-        let least = clients.max(LEAST_FITTED);
+        let least = if clients == 0 { 0 } else { clients.max(LEAST_FITTED) };
         self.completions.fit(least);
         self.accepted.fit(least);
         self.driver.fit(least);
-        self.context.with(|state| state.fit(least));
+        self.context.fit(least);
         None
     }
 
