@@ -156,10 +156,10 @@ impl Context {
         }
     }
 
-    /// Gives back what has grown for a crowd that has left, and tells the application.
-    pub fn fit(&self, least: usize) {
+    /// Gives back what else has grown for a crowd that is gone, and tells the application.
+    pub fn relax(&self, least: usize) {
         drop(self.copies.take());
-        self.with(|state| state.fit(least));
+        self.with(|state| state.relax(least));
         if let Some(crowd_left) = &self.shared.settings.crowd_left {
             self.isolated(|| crowd_left());
         }

@@ -308,17 +308,25 @@ impl<D: Driver> Shard<D> {
     /// Gives back what was grown by for a crowd that has left, or says when that is to be done.
     fn fit(&mut self) -> Option<Time> {
         let (clients, now) = self.context.with(|state| (state.clients(), state.now));
-        let due = self.crowd.look(clients, now)?;
+        if self.crowd.shrinks(clients) {
+            self.fit_lists(clients.max(LEAST_FITTED));
+        }
+        let due = self.crowd.gone_by(clients, now)?;
         if due > now {
             return Some(due);
         }
         self.crowd = Crowd::of(clients);
         let least = if clients == 0 { 0 } else { clients.max(LEAST_FITTED) };
+        self.fit_lists(least);
+        self.driver.fit(least);
+        self.context.relax(least);
+        None
+    }
+
+    fn fit_lists(&mut self, least: usize) {
         self.completions.fit(least);
         self.accepted.fit(least);
-        self.driver.fit(least);
-        self.context.fit(least);
-        None
+        self.context.with(|state| state.fit(least));
     }
 
     fn is_overdue(&self) -> bool {
