@@ -9,8 +9,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay` of mimalloc 3.
 const PURGE_DELAY: c_int = 15;
 
-// SAFETY: this is how `mimalloc.h` declares them. The first puts a number into a table, whatever the
-// option and the value; the second concerns free memory only. Any thread may call them at any time.
+// SAFETY: this is how `mimalloc.h` declares them. The first puts a number into a table, whatever
+// the option and the value; the second concerns free memory only. Any thread may call them at any
+// time.
 unsafe extern "C" {
     safe fn mi_option_set(option: c_int, value: c_long);
     safe fn mi_collect(force: bool);

@@ -193,6 +193,22 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_that_is_held_keeps_its_bytes() {
+        let ring = Ring::new().unwrap();
+        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
+        let id = buffers.take(1);
+        buffers.bytes(id).fill(7);
+        // SAFETY: there is no operation at all.
+        unsafe { buffers.discard() };
+        assert_eq!(buffers.bytes(id), [7; 64]);
+        buffers.release(id);
+        // SAFETY: as above.
+        unsafe { buffers.discard() };
+        let id = buffers.take(1);
+        assert_eq!(buffers.bytes(id), [0; 64]);
+    }
+
+    #[test]
     #[should_panic(expected = "released once")]
     fn releasing_a_buffer_twice_is_a_programming_error() {
         let ring = Ring::new().unwrap();
