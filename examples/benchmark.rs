@@ -24,6 +24,7 @@ fn main() {
         _ => Ok(false),
     });
     let builder = arguments.apply(Server::builder()).keep_handshake(keep_handshake);
+    let builder = builder.on_crowd_left(allocator::collect);
     arguments::serve(server(builder), |io| io.spawn(&arguments.listen), Server::wait);
 }
 

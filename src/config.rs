@@ -14,7 +14,7 @@ use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
 use crate::session::Options;
 use crate::session::handshake::Transport;
-use crate::shard::shared::{ClientFiles, Fallback, Settings};
+use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
 
 /// Where `npm install socket.io-client` puts the client bundle.
 const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
@@ -48,6 +48,7 @@ pub struct Builder {
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
     fallback: Option<Fallback>,
+    crowd_left: Option<CrowdLeft>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) has_namespaces: bool,
     pub(crate) shards: Option<usize>,
@@ -69,6 +70,7 @@ impl Builder {
             client_folder: None,
             keep_handshake: true,
             fallback: None,
+            crowd_left: None,
             states: HashMap::new(),
             has_namespaces,
             shards: None,
@@ -205,6 +207,15 @@ impl Builder {
         self
     }
 
+    /// Called by a shard, on its thread, when most of its clients have left for a second and it has
+    /// given their memory back to the allocator. An allocator may keep that for the next ones; here
+    /// it can be told to hand it on to the system, as by `mi_collect` or `malloc_trim`. It must not
+    /// block. Without one that is left to the allocator.
+    pub fn on_crowd_left(mut self, call: impl Fn() + Send + Sync + 'static) -> Builder {
+        self.crowd_left = Some(Arc::new(call));
+        self
+    }
+
     /// Something that handlers may ask for, as [`State`](crate::State). One value for each type.
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Builder {
         self.states.insert(TypeId::of::<T>(), Arc::new(value));
@@ -222,6 +233,7 @@ impl Builder {
             keep_handshake: self.keep_handshake,
             client: self.client()?,
             fallback: self.fallback.clone(),
+            crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
             states: self.states.clone(),
         })

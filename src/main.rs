@@ -13,7 +13,7 @@ use fanfare::Server;
 fn main() {
     allocator::give_back_at_once();
     let arguments = Arguments::read();
-    let server = chat::server(arguments.apply(Server::builder()));
+    let server = chat::server(arguments.apply(Server::builder().on_crowd_left(allocator::collect)));
     if server.as_ref().is_ok_and(|io| io.client_version().is_none()) {
         eprintln!(
             "fanfare: the page needs the client bundle: npm install socket.io-client, \

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use fanfare::Server;
 
@@ -49,8 +50,17 @@ impl Process {
 
     /// Its resident memory.
     fn resident_bytes(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// Its resident memory, less the pages of its program and libraries.
+    fn anonymous_bytes(&self) -> usize {
+        self.status("RssAnon:")
+    }
+
+    fn status(&self, name: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 }
@@ -107,6 +117,30 @@ fn idle_clients_cost_the_server_at_most_2_kib_each() {
 fn idle_clients_hold_at_most_1536_bytes_each() {
     let each = bytes_each_idle_client(&[("MIMALLOC_PURGE_DELAY", "0")]);
     assert!(each <= 1_536, "an idle client holds {each} bytes");
+}
+
+/// Compared to a server that has seen nobody yet.
+#[test]
+fn what_a_crowd_took_comes_back_within_ten_seconds_after_it_has_left() {
+    const CLIENTS: usize = 5_000;
+    let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
+    fanfare::driver::sys::raise_descriptor_limit().unwrap();
+    let server = Process::start(&[]);
+    let before = server.anonymous_bytes();
+    for _ in 0..2 {
+        let mut clients = Vec::with_capacity(CLIENTS);
+        crowd(server.address, CLIENTS, &mut clients);
+        let during = server.anonymous_bytes();
+        drop(clients);
+        let left = Instant::now();
+        let is_low = |bytes: usize| bytes <= before + before / 4;
+        while !is_low(server.anonymous_bytes()) && left.elapsed() < Duration::from_secs(10) {
+            thread::yield_now();
+        }
+        let after = server.anonymous_bytes();
+        println!("{before} -> {during} with {CLIENTS} clients -> {after} bytes");
+        assert!(is_low(after), "{after} bytes are held for nobody");
+    }
 }
 
 #[test]

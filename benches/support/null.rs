@@ -183,6 +183,8 @@ impl Driver for Null {
         Ok(())
     }
 
+    fn fit(&mut self, _: usize) {}
+
     fn stats(&self) -> DriverStats {
         DriverStats::default()
     }

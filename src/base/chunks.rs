@@ -4,6 +4,8 @@
 //! memory as it had: for tables of ten thousands of clients that is more than the clients need. And
 //! it never shrinks. Here places come in pieces, and a piece in which all are vacant is given back.
 
+use super::fit::Fit;
+
 /// Places at consecutive indexes, each of which may hold a value.
 #[derive(Debug)]
 pub struct Chunks<T> {
@@ -125,6 +127,22 @@ impl<T> Chunks<T> {
     }
 }
 
+impl<T> Fit for Chunks<T> {
+    /// Gives back the vacant piece that was kept, too, and what it takes to find the pieces.
+    fn fit(&mut self, least: usize) {
+        let last = self.chunks.iter().rposition(|chunk| chunk.occupied != 0);
+        self.chunks.truncate(last.map_or(0, |last| last + 1));
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.occupied == 0) {
+            chunk.places = Vec::new();
+        }
+        self.spare = 0;
+        match self.chunks.is_empty() {
+            true => self.chunks = Vec::new(),
+            false => self.chunks.fit(least / CHUNK_PLACES),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -172,16 +190,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_was_left_for_good_keeps_nothing_that_is_vacant() {
+        let mut chunks = Chunks::default();
+        assert!((0..100 * CHUNK_PLACES).all(|value| chunks.put(value, value).is_none()));
+        let left = CHUNK_PLACES + 3;
+        (0..100 * CHUNK_PLACES).filter(|value| *value != left).for_each(|value| {
+            chunks.take(value);
+        });
+        chunks.fit(0);
+        assert_eq!((chunks.get(left), pieces_with_memory(&chunks)), (Some(&left), 1));
+        assert!(chunks.chunks.capacity() < 100);
+        chunks.take(left);
+        chunks.fit(0);
+        assert_eq!((chunks.chunks.capacity(), chunks.first_vacant()), (0, 0));
+    }
+
     proptest! {
         #[test]
         fn it_holds_what_a_map_would_and_gives_the_lowest_vacant_index(
-            steps in vec((any::<bool>(), 0..3_000usize), 1..200),
+            steps in vec((any::<bool>(), 0..3_000usize, any::<bool>()), 1..200),
         ) {
             let (mut chunks, mut map) = (Chunks::default(), std::collections::BTreeMap::new());
-            for (number, (puts, index)) in steps.into_iter().enumerate() {
+            for (number, (puts, index, fits)) in steps.into_iter().enumerate() {
                 match puts {
                     true => prop_assert_eq!(chunks.put(index, number), map.insert(index, number)),
                     false => prop_assert_eq!(chunks.take(index), map.remove(&index)),
+                }
+                if fits {
+                    chunks.fit(0);
                 }
                 let vacant = (0..).find(|index| !map.contains_key(index));
                 prop_assert_eq!(Some(chunks.first_vacant()), vacant);

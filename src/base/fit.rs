@@ -1,6 +1,6 @@
 //! Lists that a crowd has made large, when the crowd has left.
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// A list whose memory can follow its use.
 pub trait Fit {
@@ -30,6 +30,15 @@ impl<T> Fit for VecDeque<T> {
     }
 }
 
+impl<T: Ord> Fit for BinaryHeap<T> {
+    fn fit(&mut self, least: usize) {
+        let wanted = self.len().max(least);
+        if self.capacity() / EXCESS > wanted {
+            self.shrink_to(wanted);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +55,8 @@ mod tests {
         let mut queue: VecDeque<u8> = VecDeque::with_capacity(1_000);
         queue.fit(10);
         assert!(queue.capacity() < 1_000);
+        let mut heap: BinaryHeap<u8> = BinaryHeap::with_capacity(1_000);
+        heap.fit(10);
+        assert!(heap.capacity() < 1_000);
     }
 }

@@ -1,6 +1,7 @@
 //! Values at stable indexes, each with a generation, so that a key outlives its value harmlessly.
 
 use super::chunks::Chunks;
+use super::fit::Fit;
 
 /// Names one value that was put into a [`Slab`]. After the value was taken out the key finds
 /// nothing, also when its index is used again.
@@ -94,6 +95,12 @@ impl<T> Slab<T> {
     }
 }
 
+impl<T> Fit for Slab<T> {
+    fn fit(&mut self, least: usize) {
+        self.values.fit(least);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +125,16 @@ mod tests {
         assert_eq!(mirror.remove(Key { index: 3, generation: 8 }), None);
         assert_eq!(mirror.remove(Key { index: 3, generation: 7 }), Some('a'));
         assert!(mirror.is_empty());
+    }
+
+    #[test]
+    fn no_key_is_given_out_twice_although_the_table_was_given_back() {
+        let mut slab = Slab::new();
+        let old = slab.insert("a");
+        slab.remove(old);
+        slab.fit(0);
+        let new = slab.insert("b");
+        assert_eq!((new.index, slab.get(old)), (old.index, None));
     }
 
     #[test]

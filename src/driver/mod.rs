@@ -164,6 +164,10 @@ pub trait Driver {
         completions: &mut Vec<Completion<Self::Handle>>,
     ) -> io::Result<()>;
 
+    /// Gives back what it has grown by for a crowd that has left, beyond what `least` connections
+    /// need.
+    fn fit(&mut self, least: usize);
+
     /// Counters.
     fn stats(&self) -> DriverStats;
 }

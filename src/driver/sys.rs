@@ -267,6 +267,22 @@ impl Mapping {
         self.start
     }
 
+    /// Gives the memory from an offset on, a multiple of 4,096, back to the system until it is
+    /// used again.
+    ///
+    /// # Safety
+    /// All bytes from there on become zero: nobody may rely on them, or refer to them.
+    pub unsafe fn discard(&mut self, offset: usize) {
+        assert!(offset < self.length && offset.is_multiple_of(4096));
+        // SAFETY: the range lies in the mapping, which is private and anonymous, and the caller
+        // promises that nobody misses its bytes.
+        let outcome = unsafe {
+            let start = self.start.as_ptr().add(offset);
+            libc::madvise(start.cast(), self.length - offset, libc::MADV_DONTNEED)
+        };
+        debug_assert_eq!(outcome, 0, "the range is one of an own mapping");
+    }
+
     /// How many bytes there are.
     pub fn length(&self) -> usize {
         self.length
@@ -384,5 +400,19 @@ mod tests {
         assert_eq!(mapping.start().as_ptr().align_offset(4096), 0);
         assert_eq!(mapping.length(), 10_000);
         assert!(Mapping::new(0).is_err());
+    }
+
+    #[test]
+    fn discarded_memory_is_zero_and_what_lies_before_it_stays() {
+        let mut mapping = Mapping::new(10_000).unwrap();
+        // SAFETY: the mapping is that long, and nobody else knows of it.
+        let bytes = |mapping: &Mapping| unsafe {
+            std::slice::from_raw_parts_mut(mapping.start().as_ptr(), mapping.length())
+        };
+        bytes(&mapping).fill(1);
+        // SAFETY: there is no reference to the bytes.
+        unsafe { mapping.discard(4096) };
+        assert!(bytes(&mapping)[..4096].iter().all(|&byte| byte == 1));
+        assert!(bytes(&mapping)[4096..].iter().all(|&byte| byte == 0));
     }
 }

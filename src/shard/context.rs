@@ -156,6 +156,15 @@ impl Context {
         }
     }
 
+    /// Gives back what else has grown for a crowd that is gone, and tells the application.
+    pub fn relax(&self, least: usize) {
+        drop(self.copies.take());
+        self.with(|state| state.relax(least));
+        if let Some(crowd_left) = &self.shared.settings.crowd_left {
+            self.isolated(|| crowd_left());
+        }
+    }
+
     fn handler_panicked(&self, panic: Box<dyn std::any::Any + Send>) {
         // The payload is user code, too: its own drop may panic.
         drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));

@@ -12,6 +12,7 @@ mod connect;
 mod connection;
 pub mod context;
 mod copies;
+mod crowd;
 mod emit;
 pub mod handler;
 mod joined;

@@ -19,6 +19,9 @@ use super::handler::Definition;
 /// Answers requests outside the path of the server.
 pub type Fallback = Arc<dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync>;
 
+/// Called by a shard when most of its clients have left.
+pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
+
 /// What a server was built with.
 pub struct Settings {
     /// Timing and limits.
@@ -35,6 +38,8 @@ pub struct Settings {
     pub client: Option<ClientFiles>,
     /// Answers other paths.
     pub fallback: Option<Fallback>,
+    /// Called when most clients of a shard have left.
+    pub crowd_left: Option<CrowdLeft>,
     /// Whether messages are Socket.IO packets.
     pub has_namespaces: bool,
     /// What handlers may ask for, by type.

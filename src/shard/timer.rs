@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::base::clock::Time;
+use crate::base::fit::Fit;
 
 /// Whose deadline it is, by index. Who has an index by now may be another than the one who had it
 /// when the entry was made: an entry only asks its owner to look whether anything is due.
@@ -83,6 +84,7 @@ impl Timers {
     /// Forgets the entries of owners that are gone, which would else stay until they are due.
     pub fn retain(&mut self, mut exists: impl FnMut(Owner) -> bool) {
         self.soon.retain(|Reverse((_, owner))| exists(*owner));
+        self.soon.fit(0);
         self.later.retain(|_, owners| {
             owners.retain(|owner| exists(*owner));
             owners.shrink_to_fit();

@@ -19,6 +19,7 @@ use crate::proto::socket::DisconnectReason;
 use super::conn::Role;
 use super::connection::is_idle;
 use super::context::Context;
+use super::crowd::Crowd;
 use super::queue::Outgoing;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
@@ -33,8 +34,8 @@ pub struct Shard<D: Driver> {
     accepted: VecDeque<Key>,
     /// When a closing shard stops waiting for its clients.
     close_by: Option<Time>,
-    /// Connections that there were at most since the lists were last fitted to them.
-    crowd: usize,
+    /// Clients that have come and may have left.
+    crowd: Crowd,
 }
 
 /// What a shard waits for.
@@ -70,7 +71,7 @@ impl<D: Driver> Shard<D> {
             completions: Vec::new(),
             accepted: VecDeque::new(),
             close_by: None,
-            crowd: 0,
+            crowd: Crowd::default(),
         }
     }
 
@@ -292,9 +293,6 @@ impl<D: Driver> Shard<D> {
             let is_behind = state.retry_outbox();
             state.outlook(is_behind, close_by)
         });
-        if outlook != Outlook::Busy {
-            self.fit();
-        }
         match outlook {
             Outlook::Idle(_) if !self.accepted.is_empty() => Outlook::Busy,
             Outlook::Idle(_) if !self.context.post.ready.is_empty() => Outlook::Busy,
@@ -303,19 +301,30 @@ impl<D: Driver> Shard<D> {
                 let due = self.context.with(|state| state.timers.next());
                 Outlook::Idle([due, self.close_by].into_iter().flatten().min())
             }
+            Outlook::Idle(due) => Outlook::Idle(due.into_iter().chain(self.fit()).min()),
             outlook => outlook,
         }
     }
 
-    /// Gives back what lists have grown by for a crowd that has left.
-    fn fit(&mut self) {
-        let connections = self.context.with(|state| state.connections.len());
-        if connections >= self.crowd / CROWD_LEFT {
-            self.crowd = self.crowd.max(connections);
-            return;
+    /// Gives back what was grown by for a crowd that has left, or says when that is to be done.
+    fn fit(&mut self) -> Option<Time> {
+        let (clients, now) = self.context.with(|state| (state.clients(), state.now));
+        if self.crowd.shrinks(clients) {
+            self.fit_lists(clients.max(LEAST_FITTED));
         }
-        self.crowd = connections;
-        let least = connections.max(LEAST_FITTED);
+        let due = self.crowd.gone_by(clients, now)?;
+        if due > now {
+            return Some(due);
+        }
+        self.crowd = Crowd::of(clients);
+        let least = if clients == 0 { 0 } else { clients.max(LEAST_FITTED) };
+        self.fit_lists(least);
+        self.driver.fit(least);
+        self.context.relax(least);
+        None
+    }
+
+    fn fit_lists(&mut self, least: usize) {
         self.completions.fit(least);
         self.accepted.fit(least);
         self.context.with(|state| state.fit(least));
@@ -345,8 +354,6 @@ impl<D: Driver> Drop for Shard<D> {
     }
 }
 
-/// A crowd has left when one of so many is still there.
-const CROWD_LEFT: usize = 4;
 /// Lists for fewer are not worth a look.
 const LEAST_FITTED: usize = 64;
 
@@ -366,26 +373,6 @@ impl State {
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
         (sockets, namespaces, jobs, sleepers, std::mem::take(&mut self.outbox))
-    }
-
-    fn fit(&mut self, least: usize) {
-        self.dirty.fit(least);
-        self.resumed.fit(least);
-        self.jobs.fit(least);
-        self.effects.fit(least);
-        self.chosen.fit(least);
-        self.batch.fit(least);
-        self.spare.clear();
-        self.timers.retain(|owner| match owner {
-            Owner::Connection(index) => self.connections.key_at(index).is_some(),
-            Owner::Session(index) => self.sessions.key_at(index).is_some(),
-            Owner::Acks(index) => self.sockets.key_at(index).is_some(),
-            Owner::Sleep(index) => self.sleepers.key_at(index).is_some(),
-        });
-        for namespace in &mut self.namespaces {
-            namespace.sockets.fit(least);
-            namespace.rooms.fit();
-        }
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.

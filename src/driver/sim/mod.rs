@@ -254,6 +254,8 @@ impl Driver for Sim {
         Ok(())
     }
 
+    fn fit(&mut self, _: usize) {}
+
     fn stats(&self) -> DriverStats {
         self.with(|ring, world| ring.stats(world.now))
     }

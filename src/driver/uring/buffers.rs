@@ -115,6 +115,19 @@ impl Buffers {
         unsafe { AtomicU16::from_ptr(tail.cast_mut()) }.store(self.tail, Ordering::Release);
     }
 
+    /// Gives the memory of all buffers back to the system until they are filled again, unless one
+    /// of them is held.
+    ///
+    /// # Safety
+    /// The kernel must have no operation that may take a buffer.
+    pub unsafe fn discard(&mut self) {
+        if self.held_count == 0 {
+            // SAFETY: the buffers begin at `offset`, behind the entries. None is held, so that
+            // nobody looks at them, and the caller promises that nothing fills one.
+            unsafe { self.mapping.discard(self.offset) };
+        }
+    }
+
     /// How many buffers the kernel has, or had when the last completion was reaped.
     pub fn available(&self) -> usize {
         self.held.len() - self.held_count
@@ -177,6 +190,22 @@ mod tests {
             assert_eq!(bytes.len(), 100);
             assert!(bytes.iter().all(|&byte| byte == id as u8));
         }
+    }
+
+    #[test]
+    fn a_buffer_that_is_held_keeps_its_bytes() {
+        let ring = Ring::new().unwrap();
+        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
+        let id = buffers.take(1);
+        buffers.bytes(id).fill(7);
+        // SAFETY: there is no operation at all.
+        unsafe { buffers.discard() };
+        assert_eq!(buffers.bytes(id), [7; 64]);
+        buffers.release(id);
+        // SAFETY: as above.
+        unsafe { buffers.discard() };
+        let id = buffers.take(1);
+        assert_eq!(buffers.bytes(id), [0; 64]);
     }
 
     #[test]

@@ -60,9 +60,6 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// beyond this time the memory that the kernel might still use is leaked.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Completions of a turn that need no memory of their own.
-const REAPED_LEAST: usize = 512;
-
 type Completions = Vec<Completion<UringHandle>>;
 
 /// A connection on its way from one [`Uring`] to another. Dropping it closes the connection.
@@ -250,8 +247,6 @@ impl Uring {
                 None => {}
             }
         }
-        // The crowd whose completions made it large may have left.
-        reaped.fit(REAPED_LEAST);
         self.reaped = reaped;
         self.requeue_unserved();
         self.retry_cancels();
@@ -404,6 +399,21 @@ impl Driver for Uring {
             if completions.len() > before || until.is_some_and(|until| until <= now) {
                 return Ok(());
             }
+        }
+    }
+
+    fn fit(&mut self, least: usize) {
+        self.connections.fit(least);
+        self.starved.fit(least);
+        self.busy.fit(least);
+        self.unserved.fit(least);
+        self.cancel_misses.fit(least);
+        self.reaped.fit(least);
+        self.spare_operations.clear();
+        if self.connections.is_empty() {
+            // SAFETY: a receive belongs to a connection, which stays until the kernel has reported
+            // its end; and nothing else takes a buffer.
+            unsafe { self.buffers.discard() };
         }
     }
 

@@ -81,6 +81,11 @@ impl SpareOperations {
         self.0.pop().unwrap_or_else(|| Box::new(SendOperation::new()))
     }
 
+    /// Gives all of them to the allocator.
+    pub(super) fn clear(&mut self) {
+        self.0 = Vec::new();
+    }
+
     fn give(&mut self, mut operation: Box<SendOperation>) {
         operation.clear();
         if self.0.len() < SPARE_OPERATIONS {

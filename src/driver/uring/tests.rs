@@ -477,6 +477,26 @@ fn a_closed_connection_leaves_the_buffers_as_they_were() {
 }
 
 #[test]
+fn buffers_are_given_back_when_the_kernel_has_no_receive_and_are_as_good_as_new() {
+    let mut bench = Bench::with(&limits(4, 1024), SendMode::DirectFirst);
+    for _ in 0..2 {
+        let (key, mut peer) = bench.connect();
+        bench.driver.receive(key);
+        peer.write_all(&[1; 700]).unwrap();
+        assert_eq!(bench.bytes(), (key, vec![1; 700]));
+        bench.driver.buffers.fill(0xa5);
+        bench.driver.fit(0);
+        assert_eq!(bench.driver.buffers.altered(0xa5), 0, "the kernel may be filling one");
+        bench.driver.close(key);
+        while bench.driver.stats().connections > 0 {
+            bench.poll();
+        }
+        bench.driver.fit(0);
+        assert_eq!(bench.driver.buffers.altered(0xa5), 4 * 1024);
+    }
+}
+
+#[test]
 fn buffers_of_late_completions_go_back_to_the_ring() {
     let mut bench = Bench::with(&limits(2, 512), SendMode::DirectFirst);
     for _ in 0..50 {
