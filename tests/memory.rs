@@ -144,6 +144,20 @@ fn what_a_crowd_took_comes_back_within_ten_seconds_after_it_has_left() {
 }
 
 #[test]
+fn the_application_is_told_once_when_everybody_has_left() {
+    let (tell, told) = channel();
+    let builder = Server::builder().shards(1).on_crowd_left(move || tell.send(()).unwrap());
+    let io = builder.build().unwrap();
+    let running = io.spawn("127.0.0.1:0").unwrap();
+    let mut clients = Vec::new();
+    crowd(running.address(), 3, &mut clients);
+    assert!(told.try_recv().is_err());
+    drop(clients);
+    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(told.recv_timeout(Duration::from_millis(1_500)).is_err(), "nobody else has left");
+}
+
+#[test]
 fn a_crowd_on_both_transports_gets_every_message_once_in_order_while_others_come_and_go() {
     const WEBSOCKETS: usize = 1_900;
     const POLLING: usize = 100;
