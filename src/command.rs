@@ -56,6 +56,8 @@ pub enum Command {
     Session(SessionAddress, SessionCommand),
     /// Makes those that a selection means join or leave rooms, or disconnects them.
     Members(Arc<Members>),
+    /// Asks which of the shard's sockets are meant.
+    Fetch(Arc<Audience>, oneshot::Sender<Vec<Found>>),
     /// Asks for the shard's counters.
     Stats(oneshot::Sender<Stats>),
 }
@@ -110,6 +112,28 @@ pub struct Broadcast {
     pub volatile: bool,
     /// Who wants the answers.
     pub ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
+}
+
+/// Sockets of one namespace.
+#[derive(Debug)]
+pub struct Audience {
+    /// The namespace.
+    pub namespace: u16,
+    /// Which of its sockets.
+    pub selection: Selection,
+}
+
+/// One of the sockets that were asked for, as it was then.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it is.
+    pub address: SocketAddress,
+    /// The rooms it was in; that of its own id first.
+    pub rooms: Vec<Target>,
+    /// The request of its session, if it is kept.
+    pub request: Option<Arc<[u8]>>,
+    /// What it sent when it joined the namespace.
+    pub auth: Option<Box<[u8]>>,
 }
 
 /// A change of many sockets of one namespace.

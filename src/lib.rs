@@ -67,6 +67,7 @@ pub use api::engine;
 pub use api::extract::{
     Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
 };
+pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
 pub use api::namespace::Namespace;

@@ -1,6 +1,7 @@
 //! Emits: to whom, with what, and what became of them.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,8 +13,9 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 
 use crate::base::frame::{Encoded, Wire};
+use crate::base::id::SocketId;
 use crate::command::{
-    Broadcast, Change, Collector, Command, Members, SocketAddress, SocketCommand, Unanswered,
+    Audience, Broadcast, Change, Collector, Command, Members, SocketAddress, SocketCommand, Unanswered,
     Waiter,
 };
 use crate::fanout::Encoder;
@@ -26,6 +28,7 @@ use crate::shard::handler::Definition;
 use crate::shard::shared::{Post, Shared};
 
 use super::ack::{Acknowledgement, Acknowledgements};
+use super::fetch::{FetchSockets, RemoteSocket};
 use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
 
@@ -325,6 +328,27 @@ impl Emitter {
     /// Disconnects all matching sockets (`disconnectSockets`), with `close` their whole sessions.
     pub fn disconnect_sockets(&self, close: bool) -> Emitted {
         self.change(Change::Disconnect(close))
+    }
+
+    /// Tells which sockets are meant, on every shard (`fetchSockets`): where they are, their rooms,
+    /// and the requests that opened their sessions.
+    ///
+    /// ```no_run
+    /// # async fn example(io: fanfare::Server) {
+    /// for member in io.to("lobby").fetch_sockets().await {
+    ///     println!("{} is in {:?}", member.id(), member.rooms().collect::<Vec<_>>());
+    ///     member.socket().emit("hello", ());
+    /// }
+    /// # }
+    /// ```
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        let (namespace, selection) = (self.definition.index, self.selection.clone());
+        FetchSockets::ask(&self.shared, Audience { namespace, selection })
+    }
+
+    /// The ids of the sockets that are meant, on every shard (`allSockets`).
+    pub async fn all_sockets(&self) -> HashSet<SocketId> {
+        self.fetch_sockets().await.iter().map(RemoteSocket::id).collect()
     }
 
     fn change(&self, change: Change) -> Emitted {

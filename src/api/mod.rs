@@ -4,6 +4,7 @@ pub mod ack;
 pub mod emit;
 pub mod engine;
 pub mod extract;
+pub mod fetch;
 pub mod handler;
 pub mod handshake;
 pub mod namespace;

@@ -7,6 +7,7 @@ use crate::shard::handler::{Definition, Trigger};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
+use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
 use super::targets::IntoTargets;
 
@@ -140,6 +141,31 @@ impl Namespace {
     /// Aims at everybody; modifiers may follow.
     pub fn emitter(&self) -> Emitter {
         Emitter::new(Arc::clone(&self.shared), Arc::clone(&self.definition))
+    }
+
+    /// Tells which sockets there are. See [`Emitter::fetch_sockets`].
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        self.emitter().fetch_sockets()
+    }
+
+    /// Makes all sockets join rooms. See [`Emitter::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoTargets) -> Emitted {
+        self.emitter().sockets_join(rooms)
+    }
+
+    /// Makes all sockets leave rooms. See [`Emitter::sockets_leave`].
+    pub fn sockets_leave(&self, rooms: impl IntoTargets) -> Emitted {
+        self.emitter().sockets_leave(rooms)
+    }
+
+    /// Disconnects all sockets. See [`Emitter::disconnect_sockets`].
+    pub fn disconnect_sockets(&self, close: bool) -> Emitted {
+        self.emitter().disconnect_sockets(close)
+    }
+
+    /// Sends the event `message` to all sockets.
+    pub fn send(&self, args: impl Arguments) -> Emitted {
+        self.emit("message", args)
     }
 
     fn add<A>(&self, trigger: &Trigger<'_>, handler: impl Handler<A>) -> &Namespace {

@@ -13,6 +13,7 @@ use crate::shard::run::{Plan, Running};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
+use super::fetch::FetchSockets;
 use super::namespace::Namespace;
 use super::signals::Signals;
 use super::targets::IntoTargets;
@@ -85,6 +86,31 @@ impl Server {
     /// Aims at the sockets of `/` that are in none of these rooms. See [`Emitter::except`].
     pub fn except(&self, rooms: impl IntoTargets) -> Emitter {
         self.of("/").except(rooms)
+    }
+
+    /// Tells which sockets of `/` there are. See [`Emitter::fetch_sockets`].
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        self.of("/").emitter().fetch_sockets()
+    }
+
+    /// Makes all sockets of `/` join rooms. See [`Emitter::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoTargets) -> Emitted {
+        self.of("/").emitter().sockets_join(rooms)
+    }
+
+    /// Makes all sockets of `/` leave rooms. See [`Emitter::sockets_leave`].
+    pub fn sockets_leave(&self, rooms: impl IntoTargets) -> Emitted {
+        self.of("/").emitter().sockets_leave(rooms)
+    }
+
+    /// Disconnects all sockets of `/`. See [`Emitter::disconnect_sockets`].
+    pub fn disconnect_sockets(&self, close: bool) -> Emitted {
+        self.of("/").emitter().disconnect_sockets(close)
+    }
+
+    /// Sends the event `message` to all sockets of `/`.
+    pub fn send(&self, args: impl Arguments) -> Emitted {
+        self.emit("message", args)
     }
 
     /// Serves clients on an address, on threads of its own, and returns at once. With port 0 the

@@ -152,16 +152,7 @@ impl Socket {
     /// The rooms it is in: first the one that is named by its id, then those it has joined, in no
     /// particular order. Empty when it has gone, and elsewhere than on its own shard.
     pub fn rooms(&self) -> Vec<String> {
-        self.with_state(|state, key| {
-            let Some(socket) = state.sockets.get(key) else { return Vec::new() };
-            if socket.phase == SocketPhase::Gone {
-                return Vec::new();
-            }
-            let space = state.namespaces.get(usize::from(socket.namespace));
-            let joined = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
-            std::iter::once(self.id().to_string()).chain(joined.map(str::to_owned)).collect()
-        })
-        .unwrap_or_default()
+        self.with_state(|state, key| state.rooms_of(key)).unwrap_or_default()
     }
 
     /// Disconnects it from its namespace; with `close` from all, and its connection is closed.

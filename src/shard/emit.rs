@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::slab::Key;
-use crate::command::{Change, Expected, Members, SocketAddress, SocketCommand, Unanswered, Waiter};
+use crate::command::{
+    Audience, Change, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
+};
 use crate::fanout::Encoder;
 use crate::proto::socket;
 use crate::proto::socket::DisconnectReason;
@@ -215,6 +217,40 @@ impl State {
             let socket = sockets.key_at(index).and_then(|key| sockets.get(key));
             socket.is_some_and(|socket| socket.phase == SocketPhase::Connected)
         });
+    }
+
+    /// The sockets of this shard that are meant, with what is known of them.
+    pub fn found(&mut self, audience: &Audience) -> Vec<Found> {
+        let mut chosen = std::mem::take(&mut self.chosen);
+        self.select(audience.namespace, &audience.selection, &mut chosen);
+        let found = chosen.drain(..).filter_map(|index| self.found_at(index)).collect();
+        self.chosen = chosen;
+        found
+    }
+
+    fn found_at(&self, index: u32) -> Option<Found> {
+        let key = self.sockets.key_at(index)?;
+        let (address, socket) = (self.address(key)?, self.sockets.get(key)?);
+        let session = self.sessions.get(socket.session)?;
+        Some(Found {
+            address,
+            rooms: self.rooms_of(key).into_iter().map(Target::from).collect(),
+            request: session.session.request.clone(),
+            auth: socket.extra.as_ref().and_then(|extra| extra.auth.clone()),
+        })
+    }
+
+    /// The rooms of a socket: first the one that is named by its id, then those it has joined.
+    pub fn rooms_of(&self, key: Key) -> Vec<String> {
+        let (Some(address), Some(socket)) = (self.address(key), self.sockets.get(key)) else {
+            return Vec::new();
+        };
+        if socket.phase == SocketPhase::Gone {
+            return Vec::new();
+        }
+        let space = self.namespaces.get(usize::from(socket.namespace));
+        let joined = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
+        std::iter::once(address.id().to_string()).chain(joined.map(str::to_owned)).collect()
     }
 
     /// Carries out a command for one socket.
