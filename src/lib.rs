@@ -70,6 +70,7 @@ pub use api::extract::{
 pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
+pub use api::listeners::Listener;
 pub use api::namespace::Namespace;
 pub use api::server::Server;
 pub use api::socket::{Socket, SocketData};

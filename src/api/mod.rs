@@ -7,6 +7,7 @@ pub mod extract;
 pub mod fetch;
 pub mod handler;
 pub mod handshake;
+pub mod listeners;
 pub mod namespace;
 pub mod server;
 pub mod signals;

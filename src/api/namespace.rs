@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::proto::json::Arguments;
-use crate::shard::handler::{Definition, Trigger};
+use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
@@ -42,7 +42,7 @@ impl Namespace {
     /// # }
     /// ```
     pub fn on_connect<A>(&self, handler: impl Handler<A>) -> &Namespace {
-        self.add(&Trigger::Connect, handler)
+        self.add(Trigger::Connect, Place::Last, handler)
     }
 
     /// Runs `handler` for each event of this name that a client sends. Several handlers of one
@@ -70,7 +70,7 @@ impl Namespace {
     pub fn on<A>(&self, event: &str, handler: impl Handler<A>) -> &Namespace {
         let is_reserved = crate::proto::socket::RESERVED_EVENTS.contains(&event);
         assert!(!is_reserved, "{event:?} is reserved: see `on_connect` and `on_disconnect`");
-        self.add(&Trigger::Event(event), handler)
+        self.add(Trigger::Event(event.into()), Place::Last, handler)
     }
 
     /// Runs `handler` for each socket that has gone (`disconnect`). It has left its rooms by then;
@@ -88,7 +88,113 @@ impl Namespace {
     /// # }
     /// ```
     pub fn on_disconnect<A>(&self, handler: impl Handler<A>) -> &Namespace {
-        self.add(&Trigger::Disconnect, handler)
+        self.add(Trigger::Disconnect, Place::Last, handler)
+    }
+
+    /// Runs `handler` for each socket that is about to go (`disconnecting`): it is in its rooms as
+    /// long as the handler does not wait, so that the others in them can be told.
+    ///
+    /// ```
+    /// use fanfare::{Server, Socket};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").on_disconnecting(async |socket: Socket| {
+    ///     for room in socket.rooms() {
+    ///         socket.to(room).emit("left", socket.id().to_string());
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_disconnecting<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Disconnecting, Place::Last, handler)
+    }
+
+    /// Runs `handler` for every event that a client sends, whatever its name, before the handlers
+    /// of that event (`onAny`). Ask for [`EventName`](crate::EventName) to know which it is.
+    ///
+    /// ```
+    /// use fanfare::{EventName, Raw, Server};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").on_any(async |EventName(event): EventName, args: Raw| {
+    ///     println!("{event}: {} bytes", args.args().len());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_any<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Any, Place::Last, handler)
+    }
+
+    /// As [`on_any`](Namespace::on_any), before those that are there (`prependAny`).
+    pub fn prepend_any<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Any, Place::First, handler)
+    }
+
+    /// Runs `handler` for every event that a client is sent (`onAnyOutgoing`), broadcasts included:
+    /// once for each recipient. It costs the shortcut that broadcasts take otherwise.
+    pub fn on_any_outgoing<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::AnyOutgoing, Place::Last, handler)
+    }
+
+    /// As [`on_any_outgoing`](Namespace::on_any_outgoing), before those that are there
+    /// (`prependAnyOutgoing`).
+    pub fn prepend_any_outgoing<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::AnyOutgoing, Place::First, handler)
+    }
+
+    /// Runs `handler` for each event that a middleware has refused, as the event `error` of the
+    /// reference: ask for [`Refuse`](crate::Refuse) to know why.
+    pub fn on_refused<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Refused, Place::Last, handler)
+    }
+
+    /// Forgets the handlers of an event (`removeAllListeners`). Answers whether there were any.
+    pub fn off(&self, event: &str) -> bool {
+        self.remove(&Trigger::Event(event.into()))
+    }
+
+    /// Forgets the handlers of all events (`offAny`). Answers whether there were any.
+    pub fn off_any(&self) -> bool {
+        self.remove(&Trigger::Any)
+    }
+
+    /// Forgets the handlers of all events that clients are sent (`offAnyOutgoing`). Answers whether
+    /// there were any.
+    pub fn off_any_outgoing(&self) -> bool {
+        self.remove(&Trigger::AnyOutgoing)
+    }
+
+    /// Asks `middleware` before the handlers of each event (`socket.use`, for all sockets of the
+    /// namespace). Those of a namespace are asked in the order in which they were registered; the
+    /// first that refuses ends it, and [`on_refused`](Namespace::on_refused) is told. The client is
+    /// not.
+    ///
+    /// ```
+    /// use fanfare::{EventName, Refuse, Server, Socket};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").packet_middleware(async |_: &Socket, EventName(event): EventName| {
+    ///     match event.starts_with("admin:") {
+    ///         true => Err(Refuse::new("not yours")),
+    ///         false => Ok(()),
+    ///     }
+    /// });
+    /// io.of("/").on_refused(async |socket: Socket, why: Refuse| {
+    ///     println!("{}: {}", socket.id(), why.message());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn packet_middleware<A>(&self, middleware: impl Middleware<A>) -> &Namespace {
+        let recipe = handler::middleware_recipe(middleware);
+        self.definition.add_middleware(Gate::Packet, recipe);
+        self.shared.changed();
+        self
     }
 
     /// Asks `middleware` before a client joins (`use`). Those of a namespace are asked in the order
@@ -113,7 +219,8 @@ impl Namespace {
     /// # }
     /// ```
     pub fn middleware<A>(&self, middleware: impl Middleware<A>) -> &Namespace {
-        self.definition.add_middleware(handler::middleware_recipe(middleware));
+        let recipe = handler::middleware_recipe(middleware);
+        self.definition.add_middleware(Gate::Connection, recipe);
         self.shared.changed();
         self
     }
@@ -168,8 +275,14 @@ impl Namespace {
         self.emit("message", args)
     }
 
-    fn add<A>(&self, trigger: &Trigger<'_>, handler: impl Handler<A>) -> &Namespace {
-        self.definition.add_handler(trigger, handler::recipe(handler));
+    fn remove(&self, trigger: &Trigger) -> bool {
+        let removed = self.definition.remove_handlers(trigger);
+        self.shared.changed();
+        removed
+    }
+
+    fn add<A>(&self, trigger: Trigger, place: Place, handler: impl Handler<A>) -> &Namespace {
+        self.definition.add_handler(trigger, place, handler::recipe(handler));
         self.shared.changed();
         self
     }

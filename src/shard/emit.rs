@@ -139,9 +139,15 @@ impl State {
         let key = self.socket_key(socket);
         let found = key.and_then(|key| self.sockets.get(key).map(|socket| (key, socket)));
         let queued = match found {
-            Some((_, socket)) if socket.phase == SocketPhase::Connected => {
-                let session = socket.session;
-                self.send(session, packet, volatile)
+            Some((_, found)) if found.phase == SocketPhase::Connected => {
+                let (session, is_heard) =
+                    (found.session, self.has_outgoing_listeners(socket.namespace));
+                let copy = is_heard.then(|| packet.frame());
+                let queued = self.send(session, packet, volatile);
+                if let Some(frame) = copy.filter(|_| queued == Queued::Yes) {
+                    self.jobs.push_back(Job::Outgoing(socket, frame));
+                }
+                queued
             }
             _ => Queued::Gone,
         };
@@ -299,7 +305,7 @@ impl State {
         self.queue_batch();
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        if socket.phase == SocketPhase::Gone {
+        if matches!(socket.phase, SocketPhase::Leaving | SocketPhase::Gone) {
             return false;
         }
         let Some(space) = self.namespaces.get_mut(usize::from(socket.namespace)) else {
@@ -354,7 +360,7 @@ impl State {
     pub fn disconnect(&mut self, address: SocketAddress, close: bool) -> bool {
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get(key) else { return false };
-        if socket.phase == SocketPhase::Gone {
+        if matches!(socket.phase, SocketPhase::Leaving | SocketPhase::Gone) {
             return false;
         }
         let session = socket.session;

@@ -39,6 +39,8 @@ pub struct Event<'a> {
     pub ack: Option<AckTarget>,
     /// Why the socket or session has gone.
     pub reason: Option<DisconnectReason>,
+    /// Why a middleware has refused the event.
+    pub refused: Option<&'a Refused>,
 }
 
 /// An acknowledgement that a client asks for.
@@ -66,7 +68,7 @@ pub enum Started {
 /// A handler of one shard.
 pub type Handler = Rc<dyn Fn(&mut Event<'_>) -> Started>;
 
-/// Why a connection to a namespace is refused.
+/// Why a connection to a namespace, or an event, is refused.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// The `message` that the client is told.
@@ -87,19 +89,36 @@ pub type HandlerRecipe = Arc<dyn Fn() -> Handler + Send + Sync>;
 /// Makes a shard's own middleware.
 pub type MiddlewareRecipe = Arc<dyn Fn() -> Middleware + Send + Sync>;
 
-/// The handlers of one namespace on one shard.
+/// The handlers of one namespace on one shard, each list in the order in which they run.
 #[derive(Default)]
 pub struct Handlers {
-    /// In the order in which they run.
+    /// Asked before a socket joins.
     pub middlewares: Vec<Middleware>,
     /// For each new socket.
     pub connect: Vec<Handler>,
+    /// For each socket that is about to go.
+    pub disconnecting: Vec<Handler>,
     /// For each socket that has gone.
     pub disconnect: Vec<Handler>,
+    /// For every event that comes, before those of the event.
+    pub any: Vec<Handler>,
+    /// For every event that a socket is sent.
+    pub any_outgoing: Vec<Handler>,
+    /// Asked before the handlers of an event.
+    pub packet_middlewares: Vec<Middleware>,
+    /// For each event that was refused.
+    pub refused: Vec<Handler>,
     /// By event.
     pub events: Events,
     /// For engine messages, on a server without namespaces.
     pub message: Vec<Handler>,
+}
+
+impl Handlers {
+    /// Whether there are some that hear of events whatever their names.
+    pub fn hear_of_all(&self) -> bool {
+        !self.any.is_empty() || !self.packet_middlewares.is_empty()
+    }
 }
 
 /// The handlers of events, in the order of their names. An application has few names, and looks one
@@ -133,22 +152,47 @@ fn order(name: &str) -> (usize, &str) {
 #[derive(Default)]
 pub struct Recipes {
     middlewares: Vec<MiddlewareRecipe>,
-    connect: Vec<HandlerRecipe>,
-    disconnect: Vec<HandlerRecipe>,
-    events: HashMap<Box<str>, Vec<HandlerRecipe>>,
-    message: Vec<HandlerRecipe>,
+    packet_middlewares: Vec<MiddlewareRecipe>,
+    handlers: HashMap<Trigger, Vec<HandlerRecipe>>,
 }
 
-/// Which event a handler is for.
-pub enum Trigger<'a> {
+/// What a handler is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Trigger {
     /// A new socket or session.
     Connect,
+    /// A socket that is about to go.
+    Disconnecting,
     /// A socket or session that has gone.
     Disconnect,
     /// An event by name.
-    Event(&'a str),
+    Event(Box<str>),
+    /// Every event that comes.
+    Any,
+    /// Every event that a socket is sent.
+    AnyOutgoing,
+    /// An event that a middleware has refused.
+    Refused,
     /// An engine message.
     Message,
+}
+
+/// Where in the list of those that are there a handler is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Before them.
+    First,
+    /// Behind them.
+    Last,
+}
+
+/// What a middleware is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// A socket that wants to join.
+    Connection,
+    /// An event.
+    Packet,
 }
 
 /// A namespace as all shards know it.
@@ -184,21 +228,32 @@ impl Definition {
         Expected { id: self.packet_id(), timeout, waiter }
     }
 
-    /// Registers a handler; it runs after those that were registered for the same event before.
-    pub fn add_handler(&self, trigger: &Trigger<'_>, recipe: HandlerRecipe) {
+    /// Registers a handler.
+    pub fn add_handler(&self, trigger: Trigger, place: Place, recipe: HandlerRecipe) {
         let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
-        match trigger {
-            Trigger::Connect => recipes.connect.push(recipe),
-            Trigger::Disconnect => recipes.disconnect.push(recipe),
-            Trigger::Message => recipes.message.push(recipe),
-            Trigger::Event(name) => recipes.events.entry((*name).into()).or_default().push(recipe),
+        let list = recipes.handlers.entry(trigger).or_default();
+        match place {
+            Place::First => list.insert(0, recipe),
+            Place::Last => list.push(recipe),
         }
     }
 
-    /// Registers a middleware; it runs after those that were registered before.
-    pub fn add_middleware(&self, recipe: MiddlewareRecipe) {
+    /// Forgets the handlers of one kind. Answers whether there were any.
+    pub fn remove_handlers(&self, trigger: &Trigger) -> bool {
         let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
-        recipes.middlewares.push(recipe);
+        let removed = recipes.handlers.remove(trigger);
+        drop(recipes);
+        // Dropping them is user code, which may ask this namespace something.
+        removed.is_some()
+    }
+
+    /// Registers a middleware; it runs after those that were registered before.
+    pub fn add_middleware(&self, gate: Gate, recipe: MiddlewareRecipe) {
+        let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
+        match gate {
+            Gate::Connection => recipes.middlewares.push(recipe),
+            Gate::Packet => recipes.packet_middlewares.push(recipe),
+        }
     }
 
     /// Forgets all handlers, with what they have captured: often the server itself.
@@ -213,16 +268,24 @@ impl Definition {
     /// Makes one shard's handlers.
     pub fn handlers(&self) -> Handlers {
         let recipes = self.recipes.read().unwrap_or_else(PoisonError::into_inner);
-        let make = |list: &[HandlerRecipe]| list.iter().map(|recipe| recipe()).collect();
-        let events = recipes.events.iter();
+        let make = |list: &[HandlerRecipe]| list.iter().map(|recipe| recipe()).collect::<Vec<_>>();
+        let of = |trigger| recipes.handlers.get(&trigger).map(|list| make(list)).unwrap_or_default();
+        let asked = |list: &[MiddlewareRecipe]| list.iter().map(|recipe| recipe()).collect();
+        let events = recipes.handlers.iter().filter_map(|(trigger, list)| match trigger {
+            Trigger::Event(name) => Some((name.clone(), make(list).into())),
+            _ => None,
+        });
         Handlers {
-            middlewares: recipes.middlewares.iter().map(|recipe| recipe()).collect(),
-            connect: make(&recipes.connect),
-            disconnect: make(&recipes.disconnect),
-            message: make(&recipes.message),
-            events: events
-                .map(|(name, list)| (name.clone(), make(list).into_iter().collect()))
-                .collect(),
+            middlewares: asked(&recipes.middlewares),
+            packet_middlewares: asked(&recipes.packet_middlewares),
+            connect: of(Trigger::Connect),
+            disconnecting: of(Trigger::Disconnecting),
+            disconnect: of(Trigger::Disconnect),
+            any: of(Trigger::Any),
+            any_outgoing: of(Trigger::AnyOutgoing),
+            refused: of(Trigger::Refused),
+            message: of(Trigger::Message),
+            events: events.collect(),
         }
     }
 }

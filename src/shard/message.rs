@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
@@ -16,7 +14,8 @@ use crate::session::attachment::{Assembly, Progress};
 use crate::session::{Session, Violation};
 
 use super::context::Context;
-use super::handler::{AckTarget, Event, Handler};
+use super::handler::{Handler, Handlers, Middleware};
+use super::listeners::{Direction, Listeners};
 use super::state::{Job, Socket, SocketPhase, State};
 
 /// One message of a client.
@@ -41,12 +40,23 @@ enum Step<'a> {
     Decoded(Vec<u8>),
 }
 
-struct EventStep<'a> {
-    socket: SocketAddress,
-    handlers: Rc<[Handler]>,
-    name: Cow<'a, str>,
-    args: &'a [u8],
-    ack: Option<u64>,
+/// An event and who is to hear of it.
+pub(super) struct EventStep<'a> {
+    pub socket: SocketAddress,
+    pub handlers: Rc<[Handler]>,
+    /// What most applications do not have.
+    pub more: Option<Box<Audience>>,
+    pub name: Cow<'a, str>,
+    pub args: &'a [u8],
+    pub ack: Option<u64>,
+}
+
+/// Who hears of an event before its handlers.
+pub(super) struct Audience {
+    /// They hear of every event.
+    pub any: Vec<Handler>,
+    /// They may refuse it.
+    pub middlewares: Vec<Middleware>,
 }
 
 impl Context {
@@ -63,7 +73,7 @@ impl Context {
     fn take_step(self: &Rc<Self>, session: Key, step: Step<'_>) {
         match step {
             Step::Nothing => {}
-            Step::Event(event) => self.dispatch(&event, &[]),
+            Step::Event(event) => self.dispatch(event, &[]),
             Step::Answer(waiter, answer) => {
                 self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
             }
@@ -74,7 +84,7 @@ impl Context {
                     state.socket_packet(session, &assembly.header, &assembly.attachments)
                 });
                 match step {
-                    Step::Event(event) => self.dispatch(&event, &assembly.attachments),
+                    Step::Event(event) => self.dispatch(event, &assembly.attachments),
                     other => self.take_answer(other),
                 }
             }
@@ -84,25 +94,6 @@ impl Context {
     fn take_answer(&self, step: Step<'_>) {
         if let Step::Answer(waiter, answer) = step {
             self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
-        }
-    }
-
-    /// Calls the handlers of an event, in place.
-    fn dispatch(self: &Rc<Self>, step: &EventStep<'_>, attachments: &[Bytes]) {
-        let used = (step.handlers.len() > 1).then(|| Arc::new(AtomicBool::new(false)));
-        let mut event = Event {
-            context: self,
-            socket: Some(step.socket),
-            session: None,
-            name: &step.name,
-            args: step.args,
-            attachments,
-            is_binary: false,
-            ack: step.ack.map(|id| AckTarget { id, used }),
-            reason: None,
-        };
-        for parked in self.call(&step.handlers, &mut event) {
-            self.park(parked);
         }
     }
 }
@@ -291,12 +282,22 @@ impl State {
         ack: Option<u64>,
     ) -> Step<'a> {
         let Some(address) = self.address(key) else { return Step::Nothing };
-        let space = self.namespaces.get(usize::from(address.namespace));
-        let handlers = space.and_then(|space| space.handlers.events.of(&name)).cloned();
-        match handlers {
-            Some(handlers) => Step::Event(EventStep { socket: address, handlers, name, args, ack }),
-            None => Step::Nothing,
+        let Some(space) = self.namespaces.get(usize::from(address.namespace)) else {
+            return Step::Nothing;
+        };
+        let handlers = space.handlers.events.of(&name).cloned();
+        let socket = self.sockets.get_mut(key);
+        let extra = socket.and_then(|socket| socket.extra.as_mut());
+        let listeners = extra.and_then(|extra| extra.listeners.as_mut());
+        let (handlers, more) = match listeners {
+            None if !space.handlers.hear_of_all() => (handlers, None),
+            listeners => audience(&space.handlers, handlers, listeners, &name),
+        };
+        if handlers.is_none() && more.is_none() {
+            return Step::Nothing;
         }
+        let handlers = handlers.unwrap_or_default();
+        Step::Event(EventStep { socket: address, handlers, more, name, args, ack })
     }
 
     fn answer<'a>(
@@ -365,6 +366,27 @@ impl State {
             })
         });
     }
+}
+
+/// The handlers of an event, with the socket's own, and who hears of it before them.
+fn audience(
+    handlers: &Handlers,
+    of_event: Option<Rc<[Handler]>>,
+    mut listeners: Option<&mut Box<Listeners>>,
+    name: &str,
+) -> (Option<Rc<[Handler]>>, Option<Box<Audience>>) {
+    let own = listeners.as_mut().map(|listeners| listeners.of(name)).unwrap_or_default();
+    let of_event = match own.is_empty() {
+        true => of_event,
+        false => Some(of_event.iter().flat_map(|list| list.iter().cloned()).chain(own).collect()),
+    };
+    let (mut any, mut middlewares) = (handlers.any.clone(), handlers.packet_middlewares.clone());
+    if let Some(listeners) = listeners {
+        any.extend(listeners.any(Direction::Incoming));
+        middlewares.extend(listeners.middlewares());
+    }
+    let is_heard = !any.is_empty() || !middlewares.is_empty();
+    (of_event, is_heard.then(|| Box::new(Audience { any, middlewares })))
 }
 
 /// Whether packets on a connection are packets of the session: its WebSocket, or one of its POSTs.

@@ -20,6 +20,7 @@ use super::batch::Batch;
 use super::conn::Conn;
 use super::handler::{Definition, Handlers};
 use super::joined::Joined;
+use super::listeners::Listeners;
 use super::queue::{Outgoing, Spare};
 use super::shared::Shared;
 use super::timer::{Armed, Owner, Timers};
@@ -63,6 +64,8 @@ pub struct Extra {
     pub acks_armed: Armed,
     /// The request of a session that is gone.
     pub request: Option<Arc<[u8]>>,
+    /// What it listens to by itself.
+    pub listeners: Option<Box<Listeners>>,
 }
 
 /// How far a socket has come.
@@ -72,6 +75,8 @@ pub enum SocketPhase {
     Connecting,
     /// It is connected.
     Connected,
+    /// It takes no packets any more, but is still in its rooms: its handlers are being told.
+    Leaving,
     /// It has gone; its disconnect handlers may still run.
     Gone,
 }
@@ -92,8 +97,12 @@ pub struct Namespace {
 pub enum Job {
     /// A client asks to join a namespace.
     Connect(SocketAddress),
+    /// A socket is about to go.
+    Disconnecting(SocketAddress, DisconnectReason),
     /// A socket has gone.
     Disconnect(SocketAddress, DisconnectReason),
+    /// A socket is sent these packets, and there are listeners of that.
+    Outgoing(SocketAddress, Frame),
     /// A session of a server without namespaces has opened.
     EngineOpen(Key),
     /// A session of a server without namespaces has gone.
@@ -188,6 +197,8 @@ pub struct State {
     pub effects: Vec<Effect>,
     /// Broadcasts that are not in their recipients' queues yet.
     pub batch: Batch,
+    /// Sockets that listen to what they are sent.
+    pub outgoing_listeners: usize,
     /// Sockets chosen by the selection at hand.
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
@@ -227,6 +238,7 @@ impl State {
             encoder: Encoder::default(),
             effects: Vec::new(),
             batch: Batch::default(),
+            outgoing_listeners: 0,
             chosen: Vec::new(),
             random: VecDeque::new(),
             version: 0,
