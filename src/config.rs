@@ -115,6 +115,14 @@ impl Builder {
         self
     }
 
+    /// How long `emit_with_ack` waits for a client that does not answer, unless `timeout` says
+    /// otherwise. Default: 60 s, so that nothing waits for ever; with `None` it waits as long as the
+    /// client is connected, as the reference does.
+    pub fn ack_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Builder {
+        self.options.ack_timeout = timeout.into();
+        self
+    }
+
     /// `maxHttpBufferSize`: the largest message that is received, in bytes, on both transports.
     /// Default: 1,000,000. Beyond it a POST is answered 413, and a WebSocket closed with 1009.
     pub fn max_http_buffer_size(mut self, bytes: usize) -> Builder {

@@ -266,8 +266,8 @@ impl Emitter {
         self
     }
 
-    /// How long [`emit_with_ack`](Emitter::emit_with_ack) waits. Default: as long as the sockets
-    /// are connected.
+    /// How long [`emit_with_ack`](Emitter::emit_with_ack) waits. Default:
+    /// [`Builder::ack_timeout`](crate::Builder::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Emitter {
         self.timeout = Some(timeout);
         self
@@ -291,7 +291,7 @@ impl Emitter {
     /// let votes = io.to("jury").timeout(Duration::from_secs(5));
     /// match votes.emit_with_ack::<bool>("guilty?", ()).await {
     ///     Ok(votes) => println!("{votes:?}"),
-    ///     Err(incomplete) => println!("{} did not vote", incomplete.missing),
+    ///     Err(incomplete) => println!("{:?} did not vote", incomplete.missing),
     /// }
     /// # }
     /// ```
@@ -415,8 +415,8 @@ impl SocketEmitter {
         self
     }
 
-    /// How long [`emit_with_ack`](SocketEmitter::emit_with_ack) waits. Default: as long as the
-    /// socket is connected.
+    /// How long [`emit_with_ack`](SocketEmitter::emit_with_ack) waits. Default:
+    /// [`Builder::ack_timeout`](crate::Builder::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> SocketEmitter {
         self.timeout = Some(timeout);
         self

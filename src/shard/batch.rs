@@ -131,8 +131,10 @@ impl State {
             {
                 self.jobs.push_back(Job::Outgoing(address, frame.clone()));
             }
-            if let Some((id, timeout, collector)) = ack {
-                let waiter = Waiter::Many(Arc::clone(collector));
+            if let Some((id, timeout, collector)) = ack
+                && let Some(address) = self.address(key)
+            {
+                let waiter = Waiter::Many(Arc::clone(collector), address);
                 self.expect_of(key, queued, Expected { id: *id, timeout: *timeout, waiter });
             }
         }

@@ -174,11 +174,12 @@ impl State {
     }
 
     fn expect(&mut self, key: Key, expected: Expected) {
-        let until = deadline(self.now, expected.timeout);
+        let timeout = expected.timeout.or(self.options.ack_timeout);
+        let until = deadline(self.now, timeout);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let extra = socket.extra.get_or_insert_default();
         extra.acks.expect(expected.id, until, expected.waiter);
-        if expected.timeout.is_some() {
+        if timeout.is_some() {
             extra.acks_armed.arm(until, Owner::Acks(key.index), &mut self.timers);
         }
     }

@@ -266,7 +266,7 @@ fn b24_16_b24_18_who_does_not_answer_is_counted_beside_the_answers() {
         }
         let incomplete = block_on(answers).unwrap_err();
         let Incomplete { answers, missing, .. } = incomplete;
-        assert_eq!((answers, missing), (vec![7; others.len()], 2));
+        assert_eq!((answers, missing.len()), (vec![7; others.len()], 2));
     });
 }
 
