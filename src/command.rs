@@ -147,6 +147,7 @@ pub struct Members {
 }
 
 /// What becomes of the members that are meant.
+#[derive(Clone)]
 pub enum Change {
     /// They join these rooms.
     Join(Vec<Target>),

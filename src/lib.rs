@@ -71,7 +71,7 @@ pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
 pub use api::listeners::Listener;
-pub use api::namespace::Namespace;
+pub use api::namespace::{Candidate, Namespace};
 pub use api::server::Server;
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;

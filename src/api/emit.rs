@@ -55,6 +55,8 @@ pub enum EmitError {
     ReservedEvent,
     /// An argument cannot be expressed in JSON, such as a map whose keys are no strings.
     Arguments,
+    /// The answers of all children of a namespace cannot be gathered: ask each of them.
+    ParentNamespace,
 }
 
 impl Emitted {
@@ -279,7 +281,7 @@ impl Emitter {
     /// On a thread of the server it takes effect at once for the sockets of that shard, and in
     /// order for those of the others.
     pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
-        self.broadcast(event, &args, None)
+        self.for_each_namespace(|emitter| emitter.broadcast(event, &args, None))
     }
 
     /// Sends an event and gathers what every recipient acknowledges.
@@ -307,6 +309,7 @@ impl Emitter {
         let (collector, receiver) = Collector::new(self.shared.posts().len());
         let emitted = match self.shared.posts() {
             [] => Emitted::Closed,
+            _ if self.definition.is_parent() => Emitted::Refused(EmitError::ParentNamespace),
             _ => {
                 let id = self.definition.packet_id();
                 self.broadcast(event, &args, Some((id, self.timeout, collector)))
@@ -317,17 +320,17 @@ impl Emitter {
 
     /// Makes all matching sockets join rooms (`socketsJoin`).
     pub fn sockets_join(&self, rooms: impl IntoTargets) -> Emitted {
-        self.change(Change::Join(targets(rooms)))
+        self.change(&Change::Join(targets(rooms)))
     }
 
     /// Makes all matching sockets leave rooms (`socketsLeave`).
     pub fn sockets_leave(&self, rooms: impl IntoTargets) -> Emitted {
-        self.change(Change::Leave(targets(rooms)))
+        self.change(&Change::Leave(targets(rooms)))
     }
 
     /// Disconnects all matching sockets (`disconnectSockets`), with `close` their whole sessions.
     pub fn disconnect_sockets(&self, close: bool) -> Emitted {
-        self.change(Change::Disconnect(close))
+        self.change(&Change::Disconnect(close))
     }
 
     /// Tells which sockets are meant, on every shard (`fetchSockets`): where they are, their rooms,
@@ -342,8 +345,12 @@ impl Emitter {
     /// # }
     /// ```
     pub fn fetch_sockets(&self) -> FetchSockets {
-        let (namespace, selection) = (self.definition.index, self.selection.clone());
-        FetchSockets::ask(&self.shared, Audience { namespace, selection })
+        let mut asked = FetchSockets::of(self.shared.key);
+        for definition in self.namespaces() {
+            let (namespace, selection) = (definition.index, self.selection.clone());
+            asked.ask(&self.shared, Audience { namespace, selection });
+        }
+        asked
     }
 
     /// The ids of the sockets that are meant, on every shard (`allSockets`).
@@ -351,16 +358,36 @@ impl Emitter {
         self.fetch_sockets().await.iter().map(RemoteSocket::id).collect()
     }
 
-    fn change(&self, change: Change) -> Emitted {
-        let (namespace, selection) = (self.definition.index, self.selection.clone());
-        let members = Arc::new(Members { namespace, selection, change });
-        ask_all(
-            &self.shared,
-            || Command::Members(Arc::clone(&members)),
-            |context| {
-                context.with(|state| state.change_members(&members));
-            },
-        )
+    fn change(&self, change: &Change) -> Emitted {
+        self.for_each_namespace(|emitter| {
+            let (namespace, selection) = (emitter.definition.index, emitter.selection.clone());
+            let members = Arc::new(Members { namespace, selection, change: change.clone() });
+            ask_all(
+                &emitter.shared,
+                || Command::Members(Arc::clone(&members)),
+                |context| context.with(|state| state.change_members(&members)),
+            )
+        })
+    }
+
+    /// The namespaces that are meant: this one, or the children of a parent.
+    fn namespaces(&self) -> Vec<Arc<Definition>> {
+        match self.definition.is_parent() {
+            true => self.shared.registry.children(&self.definition),
+            false => vec![Arc::clone(&self.definition)],
+        }
+    }
+
+    /// Does something for each namespace that is meant. The answer is the last one that is not
+    /// [`Emitted::Queued`].
+    fn for_each_namespace(&self, mut emit: impl FnMut(&Emitter) -> Emitted) -> Emitted {
+        if !self.definition.is_parent() {
+            return emit(self);
+        }
+        let of_children = self.namespaces().into_iter().map(|definition| {
+            emit(&Emitter { definition, ..self.clone() })
+        });
+        of_children.filter(|emitted| !emitted.is_queued()).last().unwrap_or(Emitted::Queued)
     }
 
     fn broadcast(

@@ -9,6 +9,7 @@ use futures_channel::oneshot;
 use crate::base::id::SocketId;
 use crate::command::{Audience, Command, Found};
 use crate::room::Target;
+use crate::shard::shared::Shared;
 
 use super::emit::here;
 use super::handshake::Handshake;
@@ -58,13 +59,17 @@ pub struct FetchSockets {
 }
 
 impl FetchSockets {
+    /// Nobody was asked yet.
+    pub(super) fn of(server: u32) -> FetchSockets {
+        FetchSockets { server, shards: Vec::new(), found: Vec::new() }
+    }
+
     /// Asks every shard; this thread's own at once.
-    pub(super) fn ask(shared: &crate::shard::shared::Shared, audience: Audience) -> FetchSockets {
+    pub(super) fn ask(&mut self, shared: &Shared, audience: Audience) {
         let (audience, here) = (Arc::new(audience), here(shared));
-        let mut asked = FetchSockets { server: shared.key, shards: Vec::new(), found: Vec::new() };
         for (index, post) in shared.posts().iter().enumerate() {
             if let Some(context) = here.as_ref().filter(|own| usize::from(own.index) == index) {
-                asked.found = context.with(|state| state.found(&audience));
+                self.found.extend(context.with(|state| state.found(&audience)));
                 continue;
             }
             let (sender, receiver) = oneshot::channel();
@@ -74,9 +79,8 @@ impl FetchSockets {
                 // A shard that is gone has no sockets; so has one that never answers.
                 None => drop(post.mailbox.post(command)),
             }
-            asked.shards.push(receiver);
+            self.shards.push(receiver);
         }
-        asked
     }
 
     fn socket(&self, found: Found) -> RemoteSocket {

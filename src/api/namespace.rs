@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::proto::json::Arguments;
+use serde::de::DeserializeOwned;
+
+use crate::proto::json::{ArgsError, Arguments};
 use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
 use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
+use super::handshake::Handshake;
 use super::targets::IntoTargets;
 
 /// A namespace of a server. Cheap to clone, usable from any thread.
@@ -22,6 +25,14 @@ impl Namespace {
     /// Its name, beginning with a slash.
     pub fn name(&self) -> &str {
         &self.definition.name
+    }
+
+    /// The children of a parent ([`Server::of_pattern`](crate::Server::of_pattern)); none for any
+    /// other namespace.
+    pub fn children(&self) -> Vec<Namespace> {
+        let children = self.shared.registry.children(&self.definition).into_iter();
+        let shared = &self.shared;
+        children.map(|definition| Namespace { shared: Arc::clone(shared), definition }).collect()
     }
 
     /// Runs `handler` for each client that has joined (`connection`). The client has been told by
@@ -285,6 +296,32 @@ impl Namespace {
         self.definition.add_handler(trigger, place, handler::recipe(handler));
         self.shared.changed();
         self
+    }
+}
+
+/// A client that asks for a namespace that nobody has made by name: what
+/// [`Server::of_matching`](crate::Server::of_matching) decides about.
+#[derive(Clone, Debug)]
+pub struct Candidate(pub(super) crate::shard::registry::Candidate);
+
+impl Candidate {
+    /// The name it asks for, beginning with a slash.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it sent with that (`auth` of the client); `{}` if nothing.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        crate::proto::json::from_args(self.0.auth.as_deref().unwrap_or(b"{}"), &[])
+    }
+
+    /// The request that opened its session, if it is kept.
+    pub fn handshake(&self) -> Option<Handshake> {
+        let auth = self.0.auth.as_deref().map(Box::from);
+        self.0.request.clone().map(|request| Handshake::new(request, auth))
     }
 }
 

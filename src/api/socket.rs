@@ -10,6 +10,7 @@ use crate::base::id::SocketId;
 use crate::command::{SocketAddress, SocketCommand};
 use crate::proto::json::{Arguments, FromArguments};
 use crate::shard::context::Context;
+use crate::shard::handler::Definition;
 use crate::shard::shared::Shared;
 use crate::shard::{SocketPhase, State};
 
@@ -107,7 +108,8 @@ impl Socket {
     pub fn broadcast(&self) -> Emitter {
         let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
         let definition = shared.namespace(self.address.namespace);
-        let definition = definition.unwrap_or_else(|| unreachable!("namespaces stay"));
+        // A child may have gone with its last socket: then nobody is meant.
+        let definition = definition.unwrap_or_else(Definition::nowhere);
         Emitter::new(shared, definition).except(self.id())
     }
 

@@ -86,7 +86,7 @@ impl Context {
 
     pub(super) fn handlers(&self, namespace: u16) -> Option<Rc<Handlers>> {
         self.with(|state| {
-            let space = state.namespaces.get(usize::from(namespace))?;
+            let space = state.namespaces.get(namespace)?;
             Some(Rc::clone(&space.handlers))
         })
     }
@@ -171,7 +171,7 @@ impl State {
         self.queue_batch();
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        let Some(space) = self.namespaces.get_mut(usize::from(address.namespace)) else {
+        let Some(space) = self.namespaces.get_mut(address.namespace) else {
             return false;
         };
         socket.phase = SocketPhase::Connected;

@@ -157,13 +157,13 @@ fn events_of(frames: &[u8]) -> Vec<Kept> {
 impl State {
     /// Whether somebody hears of what the sockets of a namespace are sent.
     pub(super) fn has_outgoing_listeners(&self, namespace: u16) -> bool {
-        let space = self.namespaces.get(usize::from(namespace));
+        let space = self.namespaces.get(namespace);
         self.outgoing_listeners > 0
             || space.is_some_and(|space| !space.handlers.any_outgoing.is_empty())
     }
 
     fn outgoing_listeners_of(&self, socket: SocketAddress) -> Vec<Handler> {
-        let space = self.namespaces.get(usize::from(socket.namespace));
+        let space = self.namespaces.get(socket.namespace);
         let mut handlers =
             space.map(|space| space.handlers.any_outgoing.clone()).unwrap_or_default();
         let found = self.socket_key(socket).and_then(|key| self.sockets.get(key));

@@ -49,7 +49,7 @@ impl State {
         write: impl FnOnce(&mut Vec<u8>, &str),
     ) {
         let mut encoder = std::mem::take(&mut self.encoder);
-        if let Some(space) = self.namespaces.get(usize::from(namespace)) {
+        if let Some(space) = self.namespaces.get(namespace) {
             let encoded = encoder.packet(&[], |out| write(out, &space.definition.name));
             self.send(session, Outgoing::Own(encoded), false);
         }
@@ -65,7 +65,7 @@ impl State {
         ack: Option<(Option<Duration>, Waiter)>,
         encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
     ) -> Queued {
-        let Some(space) = self.namespaces.get(usize::from(socket.namespace)) else {
+        let Some(space) = self.namespaces.get(socket.namespace) else {
             return Queued::Gone;
         };
         let mut encoder = std::mem::take(&mut self.encoder);
@@ -204,7 +204,7 @@ impl State {
     /// The sockets of this shard that a selection means.
     pub fn select(&mut self, namespace: u16, selection: &Selection, chosen: &mut Vec<u32>) {
         chosen.clear();
-        let Some(space) = self.namespaces.get_mut(usize::from(namespace)) else { return };
+        let Some(space) = self.namespaces.get_mut(namespace) else { return };
         let (sockets, shard) = (&self.sockets, self.index);
         let by_id = |name: &str| {
             let id = crate::base::id::SocketId::parse(name.as_bytes())?;
@@ -255,7 +255,7 @@ impl State {
         if socket.phase == SocketPhase::Gone {
             return Vec::new();
         }
-        let space = self.namespaces.get(usize::from(socket.namespace));
+        let space = self.namespaces.get(socket.namespace);
         let joined = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
         std::iter::once(address.id().to_string()).chain(joined.map(str::to_owned)).collect()
     }
@@ -309,7 +309,7 @@ impl State {
         if matches!(socket.phase, SocketPhase::Leaving | SocketPhase::Gone) {
             return false;
         }
-        let Some(space) = self.namespaces.get_mut(usize::from(socket.namespace)) else {
+        let Some(space) = self.namespaces.get_mut(socket.namespace) else {
             return false;
         };
         for room in rooms {
@@ -345,7 +345,7 @@ impl State {
     ) -> Option<R> {
         self.queue_batch();
         let socket = self.sockets.get_mut(key)?;
-        let space = self.namespaces.get_mut(usize::from(socket.namespace))?;
+        let space = self.namespaces.get_mut(socket.namespace)?;
         let mut memberships = std::mem::take(&mut socket.memberships);
         let sockets = &mut self.sockets;
         let result = change(&mut space.rooms, &mut memberships, &mut |other, moved| {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::command::{Expected, SocketAddress, Waiter};
 use crate::proto::socket::DisconnectReason;
 
 use super::context::Context;
+use super::registry::{Candidate, Matcher};
 
 /// What a handler is called with.
 pub struct Event<'a> {
@@ -133,15 +134,19 @@ impl Events {
         let found = self.0.binary_search_by(|(other, _)| order(other).cmp(&order(name)));
         found.ok().map(|index| &self.0[index].1)
     }
-}
 
-impl FromIterator<(Box<str>, Rc<[Handler]>)> for Events {
-    fn from_iter<I: IntoIterator<Item = (Box<str>, Rc<[Handler]>)>>(events: I) -> Events {
-        let mut events: Vec<_> = events.into_iter().collect();
-        events.sort_unstable_by(|(one, _), (other, _)| order(one).cmp(&order(other)));
-        Events(events)
+    /// Adds handlers of an event, behind those that are there.
+    fn add(&mut self, name: &str, handlers: impl Iterator<Item = Handler>) {
+        match self.0.binary_search_by(|(other, _)| order(other).cmp(&order(name))) {
+            Ok(at) => {
+                let list = &mut self.0[at].1;
+                *list = list.iter().cloned().chain(handlers).collect();
+            }
+            Err(at) => self.0.insert(at, (name.into(), handlers.collect())),
+        }
     }
 }
+
 
 /// Lengths first: most names differ in them.
 fn order(name: &str) -> (usize, &str) {
@@ -197,25 +202,107 @@ pub enum Gate {
 
 /// A namespace as all shards know it.
 pub struct Definition {
-    /// Its index.
+    /// Its index; that of a parent is none.
     pub index: u16,
     /// Its name.
     pub name: Box<str>,
+    kind: Kind,
     /// The id of the next packet that wants an answer (protocol.md §14.6): one count for all
     /// sockets, so that a broadcast that wants answers is encoded once, too.
     next_packet_id: AtomicU64,
     recipes: RwLock<Recipes>,
 }
 
+/// What a namespace is.
+enum Kind {
+    /// It was made by name.
+    Named,
+    /// It decides about names that nobody has made.
+    Parent(Matcher),
+    /// It was made because a parent took its name. It has so many sockets, on all shards.
+    Child(Arc<Definition>, AtomicUsize),
+}
+
 impl Definition {
-    /// A namespace without handlers.
-    pub fn new(index: u16, name: &str) -> Definition {
+    /// A namespace without handlers of its own.
+    pub fn new(index: u16, name: &str, parent: Option<Arc<Definition>>) -> Definition {
+        Definition::of_kind(index, name, match parent {
+            Some(parent) => Kind::Child(parent, AtomicUsize::new(0)),
+            None => Kind::Named,
+        })
+    }
+
+    /// A parent without handlers.
+    pub fn parent(name: &str, matcher: Matcher) -> Definition {
+        Definition::of_kind(u16::MAX, name, Kind::Parent(matcher))
+    }
+
+    /// A namespace that no shard has, so that nobody is in it.
+    pub fn nowhere() -> Arc<Definition> {
+        Arc::new(Definition::of_kind(u16::MAX, "/", Kind::Named))
+    }
+
+    fn of_kind(index: u16, name: &str, kind: Kind) -> Definition {
         Definition {
             index,
             name: name.into(),
+            kind,
             next_packet_id: AtomicU64::new(0),
             recipes: RwLock::default(),
         }
+    }
+
+    /// Whether it decides about other names.
+    pub fn is_parent(&self) -> bool {
+        matches!(self.kind, Kind::Parent(_))
+    }
+
+    /// The parent whose child it is.
+    pub fn parent_of(&self) -> Option<&Arc<Definition>> {
+        match &self.kind {
+            Kind::Child(parent, _) => Some(parent),
+            Kind::Named | Kind::Parent(_) => None,
+        }
+    }
+
+    /// Whether it is a parent with a pattern, which a name matches.
+    pub fn matches(&self, name: &str) -> bool {
+        matches!(&self.kind, Kind::Parent(Matcher::Pattern(pattern)) if pattern.is_match(name))
+    }
+
+    /// Whether it is a parent that takes a candidate.
+    pub async fn takes(&self, candidate: &Candidate) -> bool {
+        match &self.kind {
+            Kind::Parent(Matcher::Pattern(pattern)) => pattern.is_match(&candidate.name),
+            Kind::Parent(Matcher::Predicate(ask)) => ask(candidate.clone()).await,
+            Kind::Named | Kind::Child(..) => false,
+        }
+    }
+
+    /// A child has one socket more.
+    pub fn enter(&self) {
+        if let Kind::Child(_, sockets) = &self.kind {
+            sockets.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A child has one socket less. Answers whether it was the last one.
+    pub fn leave(&self) -> bool {
+        match &self.kind {
+            Kind::Child(_, sockets) => sockets.fetch_sub(1, Ordering::Relaxed) == 1,
+            Kind::Named | Kind::Parent(_) => false,
+        }
+    }
+
+    /// Whether it is a child without sockets.
+    pub fn is_empty_child(&self) -> bool {
+        matches!(&self.kind, Kind::Child(_, sockets) if sockets.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Whether it is a child for which nothing was registered: its handlers are its parent's.
+    pub fn is_plain_child(&self) -> bool {
+        let recipes = self.recipes.read().unwrap_or_else(PoisonError::into_inner);
+        self.parent_of().is_some() && recipes.is_empty()
     }
 
     /// The id of a packet that wants an answer.
@@ -265,27 +352,36 @@ impl Definition {
         drop(forgotten);
     }
 
-    /// Makes one shard's handlers.
+    /// Makes one shard's handlers: those of the parent, if there is one, and then its own.
     pub fn handlers(&self) -> Handlers {
-        let recipes = self.recipes.read().unwrap_or_else(PoisonError::into_inner);
-        let make = |list: &[HandlerRecipe]| list.iter().map(|recipe| recipe()).collect::<Vec<_>>();
-        let of = |trigger| recipes.handlers.get(&trigger).map(|list| make(list)).unwrap_or_default();
-        let asked = |list: &[MiddlewareRecipe]| list.iter().map(|recipe| recipe()).collect();
-        let events = recipes.handlers.iter().filter_map(|(trigger, list)| match trigger {
-            Trigger::Event(name) => Some((name.clone(), make(list).into())),
-            _ => None,
-        });
-        Handlers {
-            middlewares: asked(&recipes.middlewares),
-            packet_middlewares: asked(&recipes.packet_middlewares),
-            connect: of(Trigger::Connect),
-            disconnecting: of(Trigger::Disconnecting),
-            disconnect: of(Trigger::Disconnect),
-            any: of(Trigger::Any),
-            any_outgoing: of(Trigger::AnyOutgoing),
-            refused: of(Trigger::Refused),
-            message: of(Trigger::Message),
-            events: events.collect(),
+        let mut handlers = self.parent_of().map(|parent| parent.handlers()).unwrap_or_default();
+        self.recipes.read().unwrap_or_else(PoisonError::into_inner).add_to(&mut handlers);
+        handlers
+    }
+}
+
+impl Recipes {
+    fn is_empty(&self) -> bool {
+        self.middlewares.is_empty()
+            && self.packet_middlewares.is_empty()
+            && self.handlers.is_empty()
+    }
+
+    fn add_to(&self, handlers: &mut Handlers) {
+        handlers.middlewares.extend(self.middlewares.iter().map(|recipe| recipe()));
+        handlers.packet_middlewares.extend(self.packet_middlewares.iter().map(|recipe| recipe()));
+        for (trigger, list) in &self.handlers {
+            let made = list.iter().map(|recipe| recipe());
+            match trigger {
+                Trigger::Connect => handlers.connect.extend(made),
+                Trigger::Disconnecting => handlers.disconnecting.extend(made),
+                Trigger::Disconnect => handlers.disconnect.extend(made),
+                Trigger::Any => handlers.any.extend(made),
+                Trigger::AnyOutgoing => handlers.any_outgoing.extend(made),
+                Trigger::Refused => handlers.refused.extend(made),
+                Trigger::Message => handlers.message.extend(made),
+                Trigger::Event(name) => handlers.events.add(name, made),
+            }
         }
     }
 }

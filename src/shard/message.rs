@@ -16,7 +16,7 @@ use crate::session::{Session, Violation};
 use super::context::Context;
 use super::handler::{Handler, Handlers, Middleware};
 use super::listeners::{Direction, Listeners};
-use super::state::{Job, Socket, SocketPhase, State};
+use super::state::{Job, SocketPhase, State};
 
 /// One message of a client.
 pub enum Inbound<'a> {
@@ -267,7 +267,7 @@ impl State {
         let entry = self.sessions.get(key)?;
         let mut sockets = entry.session.namespaces.iter();
         let (_, socket) = sockets.find(|(namespace, _)| {
-            let namespace = self.namespaces.get(usize::from(*namespace));
+            let namespace = self.namespaces.get(*namespace);
             namespace.is_some_and(|namespace| &*namespace.definition.name == name)
         })?;
         let is_connected = self.sockets.get(socket)?.phase == SocketPhase::Connected;
@@ -282,7 +282,7 @@ impl State {
         ack: Option<u64>,
     ) -> Step<'a> {
         let Some(address) = self.address(key) else { return Step::Nothing };
-        let Some(space) = self.namespaces.get(usize::from(address.namespace)) else {
+        let Some(space) = self.namespaces.get(address.namespace) else {
             return Step::Nothing;
         };
         let handlers = space.handlers.events.of(&name).cloned();
@@ -314,57 +314,6 @@ impl State {
             Some(waiter) => Step::Answer(waiter, answer_of(args, attachments)),
             None => Step::Nothing,
         }
-    }
-
-    fn connect_packet(&mut self, key: Key, packet: &socket::Packet<'_>) {
-        let namespaces_max = self.shared.settings.options.limits.namespaces_per_session;
-        let Some(entry) = self.sessions.get(key) else { return };
-        let named = |space: &&super::state::Namespace| &*space.definition.name == packet.namespace;
-        let Some(namespace) = self.namespaces.iter().find(named) else {
-            return self.refuse_unknown(key, packet.namespace);
-        };
-        let index = namespace.definition.index;
-        let is_full = entry.session.namespaces.len() >= namespaces_max;
-        if entry.session.namespaces.find(index).is_some() || is_full {
-            return self.violation(key, Violation::State);
-        }
-        let auth = match packet.body {
-            Body::Connect(auth) if auth != b"{}" => Some(auth),
-            _ => None,
-        };
-        let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return };
-        let extra = auth.map(|auth| {
-            Box::new(super::state::Extra { auth: Some(auth.into()), ..Default::default() })
-        });
-        let socket = self.sockets.insert(Socket {
-            nonce,
-            session: key,
-            namespace: index,
-            phase: SocketPhase::Connecting,
-            position: 0,
-            memberships: crate::room::Memberships::default(),
-            extra,
-        });
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.session.namespaces.add(index, socket);
-        }
-        if let Some(address) = self.address(socket) {
-            self.jobs.push_back(Job::Connect(address));
-        }
-    }
-
-    fn refuse_unknown(&mut self, key: Key, name: &str) {
-        let limits = &self.shared.settings.options.limits;
-        let (refusals_max, echo_max) = (limits.namespaces_per_session, limits.namespace_echo_bytes);
-        let Some(entry) = self.sessions.get_mut(key) else { return };
-        if entry.session.namespaces.refused() > refusals_max || name.len() > echo_max {
-            return self.violation(key, Violation::State);
-        }
-        self.send_own(key, |encoder| {
-            encoder.packet(&[], |out| {
-                socket::write_connect_error(out, name, "Invalid namespace", None);
-            })
-        });
     }
 }
 

@@ -175,6 +175,7 @@ impl State {
             };
             self.jobs.push_back(Job::EngineClose(key, reason));
         }
+        self.undecided.remove(&key);
         if self.sessions.remove(key).is_some() {
             self.stats.sessions_closed += 1;
         }
@@ -211,7 +212,7 @@ impl State {
             self.jobs.push_back(Job::Resolve(waiter, answer));
         }
         let Some(address) = self.address(key) else { return };
-        let space = self.namespaces.get(usize::from(namespace));
+        let space = self.namespaces.get(namespace);
         let is_told = space.is_some_and(|space| !space.handlers.disconnecting.is_empty());
         match phase {
             SocketPhase::Connected if is_told => {
@@ -246,7 +247,7 @@ impl State {
             return;
         }
         let position = socket.position;
-        let Some(space) = self.namespaces.get_mut(usize::from(socket.namespace)) else { return };
+        let Some(space) = self.namespaces.get_mut(socket.namespace) else { return };
         space.sockets.swap_remove(position as usize);
         if let Some(&moved) = space.sockets.get(position as usize)
             && let Some(moved) = self.sockets.key_at(moved)
@@ -256,13 +257,26 @@ impl State {
         }
     }
 
+    /// A socket is not in its namespace any more: a child goes with its last one.
+    fn release_namespace(&mut self, index: u16) {
+        let Some((definition, removed)) = self.namespaces.release(index) else { return };
+        let cleans_up = self.shared.settings.cleanup_empty_child_namespaces;
+        self.shared.registry.leave(&definition, cleans_up);
+        if let Some(namespace) = removed {
+            // Its handlers are user code; so is what the definition may be the last to hold.
+            self.jobs.push_back(Job::Drop(Box::new((namespace.handlers, definition))));
+        }
+    }
+
     /// Forgets a socket that has gone.
     pub fn release(&mut self, address: SocketAddress) {
         let Some(key) = self.socket_key(address) else { return };
         if self.sockets.get(key).is_none_or(|socket| socket.phase != SocketPhase::Gone) {
             return;
         }
-        let Some(extra) = self.sockets.remove(key).and_then(|socket| socket.extra) else { return };
+        let Some(socket) = self.sockets.remove(key) else { return };
+        self.release_namespace(socket.namespace);
+        let Some(extra) = socket.extra else { return };
         if let Some(data) = extra.data {
             self.jobs.push_back(Job::Drop(data));
         }

@@ -1,7 +1,7 @@
 //! Everything that one shard owns, but its driver. No user code runs while it is borrowed.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,16 +12,17 @@ use crate::base::stats::Stats;
 use crate::command::{Command, SocketAddress, Waiter};
 use crate::fanout::Encoder;
 use crate::proto::socket::DisconnectReason;
-use crate::room::{Memberships, Rooms};
+use crate::room::Memberships;
 use crate::session::ack::Acks;
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
 use super::conn::Conn;
-use super::handler::{Definition, Handlers};
 use super::joined::Joined;
 use super::listeners::Listeners;
+use super::namespaces::Namespaces;
 use super::queue::{Outgoing, Spare};
+use super::registry::Candidate;
 use super::shared::Shared;
 use super::timer::{Armed, Owner, Timers};
 
@@ -81,22 +82,12 @@ pub enum SocketPhase {
     Gone,
 }
 
-/// One namespace on this shard.
-pub struct Namespace {
-    /// What all shards know of it.
-    pub definition: Arc<Definition>,
-    /// This shard's handlers.
-    pub handlers: Rc<Handlers>,
-    /// Its rooms.
-    pub rooms: Rooms,
-    /// Its connected sockets.
-    pub sockets: Vec<u32>,
-}
-
 /// User code that is due, to be run when the state is not borrowed.
 pub enum Job {
     /// A client asks to join a namespace.
     Connect(SocketAddress),
+    /// The client of a session asks for a namespace that nobody has made.
+    Decide(Key, Candidate),
     /// A socket is about to go.
     Disconnecting(SocketAddress, DisconnectReason),
     /// A socket has gone.
@@ -165,8 +156,10 @@ pub struct State {
     pub sessions: Slab<SessionEntry>,
     /// The Socket.IO sockets.
     pub sockets: Slab<Socket>,
-    /// The namespaces, by index.
-    pub namespaces: Vec<Namespace>,
+    /// The namespaces.
+    pub namespaces: Namespaces,
+    /// The names that sessions have asked for, about which parents have not decided yet.
+    pub undecided: HashMap<Key, Vec<Arc<str>>>,
     /// Deadlines.
     pub timers: Timers,
     /// Sleeping tasks.
@@ -203,8 +196,6 @@ pub struct State {
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
     pub random: VecDeque<u8>,
-    /// The version of the registrations that the handlers were made from.
-    pub version: u64,
     /// Whether the sessions have been told that the server closes.
     pub is_closing: bool,
     /// Counters.
@@ -222,7 +213,8 @@ impl State {
             connections: Slab::new(),
             sessions: Slab::new(),
             sockets: Slab::new(),
-            namespaces: Vec::new(),
+            namespaces: Namespaces::default(),
+            undecided: HashMap::new(),
             timers: Timers::default(),
             sleepers: Slab::new(),
             dirty: VecDeque::new(),
@@ -241,7 +233,6 @@ impl State {
             outgoing_listeners: 0,
             chosen: Vec::new(),
             random: VecDeque::new(),
-            version: 0,
             is_closing: false,
             stats: Stats::default(),
         }
@@ -249,22 +240,8 @@ impl State {
 
     /// Makes the handlers anew if a registration has changed.
     pub fn follow_registrations(&mut self) {
-        let version = self.shared.version();
-        if version == self.version {
-            return;
-        }
-        self.version = version;
-        for definition in self.shared.namespaces() {
-            let handlers = Rc::new(definition.handlers());
-            match self.namespaces.get_mut(usize::from(definition.index)) {
-                Some(namespace) => namespace.handlers = handlers,
-                None => self.namespaces.push(Namespace {
-                    definition,
-                    handlers,
-                    rooms: Rooms::new(),
-                    sockets: Vec::new(),
-                }),
-            }
+        for handlers in self.namespaces.follow(&self.shared.registry) {
+            self.jobs.push_back(Job::Drop(Box::new(handlers)));
         }
     }
 
