@@ -491,6 +491,7 @@ impl fmt::Display for EmitError {
         formatter.write_str(match self {
             EmitError::ReservedEvent => "the caller's event name is reserved",
             EmitError::Arguments => "the caller's arguments cannot be expressed in JSON",
+            EmitError::ParentNamespace => "the caller asks all children of a namespace at once",
         })
     }
 }
