@@ -118,8 +118,8 @@ impl Builder {
     }
 
     /// How long `emit_with_ack` waits for a client that does not answer, unless `timeout` says
-    /// otherwise. Default: 60 s, so that nothing waits for ever; with `None` it waits as long as the
-    /// client is connected, as the reference does.
+    /// otherwise. Default: 60 s, so that nothing waits for ever; with `None` it waits as long as
+    /// the client is connected, as the reference does.
     pub fn ack_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Builder {
         self.options.ack_timeout = timeout.into();
         self

@@ -69,7 +69,9 @@ impl error::Error for Error {
             | Error::Address(error)
             | Error::Driver(error)
             | Error::Thread(error) => Some(error),
-            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(_) => None,
+            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(_) => {
+                None
+            }
         }
     }
 }

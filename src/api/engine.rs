@@ -29,7 +29,8 @@ use crate::shard::handler::{Place, Trigger};
 use crate::shard::run::Running;
 use crate::shard::shared::Shared;
 
-use super::emit::{Emitted, ask_shard};
+use super::ask::ask_shard;
+use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
 

@@ -11,7 +11,7 @@ use crate::command::{Audience, Command, Found};
 use crate::room::Target;
 use crate::shard::shared::Shared;
 
-use super::emit::here;
+use super::ask::here;
 use super::handshake::Handshake;
 use super::socket::Socket;
 

@@ -79,7 +79,8 @@ impl FromEvent for Refuse {
     /// Why a middleware has refused the event: for handlers of
     /// [`Namespace::on_refused`](crate::Namespace::on_refused).
     fn from_event(parts: &mut EventParts<'_, '_>) -> Result<Refuse, Rejection> {
-        let refused = parts.0.refused.ok_or(Rejection::Missing("refusal: nobody has refused it"))?;
+        let refused =
+            parts.0.refused.ok_or(Rejection::Missing("refusal: nobody has refused it"))?;
         Ok(Refuse(refused.clone()))
     }
 }

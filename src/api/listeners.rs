@@ -34,7 +34,8 @@ impl Socket {
     /// ```
     ///
     /// # Panics
-    /// When the name is one that Socket.IO reserves, as for [`Namespace::on`](crate::Namespace::on).
+    /// When the name is one that Socket.IO reserves, as for
+    /// [`Namespace::on`](crate::Namespace::on).
     pub fn on<A>(&self, event: &str, handler: impl Handler<A>) -> Option<Listener> {
         self.listen(event, handler, false)
     }
@@ -98,12 +99,7 @@ impl Socket {
         self.with_listeners(|listeners| Listener(listeners.add_middleware(middleware)))
     }
 
-    fn listen<A>(
-        &self,
-        event: &str,
-        handler: impl Handler<A>,
-        is_once: bool,
-    ) -> Option<Listener> {
+    fn listen<A>(&self, event: &str, handler: impl Handler<A>, is_once: bool) -> Option<Listener> {
         let is_reserved = RESERVED_EVENTS.contains(&event);
         assert!(!is_reserved, "{event:?} is reserved: see `Namespace::on_disconnect`");
         let handler = handler::recipe(handler)();

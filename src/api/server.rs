@@ -10,8 +10,8 @@ use crate::base::stats::Stats;
 use crate::command::Command;
 use crate::config::Builder;
 use crate::error::{Error, Result};
-use crate::shard::run::{Plan, Running};
 use crate::shard::registry::Matcher;
+use crate::shard::run::{Plan, Running};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
@@ -75,8 +75,8 @@ impl Server {
     /// into being when a client asks for such a name, with the middlewares and handlers that are
     /// registered here. Emits go to all children.
     ///
-    /// A name that was made with [`of`](Server::of) is not asked about. Of several parents the first
-    /// that matches takes the name. There are as many children as
+    /// A name that was made with [`of`](Server::of) is not asked about. Of several parents the
+    /// first that matches takes the name. There are as many children as
     /// [`Limits::child_namespaces`](crate::Limits) says.
     ///
     /// ```
@@ -98,9 +98,9 @@ impl Server {
         Ok(self.parent(Matcher::Pattern(pattern)))
     }
 
-    /// As [`of_pattern`](Server::of_pattern), for the names that an async predicate takes (`of` with
-    /// a function). It is asked on the shard of the client and must not block; while it waits the
-    /// client may not send anything for the namespace.
+    /// As [`of_pattern`](Server::of_pattern), for the names that an async predicate takes (`of`
+    /// with a function). It is asked on the shard of the client and must not block; while it waits
+    /// the client may not send anything for the namespace.
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {
@@ -127,8 +127,9 @@ impl Server {
         })))
     }
 
-    /// Calls `listener` for each namespace that is made from now on (`new_namespace`), before anyone
-    /// joins it: by [`of`](Server::of), or because a parent takes its name. It must not block.
+    /// Calls `listener` for each namespace that is made from now on (`new_namespace`), before
+    /// anyone joins it: by [`of`](Server::of), or because a parent takes its name. It must not
+    /// block.
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {

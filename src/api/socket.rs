@@ -15,7 +15,8 @@ use crate::shard::shared::Shared;
 use crate::shard::{SocketPhase, State};
 
 use super::ack::Acknowledgement;
-use super::emit::{Emitted, Emitter, SocketEmitter, Written, ask_socket, deliver};
+use super::ask::{ask_socket, deliver};
+use super::emit::{Emitted, Emitter, SocketEmitter, Written};
 use super::handshake::Handshake;
 use super::targets::{IntoTargets, targets};
 

@@ -24,8 +24,7 @@ impl Context {
     /// Calls all who hear of an event, in place as far as none of them waits.
     pub(super) fn dispatch(self: &Rc<Self>, step: EventStep<'_>, attachments: &[Bytes]) {
         let before = step.more.as_ref().map_or(0, |more| more.any.len());
-        let used =
-            (before + step.handlers.len() > 1).then(|| Arc::new(AtomicBool::new(false)));
+        let used = (before + step.handlers.len() > 1).then(|| Arc::new(AtomicBool::new(false)));
         let mut event = Event {
             name: &step.name,
             args: step.args,
@@ -198,7 +197,7 @@ mod tests {
         let events = events_of(&frames);
         let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
         assert_eq!(names, ["one", "two"]);
-        assert_eq!(events[0].args, br#",1,"x""#);
+        assert_eq!(events[0].args, br#"1,"x""#);
         assert_eq!(events[1].attachments, attachments);
     }
 }

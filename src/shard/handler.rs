@@ -147,7 +147,6 @@ impl Events {
     }
 }
 
-
 /// Lengths first: most names differ in them.
 fn order(name: &str) -> (usize, &str) {
     (name.len(), name)
@@ -226,10 +225,14 @@ enum Kind {
 impl Definition {
     /// A namespace without handlers of its own.
     pub fn new(index: u16, name: &str, parent: Option<Arc<Definition>>) -> Definition {
-        Definition::of_kind(index, name, match parent {
-            Some(parent) => Kind::Child(parent, AtomicUsize::new(0)),
-            None => Kind::Named,
-        })
+        Definition::of_kind(
+            index,
+            name,
+            match parent {
+                Some(parent) => Kind::Child(parent, AtomicUsize::new(0)),
+                None => Kind::Named,
+            },
+        )
     }
 
     /// A parent without handlers.

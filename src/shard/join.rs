@@ -150,7 +150,8 @@ impl State {
         self.namespaces.ensure(definition);
         let Some(entry) = self.sessions.get_mut(key) else { return false };
         let index = definition.index;
-        let extra = auth.map(|auth| Box::new(Extra { auth: Some(auth.into()), ..Extra::default() }));
+        let extra =
+            auth.map(|auth| Box::new(Extra { auth: Some(auth.into()), ..Extra::default() }));
         let socket = self.sockets.insert(Socket {
             nonce,
             session: key,

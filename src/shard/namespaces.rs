@@ -126,9 +126,8 @@ impl Namespaces {
 
     fn handlers_of(&self, definition: &Arc<Definition>) -> Rc<Handlers> {
         let shared = definition.parent_of().filter(|_| definition.is_plain_child());
-        let shared = shared.and_then(|parent| {
-            self.parents.iter().find(|(other, _)| Arc::ptr_eq(other, parent))
-        });
+        let shared = shared
+            .and_then(|parent| self.parents.iter().find(|(other, _)| Arc::ptr_eq(other, parent)));
         match shared {
             Some((_, handlers)) => Rc::clone(handlers),
             None => Rc::new(definition.handlers()),
