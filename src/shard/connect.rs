@@ -58,8 +58,8 @@ impl Context {
         }
     }
 
-    /// Calls the handlers of a socket that is about to go; it is in its rooms as long as they do not
-    /// wait.
+    /// Calls the handlers of a socket that is about to go; it is in its rooms as long as they do
+    /// not wait.
     pub(super) fn disconnecting(self: &Rc<Self>, socket: SocketAddress, reason: DisconnectReason) {
         if let Some(handlers) = self.handlers(socket.namespace) {
             let mut event = plain_event(self, Some(socket), Some(reason));
