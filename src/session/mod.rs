@@ -26,6 +26,7 @@ pub mod attachment;
 pub mod handshake;
 pub mod heartbeat;
 pub mod namespace;
+pub mod recovery;
 mod transport;
 
 use std::sync::Arc;
