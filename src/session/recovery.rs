@@ -12,6 +12,28 @@ use crate::base::clock::Time;
 use crate::base::frame::Wire;
 use crate::base::offset::{Emitter, Offset};
 
+/// `connectionStateRecovery`: how clients that were away for a while have their state back.
+///
+/// What they have missed is kept in memory, within [`Limits`](crate::Limits): `recovery_log_bytes`,
+/// `recovery_log_events`, `recovery_sessions`, `recovery_resumed_events`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionStateRecovery {
+    /// `maxDisconnectionDuration`: how long they may be away. Default: 2 minutes.
+    pub max_disconnection_duration: Duration,
+    /// `skipMiddlewares`: whether the middlewares of the namespace are not asked once more. Default:
+    /// true.
+    pub skip_middlewares: bool,
+}
+
+impl Default for ConnectionStateRecovery {
+    fn default() -> Self {
+        ConnectionStateRecovery {
+            max_disconnection_duration: Duration::from_secs(120),
+            skip_middlewares: true,
+        }
+    }
+}
+
 /// What one entry of the log takes besides the bytes of its event.
 const ENTRY_BYTES: usize = 128;
 
@@ -140,6 +162,11 @@ impl<S> Log<S> {
     /// Where the next event will stand.
     pub fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// What it was told of.
