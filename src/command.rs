@@ -160,6 +160,8 @@ pub struct Returning {
     pub rooms: Vec<Target>,
     /// What the application keeps with it.
     pub data: SharedData,
+    /// How often it has come back, this time included.
+    pub moves: u32,
     /// Those events it has missed that its old shard has seen.
     pub missed: Vec<Missed>,
     /// What that shard has seen.

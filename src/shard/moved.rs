@@ -16,15 +16,22 @@ pub struct Moved {
 
 #[derive(Debug, Default)]
 struct Shards {
-    sockets: HashMap<u64, u16>,
+    sockets: HashMap<u64, Place>,
     sessions: HashMap<PrivateId, u16>,
+}
+
+/// Where a socket is after so many moves.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    shard: u16,
+    moves: u32,
 }
 
 impl Moved {
     /// The shard of a socket.
     pub fn shard_of(&self, address: SocketAddress) -> u16 {
         let moved = self.read().and_then(|shards| shards.sockets.get(&address.nonce).copied());
-        moved.unwrap_or(address.shard)
+        moved.map_or(address.shard, |place| place.shard)
     }
 
     /// The shard that has, or has kept, the socket of a private id.
@@ -33,10 +40,20 @@ impl Moved {
         moved.unwrap_or(pid.shard())
     }
 
-    /// A socket is on this shard from now on.
-    pub fn insert(&self, address: SocketAddress, pid: PrivateId, shard: u16) {
+    /// A socket is on this shard with its move of this number. Both shards say so: the old one
+    /// sends on what still comes, and the new one knows its own. The later of them may speak when
+    /// the socket has moved once more.
+    pub fn insert(&self, address: SocketAddress, pid: PrivateId, shard: u16, moves: u32) {
         let mut shards = self.write();
-        shards.sockets.insert(address.nonce, shard);
+        let is_known = match shards.sockets.get(&address.nonce) {
+            Some(place) => place.moves >= moves,
+            // Its id says so.
+            None => shard == address.shard,
+        };
+        if is_known {
+            return;
+        }
+        shards.sockets.insert(address.nonce, Place { shard, moves });
         shards.sessions.insert(pid, shard);
         self.count.store(shards.sockets.len(), Ordering::Release);
     }
@@ -64,5 +81,22 @@ impl Moved {
 
     fn write(&self) -> RwLockWriteGuard<'_, Shards> {
         self.shards.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_move_counts_whoever_speaks_last() {
+        let (moved, pid) = (Moved::default(), PrivateId::new(0, 7, [1; 9]));
+        let address = SocketAddress { nonce: 5, index: 7, shard: 0, namespace: 0 };
+        assert_eq!((moved.shard_of(address), moved.shard_of_session(&pid)), (0, 0));
+        moved.insert(address, pid, 2, 2);
+        moved.insert(address, pid, 1, 1);
+        assert_eq!((moved.shard_of(address), moved.shard_of_session(&pid)), (2, 2));
+        moved.remove(address, &pid);
+        assert_eq!((moved.shard_of(address), moved.len()), (0, 0));
     }
 }

@@ -70,6 +70,8 @@ pub struct Recoverable {
     pub pid: PrivateId,
     /// The address that its handles have, if it has come back.
     pub address: Option<SocketAddress>,
+    /// How often it has come back.
+    moves: u32,
     /// What it was sent.
     course: Course,
     /// What the application keeps with it, if it has gone or come back.
@@ -91,7 +93,8 @@ struct Pending {
 impl Recoverable {
     /// That of a new socket.
     pub fn new(pid: PrivateId) -> Recoverable {
-        Recoverable { pid, address: None, course: Course::default(), data: None, pending: None }
+        let course = Course::default();
+        Recoverable { pid, address: None, moves: 0, course, data: None, pending: None }
     }
 }
 

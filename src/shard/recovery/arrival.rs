@@ -16,6 +16,7 @@ use crate::shard::context::Context;
 use crate::shard::queue::Outgoing;
 use crate::shard::state::{Job, SocketPhase, State};
 
+use super::store::Kept;
 use super::{Member, Pending, Recoverable};
 
 /// How long a shard may take to see what the old shard of a client has seen.
@@ -88,17 +89,18 @@ impl State {
             let answer = Recovered { asker, returning: None };
             return self.post(usize::from(asker.shard), Command::Recovered(Box::new(answer)));
         };
-        let (address, pid) = (returning.address, returning.pid);
+        let Returning { address, pid, moves, .. } = returning;
         let answer = Recovered { asker, returning: Some(returning) };
         self.post(usize::from(asker.shard), Command::Recovered(Box::new(answer)));
         // Only then, so that what is sent to the new shard comes after the answer.
-        self.shared.moved.insert(address, pid, asker.shard);
+        self.shared.moved.insert(address, pid, asker.shard, moves);
     }
 
     /// Another shard has said what became of a client's wish to have its socket back.
     pub(in crate::shard) fn recovered(&mut self, answer: Recovered) {
         let Recovered { asker, returning } = answer;
         let Some(returning) = returning else { return self.join_afresh(asker) };
+        self.shared.moved.insert(returning.address, returning.pid, self.index, returning.moves);
         let due = self.now.after(ARRIVAL_TIMEOUT);
         if let Some(recovery) = &mut self.recovery {
             let position = recovery.log.end();
@@ -137,7 +139,7 @@ impl State {
 
     fn take_in(&mut self, arrival: Arrival) {
         let Arrival { asker, returning, position, .. } = arrival;
-        let Returning { pid, address, rooms, data, missed, seen } = returning;
+        let Returning { pid, address, rooms, data, moves, missed, seen } = returning;
         let pending = Pending { missed, seen, position };
         let Some(key) = self.socket_key(asker).filter(|&key| self.is_joining(key)) else {
             // The client has gone meanwhile. It will be back.
@@ -146,7 +148,7 @@ impl State {
             let course =
                 carried.zip(recovery).map(|(carried, own)| Course::begin(&own.log, carried));
             return match course {
-                Some(course) => self.store(pid, address, rooms, data, course),
+                Some(course) => self.store(pid, Kept { address, rooms, data, moves, course }),
                 None => self.shared.moved.remove(address, &pid),
             };
         };
@@ -157,6 +159,7 @@ impl State {
         extra.recovery = Some(Box::new(Recoverable {
             pid,
             address: Some(address),
+            moves,
             course: Course::default(),
             data: Some(data),
             pending: Some(pending),

@@ -17,13 +17,19 @@ use super::{Member, Pending};
 
 /// A socket that may come back.
 pub(super) struct Stored {
-    address: SocketAddress,
-    rooms: Vec<Target>,
-    data: SharedData,
-    course: Course,
+    kept: Kept,
     /// When it went.
     gone_at: Time,
     expires_at: Time,
+}
+
+/// What is kept of it.
+pub(super) struct Kept {
+    pub address: SocketAddress,
+    pub rooms: Vec<Target>,
+    pub data: SharedData,
+    pub moves: u32,
+    pub course: Course,
 }
 
 impl State {
@@ -44,6 +50,7 @@ impl State {
         let data = Arc::clone(data);
         let (course, pending) =
             (std::mem::take(&mut recoverable.course), recoverable.pending.take());
+        let moves = recoverable.moves;
         extra.recovery = Some(recoverable);
         let rooms = self.joined_rooms(key);
         let course = match pending {
@@ -51,7 +58,7 @@ impl State {
             Some(pending) => self.course_of(address, &rooms, pending),
         };
         match course {
-            Some(course) => self.store(pid, address, rooms, data, course),
+            Some(course) => self.store(pid, Kept { address, rooms, data, moves, course }),
             None => self.shared.moved.remove(address, &pid),
         }
     }
@@ -75,14 +82,8 @@ impl State {
     }
 
     /// Keeps a socket for as long as it may come back.
-    pub(super) fn store(
-        &mut self,
-        pid: PrivateId,
-        address: SocketAddress,
-        rooms: Vec<Target>,
-        data: SharedData,
-        course: Course,
-    ) {
+    pub(super) fn store(&mut self, pid: PrivateId, kept: Kept) {
+        let address = kept.address;
         let limit = self.shared.settings.options.limits.recovery_sessions;
         let Some(options) = self.recovery_options() else { return };
         let expires_at = self.now.after(options.max_disconnection_duration);
@@ -95,7 +96,7 @@ impl State {
             space.held += 1;
         }
         let Some(recovery) = &mut self.recovery else { return };
-        let stored = Stored { address, rooms, data, course, gone_at: self.now, expires_at };
+        let stored = Stored { kept, gone_at: self.now, expires_at };
         recovery.stored_nonces.insert(address.nonce, pid);
         recovery.stored.insert(pid, stored);
         recovery.expiries.push_back((expires_at, pid));
@@ -122,22 +123,20 @@ impl State {
         }
         let Some(stored) = self.unstore(&pid) else { return };
         self.stats.sessions_expired += 1;
-        self.shared.moved.remove(stored.address, &pid);
-        let space = self.namespaces.get(stored.address.namespace);
-        let expired = ExpiredSession {
-            id: stored.address.id(),
-            namespace: space.map(|space| space.definition.name.clone()).unwrap_or_default(),
-            rooms: stored.rooms,
-        };
-        self.release_namespace(stored.address.namespace);
+        let Kept { address, rooms, data, .. } = stored.kept;
+        self.shared.moved.remove(address, &pid);
+        let space = self.namespaces.get(address.namespace);
+        let namespace = space.map(|space| space.definition.name.clone()).unwrap_or_default();
+        let expired = ExpiredSession { id: address.id(), namespace, rooms };
+        self.release_namespace(address.namespace);
         self.jobs.push_back(Job::SessionExpired(expired));
-        self.jobs.push_back(Job::Drop(Box::new(stored.data)));
+        self.jobs.push_back(Job::Drop(Box::new(data)));
     }
 
     fn unstore(&mut self, pid: &PrivateId) -> Option<Stored> {
         let recovery = self.recovery.as_mut()?;
         let stored = recovery.stored.remove(pid)?;
-        recovery.stored_nonces.remove(&stored.address.nonce);
+        recovery.stored_nonces.remove(&stored.kept.address.nonce);
         Some(stored)
     }
 
@@ -168,10 +167,11 @@ impl State {
     /// Gives the socket that a client asks for away, if what it has missed is known for certain.
     pub(super) fn give_away(&mut self, request: &Recover) -> Option<Returning> {
         let missed = self.missed_by(&request.pid, request.namespace, request.offset)?;
-        let Stored { address, rooms, data, .. } = self.unstore(&request.pid)?;
+        let Kept { address, rooms, data, moves, .. } = self.unstore(&request.pid)?.kept;
         let seen = self.recovery.as_ref()?.log.seen().clone();
         self.release_namespace(address.namespace);
-        Some(Returning { pid: request.pid, address, rooms, data, missed, seen })
+        let (pid, moves) = (request.pid, moves.saturating_add(1));
+        Some(Returning { pid, address, rooms, data, moves, missed, seen })
     }
 
     fn missed_by(
@@ -182,13 +182,14 @@ impl State {
     ) -> Option<Vec<Missed>> {
         let recovery = self.recovery.as_ref()?;
         let stored = recovery.stored.get(pid).filter(|stored| {
-            stored.address.namespace == namespace && stored.expires_at > self.now
+            stored.kept.address.namespace == namespace && stored.expires_at > self.now
         })?;
-        let id = stored.address.id().to_string();
-        let member = Member::new(stored.address, &id, &stored.rooms);
+        let Kept { address, rooms, course, .. } = &stored.kept;
+        let id = address.id().to_string();
+        let member = Member::new(*address, &id, rooms);
         let heard_at = stored.gone_at.before(self.silence());
         let concerns = |scope: &_| member.is_concerned(scope);
-        let missed = stored.course.missed(&recovery.log, received, heard_at, concerns)?;
+        let missed = course.missed(&recovery.log, received, heard_at, concerns)?;
         let bytes: usize = missed.iter().map(|event| event.wire.bytes().len()).sum();
         (bytes <= self.shared.settings.options.limits.send_queue_bytes).then_some(missed)
     }
