@@ -35,7 +35,7 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `session::Options` `session::handshake` `session::recovery` `shard::shared` |
+//! | `config` | `base` `error` `session` `shard::shared` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver

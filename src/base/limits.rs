@@ -53,8 +53,8 @@ pub struct Limits {
     /// Child namespaces of a server, of all its parents together: 10,000. Who asks for one more is
     /// refused as if there were no parent.
     pub child_namespaces: usize,
-    /// Sockets that one shard keeps in case that they come back: 100,000. Beyond it the one that has
-    /// been away for longest is forgotten.
+    /// Sockets that one shard keeps in case that they come back: 100,000. Beyond it the one that
+    /// has been away for longest is forgotten.
     pub recovery_sessions: usize,
     /// Events that one shard keeps for those who come back: 65,536. Beyond it the oldest is
     /// forgotten, and who has missed it joins afresh.

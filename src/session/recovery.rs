@@ -20,8 +20,8 @@ use crate::base::offset::{Emitter, Offset};
 pub struct ConnectionStateRecovery {
     /// `maxDisconnectionDuration`: how long they may be away. Default: 2 minutes.
     pub max_disconnection_duration: Duration,
-    /// `skipMiddlewares`: whether the middlewares of the namespace are not asked once more. Default:
-    /// true.
+    /// `skipMiddlewares`: whether the middlewares of the namespace are not asked once more.
+    /// Default: true.
     pub skip_middlewares: bool,
 }
 
