@@ -39,6 +39,13 @@ for (const name of ["/", "/custom"]) {
   });
 }
 
+io.of("/guarded").use((socket, next) => {
+  if (socket.handshake.auth.token === "open sesame") return next();
+  const refusal = new Error("not allowed");
+  refusal.data = { code: 7, why: "no ☃ token" };
+  next(refusal);
+});
+
 // An ack is a function only if the client asked for one.
 const done = (ack) => ack?.();
 

@@ -1,0 +1,29 @@
+// The clients, unmodified and as their registries have them, and what each of them cannot do.
+import { fileURLToPath } from "node:url";
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+
+const javascript = (npmPackage) => [process.execPath, path("javascript/main.js"), npmPackage];
+const browser = (bundle) => [process.execPath, path("../../browser/bundle.js"), bundle];
+const python = (kind) => [path("python/.venv/bin/python"), path("python/main.py"), kind];
+const rust = (kind) => [path("rust/target/debug/matrix"), kind];
+
+/**
+ * `name` heads its column, `what` is what it is, `command` starts its program, `server` are flags
+ * that the server needs for it, `cannot` says why a scenario is impossible with it.
+ */
+export const CLIENTS = [
+  { name: "js-4", what: "socket.io-client", command: javascript("socket.io-client") },
+  { name: "js-3", what: "socket.io-client", command: javascript("socket.io-client-3") },
+  { name: "python", what: "python-socketio, Client", command: python("sync") },
+  { name: "asyncio", what: "python-socketio, AsyncClient", command: python("asyncio") },
+  { name: "rust", what: "rust_socketio, blocking", command: rust("blocking") },
+  { name: "rust-async", what: "rust_socketio, async", command: rust("async") },
+  { name: ".js", what: "Chromium with socket.io.js", command: browser("socket.io.js") },
+  { name: ".min.js", what: "Chromium with socket.io.min.js", command: browser("socket.io.min.js") },
+  {
+    name: ".esm.min.js",
+    what: "Chromium with socket.io.esm.min.js",
+    command: browser("socket.io.esm.min.js"),
+  },
+];

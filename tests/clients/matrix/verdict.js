@@ -1,0 +1,118 @@
+// What the lines of the clients' programs amount to, and the table of it. Pure.
+import { SCENARIOS, TRANSPORTS, applies } from "./scenarios.js";
+
+const MARKS = { passed: "✓", failed: "✗", missing: "?", inapplicable: "·" };
+
+/** What a client must be tried with, one run for each transport. */
+export function runsOf(client) {
+  return TRANSPORTS.map((transport) => {
+    const tried = (scenario) => applies(scenario, transport) && !reasonAgainst(client, scenario);
+    return { transport, scenarios: Object.keys(SCENARIOS).filter(tried) };
+  });
+}
+
+function reasonAgainst(client, scenario) {
+  return client.cannot?.[scenario];
+}
+
+/**
+ * What the program of a client reported: its version, by cell (`transport scenario`) the error or
+ * null, and what cannot be right about the report as such.
+ */
+export function reported(client, output) {
+  const expected = new Set();
+  for (const { transport, scenarios } of runsOf(client)) {
+    for (const scenario of scenarios) expected.add(`${transport} ${scenario}`);
+  }
+  const [cells, faults] = [new Map(), []];
+  let version;
+  for (const line of output.split("\n").filter((line) => line.startsWith("{"))) {
+    const said = parsed(line);
+    if (said?.version !== undefined) version = said.version;
+    else if (said?.scenario === undefined || said.error === undefined) faults.push(`said ${line}`);
+    else record(`${said.transport} ${said.scenario}`, said.error);
+  }
+  if (version === undefined) faults.push("did not say its version");
+  return { version, cells, faults };
+
+  function record(cell, error) {
+    if (!expected.has(cell)) faults.push(`reported ${cell}, which was not asked for`);
+    else if (cells.has(cell)) faults.push(`reported ${cell} twice`);
+    cells.set(cell, error);
+  }
+}
+
+function parsed(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The table and what is wrong, of clients and, for each, its reports: one for every number of
+ * shards, `{ shards, report, fault }`. Nothing is wrong only if every cell ran every time.
+ */
+export function verdict(clients, reportsOf) {
+  const problems = [];
+  const notes = new Notes();
+  const rows = Object.keys(SCENARIOS).map((scenario) => {
+    const marks = clients.map((client) => {
+      const note = notes.of(client, scenario);
+      return TRANSPORTS.map((transport) => mark(client, transport, scenario, note)).join("");
+    });
+    return [scenario, ...marks];
+  });
+  for (const client of clients) problems.push(...faults(client, reportsOf(client)));
+  const heading = ["", ...clients.map((client) => client.name)];
+  return { table: text([heading, ...rows]), notes: notes.text(), problems };
+
+  function mark(client, transport, scenario, note) {
+    if (!applies(scenario, transport)) return MARKS.inapplicable;
+    if (note) return note;
+    const reports = reportsOf(client);
+    let worst = reports.length === 0 ? "missing" : "passed";
+    if (reports.length === 0) problems.push(`${client.name} was not run`);
+    for (const { shards, report } of reports) {
+      const error = report.cells.get(`${transport} ${scenario}`);
+      if (error === null) continue;
+      const what = `${client.name}, ${transport}, ${scenario}, shards ${shards}`;
+      problems.push(`${what}: ${error ?? "did not run"}`);
+      if (worst !== "failed") worst = error === undefined ? "missing" : "failed";
+    }
+    return MARKS[worst];
+  }
+}
+
+function faults(client, reports) {
+  return reports.flatMap(({ shards, report, fault }) => {
+    const all = fault ? [...report.faults, fault] : report.faults;
+    return all.map((what) => `${client.name}, shards ${shards}: ${what}`);
+  });
+}
+
+/** Letters for the reasons why clients cannot do something. */
+class Notes {
+  #reasons = [];
+
+  of(client, scenario) {
+    const reason = reasonAgainst(client, scenario);
+    if (!reason) return undefined;
+    if (!this.#reasons.includes(reason)) this.#reasons.push(reason);
+    return letter(this.#reasons.indexOf(reason));
+  }
+
+  text() {
+    return this.#reasons.map((reason, i) => `${letter(i)}  not supported: ${reason}`).join("\n");
+  }
+}
+
+const letter = (index) => String.fromCharCode("a".charCodeAt(0) + index);
+
+function text(rows) {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows.map((row) => {
+    return row.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd();
+  }).join("\n");
+}
