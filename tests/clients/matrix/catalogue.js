@@ -8,6 +8,13 @@ const browser = (bundle) => [process.execPath, path("../../browser/bundle.js"), 
 const python = (kind) => [path("python/.venv/bin/python"), path("python/main.py"), kind];
 const rust = (kind) => [path("rust/target/debug/matrix"), kind];
 
+const rustCannot = {
+  bare: "it takes an event without arguments for a `message` with its name",
+  questions: "it gives callbacks no way to answer an event",
+  nested: "a payload of it is one binary value or JSON without any",
+  shared: "a connection of it has one namespace",
+};
+
 /**
  * `name` heads its column, `what` is what it is, `command` starts its program, `server` are flags
  * that the server needs for it, `cannot` says why a scenario is impossible with it.
@@ -17,8 +24,18 @@ export const CLIENTS = [
   { name: "js-3", what: "socket.io-client", command: javascript("socket.io-client-3") },
   { name: "python", what: "python-socketio, Client", command: python("sync") },
   { name: "asyncio", what: "python-socketio, AsyncClient", command: python("asyncio") },
-  { name: "rust", what: "rust_socketio, blocking", command: rust("blocking") },
-  { name: "rust-async", what: "rust_socketio, async", command: rust("async") },
+  {
+    name: "rust",
+    what: "rust_socketio, blocking",
+    command: rust("blocking"),
+    cannot: rustCannot,
+  },
+  {
+    name: "rust-async",
+    what: "rust_socketio, async",
+    command: rust("async"),
+    cannot: rustCannot,
+  },
   { name: ".js", what: "Chromium with socket.io.js", command: browser("socket.io.js") },
   { name: ".min.js", what: "Chromium with socket.io.min.js", command: browser("socket.io.min.js") },
   {

@@ -73,12 +73,16 @@ class Client:
     def emit(self, event, *args, namespace=None):
         self._done(self.sio.emit(event, args, namespace=namespace or self.namespaces[0]))
 
-    def request(self, event, *args, namespace=None):
+    def request(self, event, *args):
         """The arguments of the ack to this event."""
         answers = Inbox()
-        namespace = namespace or self.namespaces[0]
-        self._done(self.sio.emit(event, args, namespace=namespace, callback=answers.put))
+        self.ask(answers, event, *args)
         return answers.take()
+
+    def ask(self, answers, event, *args):
+        """Emits, and has the arguments of the ack put into the inbox."""
+        namespace = self.namespaces[0]
+        self._done(self.sio.emit(event, args, namespace=namespace, callback=answers.put))
 
     def inbox(self, event, namespace=None):
         inbox = Inbox()

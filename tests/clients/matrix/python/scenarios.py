@@ -2,7 +2,7 @@
 
 import json
 
-from clients import Client, DEADLINE_S, Inbox
+from clients import Client, Inbox
 from socketio.exceptions import ConnectionError as Refusal
 
 TOO_LARGE_BYTES = 1_000_001
@@ -58,7 +58,8 @@ def plain(value):
 
 
 def same(actual, expected):
-    found, wanted = (json.dumps(value, sort_keys=True, default=plain) for value in (actual, expected))
+    both = (actual, expected)
+    found, wanted = (json.dumps(value, sort_keys=True, default=plain) for value in both)
     assert found == wanted, f"{found[:300]} instead of {wanted[:300]}"
 
 
@@ -75,7 +76,10 @@ def echoed(client: Client, args, namespace=None):
 def came(client: Client, inbox: Inbox, expected):
     """All of these came, in order if the client has one."""
     arrived = [inbox.take() for _ in expected]
-    same(arrived if client.keeps_order else sorted(arrived), expected)
+    if client.keeps_order:
+        same(arrived, expected)
+    else:
+        same(sorted(arrived, key=repr), sorted(expected, key=repr))
 
 
 def asked(client: Client, args):
@@ -124,7 +128,7 @@ def acks(peer: Peer):
         same(client.request("ack", *args), args)
     answers = Inbox()
     for args in numbered(20):
-        client._done(client.sio.emit("ack", tuple(args), callback=answers.put))
+        client.ask(answers, "ack", *args)
     came(client, answers, numbered(20))
 
 
@@ -221,10 +225,9 @@ def rooms(peer: Peer):
     c.request("in", ["one", "two"], [b.id()], "news", "a")
     b.request("leave", "one")
     c.request("in", ["one"], [], "news", bytes([1]))
-    both = [*range(20), "all but c"]
-    for client, inbox, heard in zip((a, b), news, ([*both, "a", bytes([1])], [*both, "b"])):
-        arrived = [inbox.take()[0] for _ in heard]
-        same(*((sorted(each, key=str) for each in (arrived, heard)) if not client.keeps_order else (arrived, heard)))
+    both = [*numbered(20), ["all but c"]]
+    came(a, news[0], [*both, ["a"], [bytes([1])]])
+    came(b, news[1], [*both, ["b"]])
     c.request("in", [], [], "fence", None)
     for fence in fences:
         fence.take()
@@ -247,7 +250,11 @@ def leave(peer: Peer):
     left = client.inbox("disconnect")
     client.disconnect()
     same(left.take(), ["client disconnect"])
-    same(gone.take(), [id_before, "client namespace disconnect"])
+    # It closes a WebSocket without waiting until what it said last has been written.
+    assert gone.take() in (
+        [id_before, "client namespace disconnect"],
+        [id_before, "transport close"],
+    )
     comes_back(client, id_before)
 
 
