@@ -10,6 +10,10 @@ const rust = (kind) => [path("rust/target/debug/matrix"), kind];
 
 const rustCannot = {
   bare: "it takes an event without arguments for a `message` with its name",
+  empty: {
+    websocket: "it takes an empty binary message for an incomplete packet",
+    upgrade: "it takes an empty binary message for an incomplete packet",
+  },
   questions: "it gives callbacks no way to answer an event",
   nested: "a payload of it is one binary value or JSON without any",
   shared: "a connection of it has one namespace",
@@ -17,7 +21,8 @@ const rustCannot = {
 
 /**
  * `name` heads its column, `what` is what it is, `command` starts its program, `server` are flags
- * that the server needs for it, `cannot` says why a scenario is impossible with it.
+ * that the server needs for it, `cannot` says why a scenario is impossible with it, at all or
+ * by transport.
  */
 export const CLIENTS = [
   { name: "js-4", what: "socket.io-client", command: javascript("socket.io-client") },
@@ -34,7 +39,10 @@ export const CLIENTS = [
     name: "rust-async",
     what: "rust_socketio, async",
     command: rust("async"),
-    cannot: rustCannot,
+    cannot: {
+      ...rustCannot,
+      large: { polling: "it takes each part of a poll's answer for a whole one" },
+    },
   },
   { name: ".js", what: "Chromium with socket.io.js", command: browser("socket.io.js") },
   { name: ".min.js", what: "Chromium with socket.io.min.js", command: browser("socket.io.min.js") },

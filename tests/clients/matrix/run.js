@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { startServerOr } from "../server.js";
 import { CLIENTS } from "./catalogue.js";
+import { Relay } from "./relay.js";
 import { SCENARIOS } from "./scenarios.js";
 import { reported, runsOf, verdict } from "./verdict.js";
 
@@ -31,6 +32,9 @@ const clients = CLIENTS.filter(({ name }) => named.length === 0 || named.include
 // The reference has no shards, so a second round would only repeat the first.
 const rounds = process.env.FANFARE_SERVER === "reference" ? ["1"] : ["1", "2"];
 
+// What this process has started is ended by its `exit` event, which a signal alone does not cause.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
 const begun = performance.now();
 const reports = new Map(clients.map((client) => [client, []]));
 const waiting = rounds.flatMap((shards) => clients.map((client) => ({ client, shards })));
@@ -41,13 +45,16 @@ await Promise.all(Array.from({ length: AT_ONCE }, async () => {
 }));
 conclude();
 
-/** The report of one client against a server of its own. */
+/** The report of one client against a server of its own, and a relay to break. */
 async function tried(client, shards) {
   const reference = new URL("../reference.js", import.meta.url);
   const more = ["--shards", shards, ...FLAGS, ...(client.server ?? [])];
   const server = await startServerOr(reference, ...more);
-  const plan = { url: server.url, silenceMs: SILENCE_MS, runs: runsOf(client) };
+  const relay = await Relay.to(server.port);
+  const { url } = server;
+  const plan = { url, ...relay.urls, silenceMs: SILENCE_MS, runs: runsOf(client) };
   const { output, ...ended } = await ran([...client.command, JSON.stringify(plan)]);
+  relay.close();
   const stopped = await server.stop().then(() => undefined, (error) => error.message);
   const report = reported(client, output);
   return { shards, report, fault: ended.fault ?? stopped };
@@ -55,8 +62,10 @@ async function tried(client, shards) {
 
 /** What a program wrote, and what was wrong with its end. */
 async function ran([program, ...args]) {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
-  const end = (signal) => child.kill(signal);
+  // A group of its own: a program may have processes of its own, which end with it.
+  const options = { stdio: ["ignore", "pipe", "pipe"], detached: true };
+  const child = spawn(program, args, options);
+  const end = (signal) => killGroup(child.pid, signal);
   const killNow = () => end("SIGKILL");
   process.once("exit", killNow);
   let [output, errors] = ["", ""];
@@ -80,6 +89,14 @@ async function ran([program, ...args]) {
   clearTimeout(late);
   process.off("exit", killNow);
   return { output, fault };
+}
+
+function killGroup(leader, signal) {
+  try {
+    process.kill(-leader, signal);
+  } catch {
+    // It has ended, or it never began.
+  }
 }
 
 function conclude() {

@@ -6,13 +6,15 @@ const MARKS = { passed: "✓", failed: "✗", missing: "?", inapplicable: "·" }
 /** What a client must be tried with, one run for each transport. */
 export function runsOf(client) {
   return TRANSPORTS.map((transport) => {
-    const tried = (scenario) => applies(scenario, transport) && !reasonAgainst(client, scenario);
+    const tried = (scenario) => applies(scenario, transport) && !reasonAgainst(client, transport, scenario);
     return { transport, scenarios: Object.keys(SCENARIOS).filter(tried) };
   });
 }
 
-function reasonAgainst(client, scenario) {
-  return client.cannot?.[scenario];
+/** Why a client cannot do this: at all, or on that transport. */
+function reasonAgainst(client, transport, scenario) {
+  const reason = client.cannot?.[scenario];
+  return typeof reason === "object" ? reason[transport] : reason;
 }
 
 /**
@@ -59,8 +61,7 @@ export function verdict(clients, reportsOf) {
   const notes = new Notes();
   const rows = Object.keys(SCENARIOS).map((scenario) => {
     const marks = clients.map((client) => {
-      const note = notes.of(client, scenario);
-      return TRANSPORTS.map((transport) => mark(client, transport, scenario, note)).join("");
+      return TRANSPORTS.map((transport) => mark(client, transport, scenario)).join("");
     });
     return [scenario, ...marks];
   });
@@ -68,9 +69,10 @@ export function verdict(clients, reportsOf) {
   const heading = ["", ...clients.map((client) => client.name)];
   return { table: text([heading, ...rows]), notes: notes.text(), problems };
 
-  function mark(client, transport, scenario, note) {
+  function mark(client, transport, scenario) {
     if (!applies(scenario, transport)) return MARKS.inapplicable;
-    if (note) return note;
+    const reason = reasonAgainst(client, transport, scenario);
+    if (reason) return notes.of(reason);
     const reports = reportsOf(client);
     let worst = reports.length === 0 ? "missing" : "passed";
     if (reports.length === 0) problems.push(`${client.name} was not run`);
@@ -96,9 +98,7 @@ function faults(client, reports) {
 class Notes {
   #reasons = [];
 
-  of(client, scenario) {
-    const reason = reasonAgainst(client, scenario);
-    if (!reason) return undefined;
+  of(reason) {
     if (!this.#reasons.includes(reason)) this.#reasons.push(reason);
     return letter(this.#reasons.indexOf(reason));
   }

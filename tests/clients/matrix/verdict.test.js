@@ -38,6 +38,14 @@ test("what a client cannot do is not asked of it and stands in the table with it
   assert.ok(runsOf(unable).every(({ scenarios }) => !scenarios.includes("nested")));
 });
 
+test("what a client cannot do on one transport is asked of it on the others", () => {
+  const half = { name: "half", cannot: { large: { polling: "it is small there" } } };
+  const { table, notes, problems } = judge(half, said(half));
+  assert.deepEqual(problems, []);
+  assert.match(table, /^large +a✓✓$/m);
+  assert.equal(notes, "a  not supported: it is small there");
+});
+
 test("a scenario that fails is a problem", () => {
   const output = said(able, (line) => [
     is(line, "polling acks") ? { ...line, error: "no ack" } : line,

@@ -61,14 +61,14 @@ def main(kind, plan):
     implemented = {scenario.__name__: scenario for scenario in IMPLEMENTED}
     transports = [run["transport"] for run in plan["runs"]]
     kept = {
-        transport: Kept(Peer(KINDS[kind], plan["url"], transport), plan["silenceMs"])
+        transport: Kept(Peer(KINDS[kind], plan, transport), plan["silenceMs"])
         for transport in transports
     }
     for run in plan["runs"]:
         for scenario in run["scenarios"]:
             if scenario == "heartbeat":
                 continue
-            peer = Peer(KINDS[kind], plan["url"], run["transport"])
+            peer = Peer(KINDS[kind], plan, run["transport"])
             report(run["transport"], scenario, lambda: implemented[scenario](peer))
             peer.end()
     for transport in transports:

@@ -1,87 +1,114 @@
 //! Drives rust_socketio, unmodified, through the scenarios of the matrix: `matrix KIND PLAN`, where
 //! KIND is `blocking` or `async`.
+//!
+//! Each scenario has a process of its own, `matrix KIND PLAN TRANSPORT SCENARIO`: a blocking client
+//! that has been disconnected leaves a thread behind that spins until its process ends.
 
 mod client;
 mod scenarios;
 
-use std::sync::mpsc::channel;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{Client, Kind, Outcome};
+use client::{Kind, Outcome};
 use scenarios::{IMPLEMENTED, Peer, same};
 use serde_json::{Value, json};
 
 const SCENARIO_DEADLINE: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Of the client, as Cargo.toml pins it.
 const VERSION: &str = "0.6.0";
 
 fn main() {
-    let [kind, plan] = arguments();
-    let kind = if kind == "async" { Kind::Async } else { Kind::Blocking };
-    let plan: Value = serde_json::from_str(&plan).expect("a plan");
-    let silence = Duration::from_millis(plan["silenceMs"].as_u64().expect("a time"));
-    let url = plan["url"].as_str().expect("a URL");
-    let runs = plan["runs"].as_array().expect("a list");
-
-    println!("{}", json!({ "version": VERSION }));
-    let peer = |run: &Value| {
-        let transport = run["transport"].as_str().expect("a transport").to_owned();
-        Peer { kind, url: url.to_owned(), transport }
-    };
-    let kept: Vec<Outcome<Kept>> = runs.iter().map(|run| Kept::open(&peer(run), silence)).collect();
-    for run in runs {
-        for name in run["scenarios"].as_array().expect("a list") {
-            let found = IMPLEMENTED.iter().find(|(scenario, _)| name == scenario);
-            let Some((name, scenario)) = found else { continue };
-            let peer = peer(run);
-            report(&run["transport"], name, move || scenario(&peer));
-        }
-    }
-    for (run, kept) in runs.iter().zip(kept) {
-        report(&run["transport"], "heartbeat", move || kept?.check());
-    }
-    // What a client left running must not keep the program from its end.
-    std::process::exit(0);
-}
-
-fn arguments() -> [String; 2] {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    arguments.try_into().expect("KIND and PLAN")
+    match &arguments[..] {
+        [kind, plan] => run(kind, plan),
+        [kind, plan, transport, scenario] => {
+            let plan: Value = serde_json::from_str(plan).expect("a plan");
+            let outcome = tried(kind, &plan, transport, scenario);
+            print!("{}", json!(outcome.err().map(|error| error.to_string())));
+            // Neither what a client left running nor its end matter any more.
+            std::process::exit(0);
+        }
+        _ => panic!("KIND and PLAN"),
+    }
 }
 
-/// Runs it on a thread, because nothing else bounds what a client's methods wait.
-fn report(transport: &Value, scenario: &str, course: impl FnOnce() -> Outcome + Send + 'static) {
-    let (sender, receiver) = channel();
-    let thread = thread::spawn(move || {
-        let error = course().err().map(|error| error.to_string());
-        // Whoever waited may have given up.
-        let _ = sender.send(error);
-    });
-    let error = receiver.recv_timeout(SCENARIO_DEADLINE).unwrap_or_else(|_| {
-        let what = if thread.is_finished() { "panicked" } else { "was not done in time" };
-        Some(what.to_owned())
-    });
+/// Runs what is planned and reports each scenario as it ends.
+fn run(kind: &str, plan_json: &str) {
+    let plan: Value = serde_json::from_str(plan_json).expect("a plan");
+    println!("{}", json!({ "version": VERSION }));
+    let start = |transport: &str, scenario: &str| {
+        let program = std::env::current_exe().expect("a path");
+        let arguments = [kind, plan_json, transport, scenario];
+        let child = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn();
+        child.expect("a process")
+    };
+    let planned: Vec<(&str, &str)> = planned(&plan).collect();
+    let (kept, others): (Vec<_>, Vec<_>) =
+        planned.into_iter().partition(|(_, scenario)| *scenario == "heartbeat");
+    let kept: Vec<_> =
+        kept.into_iter().map(|(transport, name)| (transport, start(transport, name))).collect();
+    for (transport, scenario) in others {
+        report(transport, scenario, start(transport, scenario));
+    }
+    for (transport, child) in kept {
+        report(transport, "heartbeat", child);
+    }
+}
+
+/// Each transport with each of its scenarios.
+fn planned(plan: &Value) -> impl Iterator<Item = (&str, &str)> {
+    plan["runs"].as_array().expect("a list").iter().flat_map(|run| {
+        let transport = run["transport"].as_str().expect("a transport");
+        let scenarios = run["scenarios"].as_array().expect("a list");
+        scenarios.iter().map(move |name| (transport, name.as_str().expect("a name")))
+    })
+}
+
+fn report(transport: &str, scenario: &str, child: Child) {
+    let error = ended(child).unwrap_or_else(|error| json!(error.to_string()));
     println!("{}", json!({ "transport": transport, "scenario": scenario, "error": error }));
 }
 
-/// A client that must stay connected for longer than the server lets one be silent.
-struct Kept {
-    client: Client,
-    id: String,
-    until: Instant,
+/// What a scenario's process says.
+fn ended(mut child: Child) -> Outcome<Value> {
+    let until = Instant::now() + SCENARIO_DEADLINE;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > until {
+            child.kill()?;
+            child.wait()?;
+            return Err("was not done in time".into());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    let mut said = String::new();
+    child.stdout.take().ok_or("no output")?.read_to_string(&mut said)?;
+    Ok(serde_json::from_str(&said)?)
 }
 
-impl Kept {
-    fn open(peer: &Peer, silence: Duration) -> Outcome<Kept> {
-        let client = peer.connected()?;
-        let id = scenarios::id(&client)?;
-        Ok(Kept { client, id, until: Instant::now() + silence })
+fn tried(kind: &str, plan: &Value, transport: &str, scenario: &str) -> Outcome {
+    let kind = if kind == "async" { Kind::Async } else { Kind::Blocking };
+    let url = |value: &Value| value.as_str().map(str::to_owned).ok_or("a URL is missing");
+    let (url, relay_url, cut_url) =
+        (url(&plan["url"])?, url(&plan["relayUrl"])?, url(&plan["cutUrls"][transport])?);
+    let peer = Peer { kind, url, relay_url, cut_url, transport: transport.to_owned() };
+    if scenario == "heartbeat" {
+        let silence = plan["silenceMs"].as_u64().ok_or("a time is missing")?;
+        return heartbeat(&peer, Duration::from_millis(silence));
     }
+    let found = IMPLEMENTED.iter().find(|(name, _)| *name == scenario);
+    let (_, scenario) = found.ok_or("there is no such scenario")?;
+    scenario(&peer)
+}
 
-    fn check(self) -> Outcome {
-        thread::sleep(self.until.saturating_duration_since(Instant::now()));
-        same(self.client.has("close"), false)?;
-        same(scenarios::id(&self.client)?, self.id)
-    }
+/// A client stays connected for longer than the server lets one be silent.
+fn heartbeat(peer: &Peer, silence: Duration) -> Outcome {
+    let client = peer.connected()?;
+    let id = scenarios::id(&client)?;
+    thread::sleep(silence);
+    same(client.has("close"), false)?;
+    same(scenarios::id(&client)?, id)
 }
