@@ -13,6 +13,8 @@ const { values: flags } = parseArgs({
     "upgrade-timeout-ms": { type: "string" },
     "max-payload-bytes": { type: "string" },
     transports: { type: "string" },
+    // The package brings its own.
+    client: { type: "string" },
   },
 });
 

@@ -4,9 +4,15 @@ import { fileURLToPath } from "node:url";
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
 const javascript = (npmPackage) => [process.execPath, path("javascript/main.js"), npmPackage];
-const browser = (bundle) => [process.execPath, path("../../browser/bundle.js"), bundle];
 const python = (kind) => [path("python/.venv/bin/python"), path("python/main.py"), kind];
 const rust = (kind) => [path("rust/target/debug/matrix"), kind];
+
+const bundle = (name, file) => ({
+  name,
+  what: `Chromium with ${file}`,
+  command: [process.execPath, path("../../browser/bundle.js"), file],
+  server: ["--client", path("../node_modules/socket.io-client/dist")],
+});
 
 const rustCannot = {
   bare: "it takes an event without arguments for a `message` with its name",
@@ -44,11 +50,7 @@ export const CLIENTS = [
       large: { polling: "it takes each part of a poll's answer for a whole one" },
     },
   },
-  { name: ".js", what: "Chromium with socket.io.js", command: browser("socket.io.js") },
-  { name: ".min.js", what: "Chromium with socket.io.min.js", command: browser("socket.io.min.js") },
-  {
-    name: ".esm.min.js",
-    what: "Chromium with socket.io.esm.min.js",
-    command: browser("socket.io.esm.min.js"),
-  },
+  bundle("js", "socket.io.js"),
+  bundle("min.js", "socket.io.min.js"),
+  bundle("esm.min.js", "socket.io.esm.min.js"),
 ];

@@ -7,6 +7,7 @@
 mod client;
 mod scenarios;
 
+use std::error::Error;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -28,7 +29,7 @@ fn main() {
         [kind, plan, transport, scenario] => {
             let plan: Value = serde_json::from_str(plan).expect("a plan");
             let outcome = tried(kind, &plan, transport, scenario);
-            print!("{}", json!(outcome.err().map(|error| error.to_string())));
+            print!("{}", json!(outcome.err().map(|error| described(&*error))));
             // Neither what a client left running nor its end matter any more.
             std::process::exit(0);
         }
@@ -102,6 +103,14 @@ fn tried(kind: &str, plan: &Value, transport: &str, scenario: &str) -> Outcome {
     let found = IMPLEMENTED.iter().find(|(name, _)| *name == scenario);
     let (_, scenario) = found.ok_or("there is no such scenario")?;
     scenario(&peer)
+}
+
+/// An error with all that caused it.
+fn described(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", described(cause)),
+        None => error.to_string(),
+    }
 }
 
 /// A client stays connected for longer than the server lets one be silent.

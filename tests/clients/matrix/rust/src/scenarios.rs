@@ -27,6 +27,7 @@ pub const IMPLEMENTED: &[(&str, Scenario)] = &[
     ("events", events),
     ("acks", acks),
     ("binary", binary),
+    ("empty", empty),
     ("unicode", unicode),
     ("large", large),
     ("namespace", namespace),
@@ -158,6 +159,10 @@ fn binary(peer: &Peer) -> Outcome {
     let client = peer.connected()?;
     echoed(&client, Payload::Binary(Bytes::from_static(&[0, 1, 2, 254, 255])))?;
     echoed(&client, Payload::Binary(pattern(256)))
+}
+
+fn empty(peer: &Peer) -> Outcome {
+    echoed(&peer.connected()?, Payload::Binary(Bytes::new()))
 }
 
 fn unicode(peer: &Peer) -> Outcome {
