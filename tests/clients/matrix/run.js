@@ -100,7 +100,9 @@ function killGroup(leader, signal) {
 }
 
 function conclude() {
-  const { table, notes, problems } = verdict(clients, (client) => reports.get(client));
+  const { table, notes, problems } = verdict(clients, rounds, (client) => {
+    return reports.get(client);
+  });
   const seconds = ((performance.now() - begun) / 1_000).toFixed(0);
   console.log(`${table}\n`);
   console.log("Each mark: polling, WebSocket, upgrade. ✓ passed with each number of shards, ✗ failed,");

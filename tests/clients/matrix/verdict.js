@@ -56,8 +56,7 @@ function parsed(line) {
  * The table and what is wrong, of clients and, for each, its reports: one for every number of
  * shards, `{ shards, report, fault }`. Nothing is wrong only if every cell ran every time.
  */
-export function verdict(clients, reportsOf) {
-  const problems = [];
+export function verdict(clients, rounds, reportsOf) {
   const notes = new Notes();
   const rows = Object.keys(SCENARIOS).map((scenario) => {
     const marks = clients.map((client) => {
@@ -65,7 +64,7 @@ export function verdict(clients, reportsOf) {
     });
     return [scenario, ...marks];
   });
-  for (const client of clients) problems.push(...faults(client, reportsOf(client)));
+  const problems = clients.flatMap((client) => problemsOf(client, rounds, reportsOf(client)));
   const heading = ["", ...clients.map((client) => client.name)];
   return { table: text([heading, ...rows]), notes: notes.text(), problems };
 
@@ -74,24 +73,31 @@ export function verdict(clients, reportsOf) {
     const reason = reasonAgainst(client, transport, scenario);
     if (reason) return notes.of(reason);
     const reports = reportsOf(client);
-    let worst = reports.length === 0 ? "missing" : "passed";
-    if (reports.length === 0) problems.push(`${client.name} was not run`);
-    for (const { shards, report } of reports) {
-      const error = report.cells.get(`${transport} ${scenario}`);
-      if (error === null) continue;
-      const what = `${client.name}, ${transport}, ${scenario}, shards ${shards}`;
-      problems.push(`${what}: ${error ?? "did not run"}`);
-      if (worst !== "failed") worst = error === undefined ? "missing" : "failed";
-    }
-    return MARKS[worst];
+    const errors = reports.map(({ report }) => report.cells.get(`${transport} ${scenario}`));
+    if (errors.some((error) => typeof error === "string")) return MARKS.failed;
+    const passed = errors.filter((error) => error === null).length;
+    return passed === rounds.length ? MARKS.passed : MARKS.missing;
   }
 }
 
-function faults(client, reports) {
-  return reports.flatMap(({ shards, report, fault }) => {
-    const all = fault ? [...report.faults, fault] : report.faults;
+/** All that is wrong with the reports of one client. */
+function problemsOf(client, rounds, reports) {
+  return rounds.flatMap((shards) => {
+    const { report, fault } = reports.find((each) => each.shards === shards) ?? {};
+    if (!report) return [`${client.name}, shards ${shards}: was not run`];
+    const cells = runsOf(client).flatMap((run) => wrong(run, report.cells));
+    const all = [...report.faults, ...(fault ? [fault] : []), ...cells];
     return all.map((what) => `${client.name}, shards ${shards}: ${what}`);
   });
+}
+
+function wrong({ transport, scenarios }, cells) {
+  const error = (scenario) => cells.get(`${transport} ${scenario}`);
+  const failed = scenarios.filter((scenario) => typeof error(scenario) === "string");
+  const missing = scenarios.filter((scenario) => error(scenario) === undefined);
+  const problems = failed.map((scenario) => `${transport}, ${scenario}: ${error(scenario)}`);
+  if (missing.length > 0) problems.push(`${transport}: did not run: ${missing.join(", ")}`);
+  return problems;
 }
 
 /** Letters for the reasons why clients cannot do something. */

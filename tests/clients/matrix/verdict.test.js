@@ -17,7 +17,7 @@ function said(client, change = (line) => [line]) {
 
 function judge(client, output, fault) {
   const once = (shards) => ({ shards, report: reported(client, output), fault });
-  return verdict([client], () => [once(1), once(2)]);
+  return verdict([client], [1, 2], () => [once(1), once(2)]);
 }
 
 const is = (line, cell) => `${line.transport} ${line.scenario}` === cell;
@@ -52,8 +52,8 @@ test("a scenario that fails is a problem", () => {
   ]);
   const { table, problems } = judge(able, output);
   assert.deepEqual(problems, [
-    "able, polling, acks, shards 1: no ack",
-    "able, polling, acks, shards 2: no ack",
+    "able, shards 1: polling, acks: no ack",
+    "able, shards 2: polling, acks: no ack",
   ]);
   assert.match(table, /^acks +✗✓✓$/m);
 });
@@ -61,7 +61,7 @@ test("a scenario that fails is a problem", () => {
 test("a scenario that silently did not run is a problem", () => {
   const output = said(able, (line) => (is(line, "upgrade rooms") ? [] : [line]));
   const { table, problems } = judge(able, output);
-  assert.equal(problems[0], "able, upgrade, rooms, shards 1: did not run");
+  assert.equal(problems[0], "able, shards 1: upgrade: did not run: rooms");
   assert.match(table, /^rooms +✓✓\?$/m);
 });
 
@@ -79,7 +79,10 @@ test("a program that says nothing, crashes or was never run is a problem", () =>
   assert.ok(judge(able, "").problems.includes("able, shards 1: did not say its version"));
   const crashed = judge(able, said(able), "ended with status 1");
   assert.equal(crashed.problems[0], "able, shards 1: ended with status 1");
-  assert.equal(verdict([able], () => []).problems[0], "able was not run");
+  const once = { shards: 1, report: reported(able, said(able)) };
+  const half = verdict([able], [1, 2], () => [once]);
+  assert.deepEqual(half.problems, ["able, shards 2: was not run"]);
+  assert.match(half.table, /^connect +\?\?\?$/m);
 });
 
 test("a broken line is a problem, a line that is no report is not", () => {
