@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::error::Error;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -112,6 +112,12 @@ impl Client {
         arrivals.take(event, Duration::ZERO).is_some()
     }
 
+    /// Whether an event of that name comes within this time.
+    pub fn gets(&self, event: &str, within: Duration) -> bool {
+        let mut arrivals = self.arrivals.lock().expect("nobody panics with it");
+        arrivals.take(event, within).is_some()
+    }
+
     pub fn disconnect(&self) -> Outcome {
         match &self.inner {
             Inner::Blocking(client) => client.disconnect()?,
@@ -130,11 +136,13 @@ impl Drop for Client {
 
 impl Arrivals {
     fn take(&mut self, event: &str, deadline: Duration) -> Option<Payload> {
+        let until = Instant::now() + deadline;
         loop {
             if let Some(payload) = self.waiting.get_mut(event).and_then(VecDeque::pop_front) {
                 return Some(payload);
             }
-            let (name, payload) = self.receiver.recv_timeout(deadline).ok()?;
+            let (name, payload) =
+                self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
             self.waiting.entry(name).or_default().push_back(payload);
         }
     }

@@ -10,15 +10,15 @@ mod scenarios;
 use std::error::Error;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use client::{Kind, Outcome};
 use scenarios::{IMPLEMENTED, Peer, same};
 use serde_json::{Value, json};
 
 const SCENARIO_DEADLINE: Duration = Duration::from_secs(20);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Of the client, as Cargo.toml pins it.
 const VERSION: &str = "0.6.0";
 
@@ -76,18 +76,20 @@ fn report(transport: &str, scenario: &str, child: Child) {
 
 /// What a scenario's process says.
 fn ended(mut child: Child) -> Outcome<Value> {
-    let until = Instant::now() + SCENARIO_DEADLINE;
-    while child.try_wait()?.is_none() {
-        if Instant::now() > until {
-            child.kill()?;
-            child.wait()?;
-            return Err("was not done in time".into());
-        }
-        thread::sleep(LOOK_EVERY);
+    let mut output = child.stdout.take().ok_or("no output")?;
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut said = String::new();
+        let read = output.read_to_string(&mut said).map(|_| said);
+        // Whoever waited may have given up.
+        let _ = sender.send(read);
+    });
+    let said = receiver.recv_timeout(SCENARIO_DEADLINE);
+    if said.is_err() {
+        child.kill()?;
     }
-    let mut said = String::new();
-    child.stdout.take().ok_or("no output")?.read_to_string(&mut said)?;
-    Ok(serde_json::from_str(&said)?)
+    child.wait()?;
+    Ok(serde_json::from_str(&said.map_err(|_| "was not done in time")??)?)
 }
 
 fn tried(kind: &str, plan: &Value, transport: &str, scenario: &str) -> Outcome {
@@ -117,7 +119,6 @@ fn described(error: &dyn Error) -> String {
 fn heartbeat(peer: &Peer, silence: Duration) -> Outcome {
     let client = peer.connected()?;
     let id = scenarios::id(&client)?;
-    thread::sleep(silence);
-    same(client.has("close"), false)?;
+    same(client.gets("close", silence), false)?;
     same(scenarios::id(&client)?, id)
 }
