@@ -3,5 +3,6 @@
 pub mod engine;
 pub mod http;
 pub mod json;
+pub mod msgpack;
 pub mod socket;
 pub mod websocket;
