@@ -92,7 +92,7 @@ impl<'a> FromJson<'a> {
         self.end(start, count, ARRAY)
     }
 
-    /// Gives the arrays and maps that need it the room for their counts; from the last to the first,
+    /// Gives arrays and maps that need it the room for their counts; from the last to the first,
     /// so that every byte is moved once.
     pub(super) fn finish(mut self) {
         self.wide.sort_unstable_by_key(|wide| wide.position);
@@ -160,7 +160,8 @@ impl<'a> FromJson<'a> {
             more = text.goes_on(b'}')?;
         }
         let index = number.filter(|_| is_marked).and_then(|number| usize::try_from(number).ok());
-        match index.and_then(|index| self.attachments.get(index)) {
+        let attachments = self.attachments;
+        match index.and_then(|index| attachments.get(index)) {
             Some(attachment) => self.replace(start, attachment),
             None => self.end(start, count, MAP),
         }
@@ -477,7 +478,7 @@ mod tests {
             assert_eq!(value(&nested), parts.concat());
         }
         let sixteen = |inside: &str| format!("[{inside}{}]", ",0".repeat(15));
-        let meant = |inside: &[u8]| [b"\xdc\x00\x10", inside, &[0; 15]].concat();
+        let meant = |inside: &[u8]| [&b"\xdc\x00\x10"[..], inside, &[0; 15]].concat();
         assert_eq!(value(&sixteen(&sixteen(&sixteen("1")))), meant(&meant(&meant(b"\x01"))));
     }
 
