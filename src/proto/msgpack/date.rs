@@ -78,9 +78,7 @@ mod tests {
 
     #[test]
     fn a_moment_that_javascript_has_no_date_for_is_null() {
-        for since_1970_ms in
-            [8_640_000_000_000_001, -8_640_000_000_000_001, i64::MAX, i64::MIN]
-        {
+        for since_1970_ms in [8_640_000_000_000_001, -8_640_000_000_000_001, i64::MAX, i64::MIN] {
             assert_eq!(text(since_1970_ms), "null");
         }
     }

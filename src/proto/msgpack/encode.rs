@@ -129,12 +129,7 @@ fn whole(
 }
 
 /// Writes the two fields that every packet has, of a map that has `more` behind them.
-fn begin(
-    out: &mut Vec<u8>,
-    kind: Kind,
-    namespace: &str,
-    more: u8,
-) -> Result<(), EncodeError> {
+fn begin(out: &mut Vec<u8>, kind: Kind, namespace: &str, more: u8) -> Result<(), EncodeError> {
     out.push(map_head(2 + more));
     key(out, "type");
     // The types are declared in the order of their numbers.

@@ -73,9 +73,8 @@ fn written(write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) -> Vec<u
 
 #[test]
 fn b38_1_a_client_connects_with_or_without_auth() {
-    let connect = |auth: &'static str| {
-        packet(Kind::Connect, "/", None, Body::Connect(auth.as_bytes()))
-    };
+    let connect =
+        |auth: &'static str| packet(Kind::Connect, "/", None, Body::Connect(auth.as_bytes()));
     reads(&message(&[CONNECT, ROOT]), connect("{}"));
     // What the client sends that has nothing to authenticate with.
     reads(&message(&[CONNECT, &data(UNDEFINED), ROOT]), connect("{}"));
@@ -200,11 +199,9 @@ fn a_message_is_one_map_and_nothing_else() {
 
 #[test]
 fn a_type_is_an_integer_from_0_to_4() {
-    for number in [
-        &b"\xcc\x02"[..],
-        b"\xd3\x00\x00\x00\x00\x00\x00\x00\x02",
-        b"\xca\x40\x00\x00\x00",
-    ] {
+    for number in
+        [&b"\xcc\x02"[..], b"\xd3\x00\x00\x00\x00\x00\x00\x00\x02", b"\xca\x40\x00\x00\x00"]
+    {
         let kind = [b"\xa4type", number].concat();
         let meant = packet(Kind::Event, "/", None, event_body("a", ""));
         reads(&message(&[&kind, ROOT, &data(b"\x91\xa1a")]), meant);
@@ -276,11 +273,9 @@ fn an_id_is_an_exact_javascript_integer() {
 fn fields_come_in_any_order_and_the_last_of_them_counts() {
     let meant = || packet(Kind::Event, "/", Some(3), event_body("a", "1"));
     let (list, three) = (data(b"\x92\xa1a\x01"), id(b"\x03"));
-    for fields in [
-        [EVENT, ROOT, &list, &three],
-        [&three, &list, ROOT, EVENT],
-        [&list, EVENT, &three, ROOT],
-    ] {
+    for fields in
+        [[EVENT, ROOT, &list, &three], [&three, &list, ROOT, EVENT], [&list, EVENT, &three, ROOT]]
+    {
         reads(&message(&fields), meant());
     }
     let (other, none) = (data(b"\x04"), data(UNDEFINED));

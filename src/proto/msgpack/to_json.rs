@@ -55,10 +55,7 @@ impl<'a, 'text> ToJson<'a, 'text> {
 
     /// Writes the elements of a value that must be an array, but for the first one, the name of an
     /// event, which is given back. `None` when the array is empty.
-    pub(super) fn event(
-        &mut self,
-        value: &'a [u8],
-    ) -> Result<Option<Cow<'a, str>>, DecodeError> {
+    pub(super) fn event(&mut self, value: &'a [u8]) -> Result<Option<Cow<'a, str>>, DecodeError> {
         let mut reader = Reader::new(value);
         let Token::Array(count) = reader.token()? else { return Err(DecodeError::IllegalPayload) };
         let Some(arguments) = count.checked_sub(1) else { return Ok(None) };
@@ -440,7 +437,7 @@ mod tests {
         assert_eq!(text(&arrays(128)), ["[".repeat(127), "null".into(), "]".repeat(127)].concat());
         assert_eq!(convert(&arrays(129)), Err(DecodeError::Depth));
         assert_eq!(convert(&arrays(10_000)), Err(DecodeError::Depth));
-        let maps = |depth| [b"\x81\xa1a".repeat(depth - 1), vec![0xc0]].concat();
+        let maps = |depth: usize| [b"\x81\xa1a".repeat(depth - 1), vec![0xc0]].concat();
         assert!(convert(&maps(128)).is_ok());
         assert_eq!(convert(&maps(129)), Err(DecodeError::Depth));
         assert_eq!(convert_at_most(&arrays(3), 2), Err(DecodeError::Depth));
