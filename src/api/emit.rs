@@ -16,7 +16,7 @@ use crate::command::{
     Broadcast, Change, Collector, Command, Members, SocketAddress, SocketCommand, Unanswered,
     Waiter,
 };
-use crate::fanout::Encoder;
+use crate::fanout::{Encoder, Inexpressible, Packets};
 use crate::proto::json::{Arguments, FromArguments, Raw};
 use crate::proto::socket::RESERVED_EVENTS;
 use crate::room::Selection;
@@ -52,12 +52,21 @@ pub enum EmitError {
     ReservedEvent,
     /// An argument cannot be expressed in JSON, such as a map whose keys are no strings.
     Arguments,
+    /// The [`parser`](crate::Builder::parser) of the server cannot express the packet: one of the
+    /// application's own refused it, or for MessagePack it is nested too deeply or too large.
+    Parser,
 }
 
 impl Emitted {
     /// Whether it will be sent.
     pub fn is_queued(self) -> bool {
         self == Emitted::Queued
+    }
+}
+
+impl From<Inexpressible> for Emitted {
+    fn from(_: Inexpressible) -> Emitted {
+        Emitted::Refused(EmitError::Parser)
     }
 }
 
@@ -142,23 +151,30 @@ pub(crate) fn ask_shard(shared: &Shared, shard: u16, command: Command) -> Emitte
 }
 
 /// Sends a packet to one socket: at once if this thread works for its shard. `encode` is given the
-/// name of the namespace and the id that the acknowledgement will have.
+/// id that the acknowledgement will have.
 pub(crate) fn deliver(
     socket: &Socket,
     volatile: bool,
     ack: Option<(Option<Duration>, Waiter)>,
-    encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
+    encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Result<Encoded<'a>, Inexpressible>,
 ) -> Emitted {
     let address = socket.address;
     if let Some(context) = socket.own_shard() {
-        return context.with(|state| state.emit_own(address, volatile, ack, encode)).into();
+        let queued = context.with(|state| state.emit_own(address, volatile, ack, encode));
+        return queued.map_or_else(Emitted::from, Emitted::from);
     }
     let Some(shared) = socket.shared() else { return Emitted::Closed };
     let Some(definition) = shared.namespace(address.namespace) else { return Emitted::Closed };
     let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
     let id = ack.as_ref().map(|expected| expected.id);
-    let wire = encode(&mut Encoder::default(), &definition.name, id).into();
-    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack })
+    let mut encoder = Encoder::default();
+    match encode(encoder.packets(&shared.settings.form, &definition.name), id) {
+        Ok(packet) => {
+            let wire = packet.into();
+            ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack })
+        }
+        Err(inexpressible) => inexpressible.into(),
+    }
 }
 
 /// Why the mailbox of a shard did not take a command.
@@ -351,12 +367,17 @@ impl Emitter {
             Err(error) => return Emitted::Refused(error),
         };
         let encode = |encoder: &mut Encoder| {
-            let (name, json) = (&self.definition.name, &written.json);
-            Wire::from(encoder.event(name, id, event, json, &written.attachments))
+            let packets = encoder.packets(&self.shared.settings.form, &self.definition.name);
+            let packet = packets.event(id, event, &written.json, &written.attachments);
+            packet.map(Wire::from)
         };
-        let wire = match here(&self.shared) {
+        let encoded = match here(&self.shared) {
             Some(context) => context.with(|state| encode(&mut state.encoder)),
             None => encode(&mut Encoder::default()),
+        };
+        let wire = match encoded {
+            Ok(wire) => wire,
+            Err(inexpressible) => return inexpressible.into(),
         };
         let broadcast = Arc::new(Broadcast {
             namespace: self.definition.index,
@@ -429,8 +450,8 @@ impl SocketEmitter {
             Err(error) => return Emitted::Refused(error),
         };
         let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
-        deliver(&self.socket, self.is_volatile, ack, |encoder, namespace, id| {
-            encoder.event(namespace, id, event, &written.json, &written.attachments)
+        deliver(&self.socket, self.is_volatile, ack, |packets, id| {
+            packets.event(id, event, &written.json, &written.attachments)
         })
     }
 }
@@ -440,6 +461,7 @@ impl fmt::Display for EmitError {
         formatter.write_str(match self {
             EmitError::ReservedEvent => "the caller's event name is reserved",
             EmitError::Arguments => "the caller's arguments cannot be expressed in JSON",
+            EmitError::Parser => "the caller's arguments cannot be expressed by the parser",
         })
     }
 }

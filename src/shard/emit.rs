@@ -6,8 +6,7 @@ use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::slab::Key;
 use crate::command::{Change, Expected, Members, SocketAddress, SocketCommand, Unanswered, Waiter};
-use crate::fanout::Encoder;
-use crate::proto::socket;
+use crate::fanout::{Encoder, Inexpressible, Packets};
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
 
@@ -44,34 +43,64 @@ impl State {
         &mut self,
         session: Key,
         namespace: u16,
-        write: impl FnOnce(&mut Vec<u8>, &str),
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Result<Encoded<'a>, Inexpressible>,
     ) {
         let mut encoder = std::mem::take(&mut self.encoder);
         if let Some(space) = self.namespaces.get(usize::from(namespace)) {
-            let encoded = encoder.packet(&[], |out| write(out, &space.definition.name));
-            self.send(session, Outgoing::Own(encoded), false);
+            let form = &self.shared.settings.form;
+            let packet = encode(encoder.packets(form, &space.definition.name));
+            self.send_or_close(session, packet);
         }
         self.encoder = encoder;
     }
 
-    /// Encodes a packet and queues it for one socket. `encode` is given the name of the namespace
-    /// and the id that the acknowledgement will have.
+    /// The same, of a namespace that need not exist.
+    pub fn send_packet_of(
+        &mut self,
+        session: Key,
+        namespace: &str,
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Result<Encoded<'a>, Inexpressible>,
+    ) {
+        let mut encoder = std::mem::take(&mut self.encoder);
+        let packet = encode(encoder.packets(&self.shared.settings.form, namespace));
+        self.send_or_close(session, packet);
+        self.encoder = encoder;
+    }
+
+    fn send_or_close(&mut self, session: Key, packet: Result<Encoded<'_>, Inexpressible>) {
+        match packet {
+            Ok(packet) => {
+                self.send(session, Outgoing::Own(packet), false);
+            }
+            // A client that cannot be told where it stands is better off with a new session.
+            Err(Inexpressible) => {
+                self.close_session(session, DisconnectReason::ForcedServerClose);
+            }
+        }
+    }
+
+    /// Encodes a packet and queues it for one socket. `encode` is given the id that the
+    /// acknowledgement will have.
+    ///
+    /// # Errors
+    /// The parser of the server cannot express the packet.
     pub fn emit_own(
         &mut self,
         socket: SocketAddress,
         volatile: bool,
         ack: Option<(Option<Duration>, Waiter)>,
-        encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
-    ) -> Queued {
+        encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Result<Encoded<'a>, Inexpressible>,
+    ) -> Result<Queued, Inexpressible> {
         let Some(space) = self.namespaces.get(usize::from(socket.namespace)) else {
-            return Queued::Gone;
+            return Ok(Queued::Gone);
         };
         let mut encoder = std::mem::take(&mut self.encoder);
         let definition = &space.definition;
         let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
         let id = ack.as_ref().map(|expected| expected.id);
-        let encoded = encode(&mut encoder, &definition.name, id);
-        let queued = self.emit(socket, Outgoing::Own(encoded), volatile, ack);
+        let packets = encoder.packets(&self.shared.settings.form, &definition.name);
+        let encoded = encode(packets, id);
+        let queued = encoded.map(|packet| self.emit(socket, Outgoing::Own(packet), volatile, ack));
         self.encoder = encoder;
         queued
     }
@@ -339,7 +368,7 @@ impl State {
     fn send_disconnect(&mut self, key: Key) {
         let Some(socket) = self.sockets.get(key) else { return };
         let (session, namespace) = (socket.session, socket.namespace);
-        self.send_packet(session, namespace, socket::write_disconnect);
+        self.send_packet(session, namespace, |packets| packets.disconnect());
     }
 }
 

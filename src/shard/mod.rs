@@ -17,6 +17,7 @@ mod emit;
 pub mod handler;
 mod joined;
 mod message;
+mod parse;
 mod pump;
 mod queue;
 mod request;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
+use crate::proto::parser::Form;
 use crate::session::Options;
 use crate::session::handshake::Transport;
 
@@ -42,8 +43,17 @@ pub struct Settings {
     pub crowd_left: Option<CrowdLeft>,
     /// Whether messages are Socket.IO packets.
     pub has_namespaces: bool,
+    /// The form of these packets.
+    pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Settings {
+    /// Whether messages are Socket.IO packets of text, with their attachments behind them.
+    pub fn is_plain(&self) -> bool {
+        self.has_namespaces && matches!(self.form, Form::Json)
+    }
 }
 
 /// The client bundle, as it is served (protocol.md §17.4).
