@@ -23,6 +23,9 @@ const HEADER_ROOM: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inexpressible;
 
+/// What became of a packet of the application.
+pub type Encoding<'a> = Result<Encoded<'a>, Inexpressible>;
+
 /// Encodes packets, each in the buffer of the one before.
 #[derive(Debug, Default)]
 pub struct Encoder {
@@ -45,7 +48,7 @@ impl<'a> Packets<'a, '_> {
         event: &str,
         args_json: &[u8],
         attachments: &[Bytes],
-    ) -> Result<Encoded<'a>, Inexpressible> {
+    ) -> Encoding<'a> {
         let name = self.namespace;
         match self.form {
             Form::Json => Ok(self.encoder.event(name, id, event, args_json, attachments)),
@@ -59,12 +62,7 @@ impl<'a> Packets<'a, '_> {
     }
 
     /// An acknowledgement.
-    pub fn ack(
-        self,
-        id: u64,
-        args_json: &[u8],
-        attachments: &[Bytes],
-    ) -> Result<Encoded<'a>, Inexpressible> {
+    pub fn ack(self, id: u64, args_json: &[u8], attachments: &[Bytes]) -> Encoding<'a> {
         let name = self.namespace;
         match self.form {
             Form::Json => Ok(self.encoder.ack(name, id, args_json, attachments)),
@@ -78,7 +76,7 @@ impl<'a> Packets<'a, '_> {
     }
 
     /// The answer to a client that has joined.
-    pub fn connect(self, sid: SocketId) -> Result<Encoded<'a>, Inexpressible> {
+    pub fn connect(self, sid: SocketId) -> Encoding<'a> {
         let name = self.namespace;
         match self.form {
             Form::Json => Ok(self.encoder.packet(&[], |out| socket::write_connect(out, name, sid))),
@@ -92,11 +90,7 @@ impl<'a> Packets<'a, '_> {
     }
 
     /// The answer to a client that may not join.
-    pub fn connect_error(
-        self,
-        message: &str,
-        data_json: Option<&[u8]>,
-    ) -> Result<Encoded<'a>, Inexpressible> {
+    pub fn connect_error(self, message: &str, data_json: Option<&[u8]>) -> Encoding<'a> {
         let name = self.namespace;
         match self.form {
             Form::Json => Ok(self.encoder.packet(&[], |out| {
@@ -114,7 +108,7 @@ impl<'a> Packets<'a, '_> {
     }
 
     /// What tells a client that the server has removed it.
-    pub fn disconnect(self) -> Result<Encoded<'a>, Inexpressible> {
+    pub fn disconnect(self) -> Encoding<'a> {
         let name = self.namespace;
         match self.form {
             Form::Json => Ok(self.encoder.packet(&[], |out| socket::write_disconnect(out, name))),
@@ -132,7 +126,7 @@ impl<'a> Packets<'a, '_> {
         id: Option<u64>,
         attachments: &[Bytes],
         write_payload: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Encoded<'a>, Inexpressible> {
+    ) -> Encoding<'a> {
         let mut payload = Vec::new();
         write_payload(&mut payload);
         let payload = String::from_utf8(payload).map_err(|_| Inexpressible)?;
@@ -235,7 +229,7 @@ impl Encoder {
     fn message_pack(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), msgpack::EncodeError>,
-    ) -> Result<Encoded<'_>, Inexpressible> {
+    ) -> Encoding<'_> {
         self.begin();
         write(&mut self.scratch).map_err(|_| Inexpressible)?;
         let (start, _) = self.put_header(Opcode::Binary);
