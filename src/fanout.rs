@@ -1,9 +1,10 @@
 //! One packet, encoded once: the bytes that every recipient of every shard is sent.
 //!
-//! A packet is one WebSocket text frame, followed by one binary frame for each attachment; with
-//! another [`Form`] than the default it is a binary frame, or what the application's parser makes of
-//! it. They lie side by side in one allocation, so nothing can come between them. Long-polling takes
-//! the text of the frame where it lies, and needs bytes of its own only for binary frames (base64).
+//! A packet is one WebSocket text frame, followed by one binary frame for each attachment. In a
+//! [`Form`] that is not the default it is one binary frame, or what the application's parser makes
+//! of it.
+//! The frames lie side by side in one allocation, so nothing can come between them. Long-polling
+//! takes the text of a frame where it lies, and needs bytes of its own only for binary frames.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -60,8 +60,8 @@ pub type Error = Box<dyn error::Error + Send + Sync>;
 /// A form of packets that the application invents: what Socket.IO calls a custom parser.
 ///
 /// It is shared by all shards and called on their threads, so it must not block. It must not use
-/// the server: an emit out of [`encode`](Parser::encode) panics. A panic is caught, and taken for an
-/// error.
+/// the server: an emit out of [`encode`](Parser::encode) panics. A panic is caught, and taken for
+/// an error.
 ///
 /// This one writes a packet as one JSON object, and its binary values behind it:
 ///
