@@ -15,6 +15,7 @@ const { values: flags } = parseArgs({
     "max-payload-bytes": { type: "string" },
     transports: { type: "string" },
     parser: { type: "string" },
+    client: { type: "string" },
   },
 });
 
