@@ -23,6 +23,7 @@ const DOORS: &[Door] = &[
     Door { name: "http", exercise: proto::http::exercise, inputs: 40_000 },
     Door { name: "json", exercise: proto::json::exercise, inputs: 400_000 },
     Door { name: "msgpack", exercise: proto::msgpack::exercise, inputs: 200_000 },
+    Door { name: "parser", exercise: proto::parser::exercise, inputs: 400_000 },
     Door { name: "socket", exercise: proto::socket::exercise, inputs: 400_000 },
     Door { name: "websocket", exercise: proto::websocket::exercise, inputs: 60_000 },
 ];
@@ -90,6 +91,11 @@ fn json_takes_whatever_arrives() {
 #[test]
 fn msgpack_takes_whatever_arrives() {
     fuzz("msgpack");
+}
+
+#[test]
+fn parser_takes_whatever_arrives() {
+    fuzz("parser");
 }
 
 #[test]

@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::socket::{self, DecodeError};
+use super::json;
+use super::socket::{self, Body, DecodeError};
 use crate::base::limits::Limits;
 
 /// The form that packets have on the wire.
@@ -239,4 +240,28 @@ impl Packet<'_> {
         let payload = self.data.as_deref().unwrap_or_default().as_bytes();
         socket::check(kind, attachments, &self.namespace, self.id, payload, limits)
     }
+}
+
+/// The door for fuzzing: whatever a parser makes of messages, what the server takes for a packet is
+/// within the limits, and its arguments are JSON that names attachments which are there.
+#[doc(hidden)]
+pub fn exercise(bytes: &[u8]) {
+    let Some((&[kind, count, id, name_bytes], rest)) = bytes.split_first_chunk() else { return };
+    let (name, data) = rest.split_at(rest.len().min(name_bytes.into()));
+    let packet = Packet {
+        kind: Kind::from_number(kind % 5).unwrap_or(Kind::Event),
+        namespace: String::from_utf8_lossy(name),
+        id: (id > 0).then(|| u64::MAX >> (id % 64)),
+        data: (!data.is_empty()).then(|| String::from_utf8_lossy(data)),
+        attachments: vec![Bytes::new(); count.into()],
+    };
+    let limits = Limits::default();
+    let Ok(checked) = packet.check(&limits) else { return };
+    assert!(checked.namespace.len() <= limits.namespace_bytes);
+    assert!(checked.attachments <= limits.attachments);
+    assert!(checked.id.is_none_or(|id| id <= socket::ID_MAX));
+    let (Body::Event { args, .. } | Body::Ack { args }) = checked.body else { return };
+    let list = [b"[", args, b"]"].concat();
+    let count = (checked.attachments > 0).then_some(checked.attachments);
+    assert_eq!(json::scan_array(&list, limits.json_depth, count), Ok(args));
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fanfare::parser::Form;
-use fanfare::{Ack, Auth, EmitError, Emitted, Namespace, Raw, Refuse, Server, Socket};
+use fanfare::{Ack, Auth, EmitError, Emitted, EventName, Namespace, Raw, Refuse, Server, Socket};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Polling, Received};
@@ -478,6 +478,45 @@ fn cve_2023_32695_an_event_name_is_a_string_or_a_number() {
         named(json!("bin:x")),
         event_of(b"")[..b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92".len()].to_vec(),
     ]);
+}
+
+#[test]
+fn p14_5_packets_out_of_place_close_the_session() {
+    let to = |namespace: &str| pack(&packet(EVENT, namespace, json!(["x"])));
+    all_close(&[
+        pack(&packet(CONNECT, "/", Value::Null)),
+        pack(&packet(CONNECT_ERROR, "/", json!("no"))),
+        to("/never-joined"),
+        to(""),
+        to(&"/".repeat(255)),
+        pack(&packet(DISCONNECT, "/never-joined", Value::Null)),
+    ]);
+    each(|shards| {
+        let server = start(shards, |io| echo(&io.of("/")));
+        let mut client = server.open();
+        client.send_binary(&to("/"));
+        client.expect_closed();
+    });
+}
+
+#[test]
+fn whoever_listens_to_what_is_sent_hears_of_it_as_json() {
+    each(|shards| {
+        let (log, events) = log();
+        let server = start(shards, |io| {
+            echo(&io.of("/"));
+            io.of("/").on_any_outgoing(async move |EventName(name): EventName, raw: Raw| {
+                let (text, bytes) = (String::from_utf8_lossy(raw.args()), raw.attachments());
+                log.add(format!("{name}: {text} {bytes:?}"));
+            });
+        });
+        let mut client = joined(&server);
+        say(&mut client, &event(json!(["x", "bin:b"])));
+        let place = "{\"_placeholder\":true,\"num\":0}";
+        events.expect(&[&format!("x: {place} [b\"b\"]")]);
+        server.io.emit("news", (1, "two"));
+        events.expect(&["news: 1,\"two\" []"]);
+    });
 }
 
 #[test]

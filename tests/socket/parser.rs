@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare::parser::{Error, Kind, Message, Packet, Parser};
-use fanfare::{Builder, EmitError, Emitted, Raw, Refuse, Server, Socket};
+use fanfare::{Builder, EmitError, Emitted, EventName, Raw, Refuse, Server, Socket};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -322,6 +322,27 @@ fn an_emit_that_a_parser_cannot_express_is_refused_and_sends_nothing() {
         assert!(block_on(gathered).is_err());
         say(&mut client, &event(json!(["x"])));
         events.expect(&["Err(Refused(Parser))"; 3]);
+        expect_quiet(&mut client);
+    });
+}
+
+#[test]
+fn whoever_listens_to_what_is_sent_hears_of_it_as_json() {
+    each(|shards| {
+        let (log, events) = log();
+        let server = start(shards, |io| {
+            io.of("/").on_any_outgoing(async move |EventName(name): EventName, raw: Raw| {
+                let (text, bytes) = (String::from_utf8_lossy(raw.args()), raw.attachments());
+                log.add(format!("{name}: {text} {bytes:?}"));
+            });
+        });
+        let mut client = joined(&server);
+        server.io.emit("one", (Bytes::from_static(b"1"), "é"));
+        server.io.emit("two", ());
+        events.expect(&[&format!("one: {},\"é\" [b\"1\"]", place()), "two:  []"]);
+        expect(&mut client, &packet(2, "/", json!(["one", place(), "é"]), 1));
+        client.expect_binary(b"1");
+        expect(&mut client, &event(json!(["two"])));
         expect_quiet(&mut client);
     });
 }
