@@ -7,13 +7,12 @@
 //! takes the text of a frame where it lies, and needs bytes of its own only for binary frames.
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
 use crate::base::frame::Encoded;
 use crate::base::id::SocketId;
-use crate::proto::parser::{Form, Kind, Message, Packet, Parser};
+use crate::proto::parser::{self, Form, Kind, Message, Packet, Parser};
 use crate::proto::websocket::{self, Opcode};
 use crate::proto::{engine, msgpack, socket};
 
@@ -122,7 +121,7 @@ impl<'a> Packets<'a, '_> {
 
     fn own(
         self,
-        parser: &dyn Parser,
+        own: &dyn Parser,
         kind: Kind,
         id: Option<u64>,
         attachments: &[Bytes],
@@ -138,9 +137,8 @@ impl<'a> Packets<'a, '_> {
             data: (!payload.is_empty()).then_some(Cow::Owned(payload)),
             attachments: attachments.to_vec(),
         };
-        // It is user code, and the state of the shard may be borrowed around it.
-        match catch_unwind(AssertUnwindSafe(|| parser.encode(&packet))) {
-            Ok(Ok(messages)) if !messages.is_empty() => Ok(self.encoder.messages(&messages)),
+        match parser::isolated(|| own.encode(&packet)) {
+            Ok(messages) if !messages.is_empty() => Ok(self.encoder.messages(&messages)),
             _ => Err(Inexpressible),
         }
     }

@@ -15,6 +15,7 @@
 use std::borrow::Cow;
 use std::error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -148,6 +149,27 @@ pub trait Parser: Send + Sync + 'static {
     fn decode<'a>(&self, messages: &'a [Message]) -> Result<Option<Packet<'a>>, Error>;
 }
 
+/// Why an application's parser gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It said so.
+    Refused,
+    /// It panicked.
+    Panicked,
+}
+
+/// Runs an application's parser. Neither its panics spread nor those of what it leaves to be dropped.
+pub(crate) fn isolated<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(|| work().map_err(drop))) {
+        Ok(result) => result.map_err(|()| Fault::Refused),
+        Err(panic) => {
+            // The payload is user code, too.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
+            Err(Fault::Panicked)
+        }
+    }
+}
+
 /// A message of a client, or for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -186,16 +208,16 @@ pub struct Packet<'a> {
 /// The type of a packet, and what its `data` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// 0. From a client: what it authenticates with, an object, or nothing. From the server: an
+    /// `0`: from a client: what it authenticates with, an object, or nothing. From the server: an
     /// object with the `sid` of the socket.
     Connect,
-    /// 1. Nothing.
+    /// `1`: nothing.
     Disconnect,
-    /// 2. An array: the name of the event and its arguments.
+    /// `2`: an array: the name of the event and its arguments.
     Event,
-    /// 3. An array of arguments.
+    /// `3`: an array of arguments.
     Ack,
-    /// 4. Only from the server: an object with a `message`, and maybe `data`.
+    /// `4`: only from the server: an object with a `message`, and maybe `data`.
     ConnectError,
 }
 

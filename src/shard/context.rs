@@ -170,7 +170,7 @@ impl Context {
         }
     }
 
-    pub(super) fn handler_panicked(&self, panic: Box<dyn std::any::Any + Send>) {
+    fn handler_panicked(&self, panic: Box<dyn std::any::Any + Send>) {
         // The payload is user code, too: its own drop may panic.
         drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
         self.with(|state| state.stats.handlers_panicked += 1);

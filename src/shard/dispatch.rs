@@ -1,7 +1,6 @@
 //! From an event to the handlers that hear of it: those of all events, the middlewares that may
 //! refuse it, and its own.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +11,7 @@ use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::command::SocketAddress;
 use crate::proto::msgpack;
-use crate::proto::parser::{Form, Message, Parser};
+use crate::proto::parser::{self, Form, Message, Parser};
 use crate::proto::socket::{self, Body, Packet};
 use crate::proto::websocket::{self, Opcode};
 
@@ -175,22 +174,21 @@ fn events_of_message_pack(frames: &[u8], limits: &Limits) -> Vec<Kept> {
     events
 }
 
-fn events_of_own(frames: &[u8], parser: &dyn Parser, limits: &Limits) -> Vec<Kept> {
+fn events_of_own(frames: &[u8], own: &dyn Parser, limits: &Limits) -> Vec<Kept> {
     let (mut messages, mut events) = (Vec::new(), Vec::new());
     for (opcode, payload) in websocket::frames(frames) {
         messages.push(match opcode {
             Opcode::Binary => Message::Binary(Bytes::copy_from_slice(payload)),
             _ => Message::Text(String::from_utf8_lossy(payload.get(1..).unwrap_or(b"")).into()),
         });
-        // It is user code, like those who listen.
-        match catch_unwind(AssertUnwindSafe(|| parser.decode(&messages))) {
-            Ok(Ok(None)) => continue,
-            Ok(Ok(Some(packet))) => {
+        match parser::isolated(|| own.decode(&messages)) {
+            Ok(None) => continue,
+            Ok(Some(packet)) => {
                 let attachments = packet.attachments.clone();
                 let checked = packet.check(limits).ok();
                 events.extend(checked.and_then(|packet| Kept::sent(packet, attachments)));
             }
-            Ok(Err(_)) | Err(_) => {}
+            Err(_) => {}
         }
         messages.clear();
     }

@@ -2,12 +2,11 @@
 //!
 //! The state is not borrowed meanwhile: an application's parser is user code.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::base::slab::Key;
 use crate::proto::msgpack;
-use crate::proto::parser::{Form, Message, Packet, Parser};
+use crate::proto::parser::{self, Fault, Form, Message, Packet, Parser};
 use crate::session::Violation;
 use crate::session::attachment::{Assembly, Progress};
 
@@ -25,7 +24,6 @@ impl Context {
         if !settings.has_namespaces {
             return self.engine_message(session, data, is_binary);
         }
-        self.with(|state| state.stats.packets_received += 1);
         let message = match (&settings.form, is_binary) {
             (Form::MessagePack, true) => return self.message_pack(session, data),
             (Form::Own(_), true) => Ok(Message::Binary(data.to_vec().into())),
@@ -44,6 +42,7 @@ impl Context {
     }
 
     fn message_pack(self: &Rc<Self>, session: Key, data: &[u8]) {
+        self.with(|state| state.stats.packets_received += 1);
         let mut text = self.texts.take();
         let limits = &self.shared.settings.options.limits;
         match msgpack::decode(data, &mut text, limits) {
@@ -58,21 +57,20 @@ impl Context {
         }
     }
 
-    fn own_message(self: &Rc<Self>, session: Key, parser: &dyn Parser, message: Message) {
+    fn own_message(self: &Rc<Self>, session: Key, own: &dyn Parser, message: Message) {
         let collected = self.with(|state| state.collect(session, message));
         let Some((assembly, progress)) = collected else { return };
-        let decoded = catch_unwind(AssertUnwindSafe(|| parser.decode(&assembly.messages)));
-        match decoded {
-            Ok(Ok(Some(packet))) => {
+        match parser::isolated(|| own.decode(&assembly.messages)) {
+            Ok(Some(packet)) => {
                 let step = self.with(|state| state.own_packet(session, &packet));
                 self.take_packet(step, &packet.attachments);
             }
-            Ok(Ok(None)) if progress == Progress::Incomplete => {
+            Ok(None) if progress == Progress::Incomplete => {
                 self.with(|state| state.await_messages(session, assembly));
             }
-            Ok(Ok(None) | Err(_)) => self.undecodable(session),
-            Err(panic) => {
-                self.handler_panicked(panic);
+            Ok(None) | Err(Fault::Refused) => self.undecodable(session),
+            Err(Fault::Panicked) => {
+                self.with(|state| state.stats.handlers_panicked += 1);
                 self.undecodable(session);
             }
         }
@@ -109,6 +107,7 @@ impl State {
 
     /// A packet that an application's parser has made.
     fn own_packet<'a>(&mut self, key: Key, packet: &'a Packet<'_>) -> Step<'a> {
+        self.stats.packets_received += 1;
         match packet.check(&self.shared.settings.options.limits) {
             Ok(checked) => self.packet(key, checked, &packet.attachments),
             Err(_) => {

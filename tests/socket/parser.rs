@@ -13,6 +13,24 @@ use serde_json::{Value, json};
 use crate::client::{Client, Polling};
 use crate::fixture::{Fixture, block_on, each, log, options};
 
+/// What panics when it is dropped.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a bomb");
+    }
+}
+
+impl std::fmt::Display for Bomb {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a bomb")
+    }
+}
+
+impl std::error::Error for Bomb {}
+
 /// A packet is a JSON object, and a message for each of its binary values. Some events and
 /// namespaces stand for what can go wrong.
 struct Objects;
@@ -35,7 +53,8 @@ impl Parser for Objects {
         match data.and_then(|data| data.split('"').nth(1)) {
             Some("refused") => return Err("such an event has no form".into()),
             Some("nothing") => return Ok(Vec::new()),
-            Some("panic") => panic!("a parser that panics"),
+            Some("panic") => std::panic::panic_any(Bomb),
+            Some("bomb") => return Err(Bomb.into()),
             _ if packet.namespace == "/mute" => return Err("nothing may be said there".into()),
             _ => {}
         }
@@ -55,7 +74,11 @@ impl Parser for Objects {
         let [Message::Text(text), binaries @ ..] = messages else {
             return Err("a packet begins with text".into());
         };
-        assert_ne!(text, "panic", "a parser that panics");
+        match text.as_str() {
+            "panic" => std::panic::panic_any(Bomb),
+            "bomb" => return Err(Bomb.into()),
+            _ => {}
+        }
         let object: Object<'_> = serde_json::from_str(text)?;
         if binaries.len() < object.binaries {
             return Ok(None);
@@ -218,7 +241,7 @@ fn all_close(sequences: &[&[Message]], reason: &str, options: impl Fn(usize) -> 
         let mut neighbour = joined(&server);
         for messages in sequences {
             let shown = format!("{messages:?}");
-            println!("{}", &shown[..shown.floor_char_boundary(200)]);
+            println!("{}", shown.chars().take(200).collect::<String>());
             let mut client = joined(&server);
             for message in *messages {
                 match message {
@@ -242,7 +265,7 @@ fn binary() -> Message {
 }
 
 #[test]
-fn what_a_parser_refuses_closes_the_session() {
+fn m59_what_a_parser_refuses_closes_the_session_as_its_panics_do() {
     let unfinished = packet(2, "/", json!(["x", place()]), 1);
     all_close(
         &[
@@ -252,6 +275,7 @@ fn what_a_parser_refuses_closes_the_session() {
             &[text(r#"{"type":9,"nsp":"/"}"#)],
             &[text(&unfinished), text("{}")],
             &[text("panic")],
+            &[text("bomb")],
         ],
         "forced close",
         options,
@@ -308,7 +332,7 @@ fn an_emit_that_a_parser_cannot_express_is_refused_and_sends_nothing() {
         let (log, events) = log();
         let server = start(shards, |io| {
             io.of("/").on("x", async move |socket: Socket| {
-                for event in ["refused", "nothing", "panic"] {
+                for event in ["refused", "nothing", "panic", "bomb"] {
                     let emitted = [socket.emit(event, 1), socket.broadcast().emit(event, 1)];
                     assert_eq!(emitted, [Emitted::Refused(EmitError::Parser); 2]);
                     let answer = socket.emit_with_ack::<Value>(event, 1).await;
@@ -321,7 +345,7 @@ fn an_emit_that_a_parser_cannot_express_is_refused_and_sends_nothing() {
         let gathered = server.io.of("/").emitter().emit_with_ack::<Value>("refused", 1);
         assert!(block_on(gathered).is_err());
         say(&mut client, &event(json!(["x"])));
-        events.expect(&["Err(Refused(Parser))"; 3]);
+        events.expect(&["Err(Refused(Parser))"; 4]);
         expect_quiet(&mut client);
     });
 }
