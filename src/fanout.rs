@@ -2,9 +2,9 @@
 //!
 //! A packet is one WebSocket text frame, followed by one binary frame for each attachment. In a
 //! [`Form`] that is not the default it is one binary frame, or what the application's parser makes
-//! of it.
-//! The frames lie side by side in one allocation, so nothing can come between them. Long-polling
-//! takes the text of a frame where it lies, and needs bytes of its own only for binary frames.
+//! of it. The frames lie side by side in one allocation, so nothing can come between them.
+//! Long-polling takes the text of a frame where it lies, and needs bytes of its own only for binary
+//! frames (base64).
 
 use std::borrow::Cow;
 

@@ -158,7 +158,7 @@ pub(crate) enum Fault {
     Panicked,
 }
 
-/// Runs an application's parser. Neither its panics spread nor those of what it leaves to be dropped.
+/// Runs an application's parser. Its panics do not spread, nor do those of the errors it gives.
 pub(crate) fn isolated<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(|| work().map_err(drop))) {
         Ok(result) => result.map_err(|()| Fault::Refused),
