@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::base::frame::Encoded;
-use crate::base::id::SocketId;
+use crate::base::id::{PrivateId, SocketId};
 use crate::proto::parser::{self, Form, Kind, Message, Packet, Parser};
 use crate::proto::websocket::{self, Opcode};
 use crate::proto::{engine, msgpack, socket};
@@ -76,15 +76,17 @@ impl<'a> Packets<'a, '_> {
     }
 
     /// The answer to a client that has joined.
-    pub fn connect(self, sid: SocketId) -> Encoding<'a> {
+    pub fn connect(self, sid: SocketId, pid: Option<PrivateId>) -> Encoding<'a> {
         let name = self.namespace;
         match self.form {
-            Form::Json => Ok(self.encoder.packet(&[], |out| socket::write_connect(out, name, sid))),
+            Form::Json => {
+                Ok(self.encoder.packet(&[], |out| socket::write_connect(out, name, sid, pid)))
+            }
             Form::MessagePack => {
-                self.encoder.message_pack(|out| msgpack::write_connect(out, name, sid, None))
+                self.encoder.message_pack(|out| msgpack::write_connect(out, name, sid, pid))
             }
             Form::Own(parser) => self.own(&**parser, Kind::Connect, None, &[], |out| {
-                socket::write_connect_payload(out, sid);
+                socket::write_connect_payload(out, sid, pid);
             }),
         }
     }

@@ -33,6 +33,8 @@ mod middleware;
 mod panics;
 #[path = "socket/parser.rs"]
 mod parser;
+#[path = "socket/recovery.rs"]
+mod recovery;
 #[path = "socket/rooms.rs"]
 mod rooms;
 #[path = "socket/threads.rs"]

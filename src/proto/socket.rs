@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::json::{self, JsonError, Kind as Json, NameKind};
-use crate::base::id::SocketId;
+use crate::base::id::{PrivateId, SocketId};
 use crate::base::limits::Limits;
 
 pub use reason::DisconnectReason;
@@ -314,16 +314,20 @@ fn read_event(
 }
 
 /// Appends the answer to a client that has joined `namespace`.
-pub fn write_connect(out: &mut Vec<u8>, namespace: &str, sid: SocketId) {
+pub fn write_connect(out: &mut Vec<u8>, namespace: &str, sid: SocketId, pid: Option<PrivateId>) {
     out.push(b'0');
     write_namespace(out, namespace);
-    write_connect_payload(out, sid);
+    write_connect_payload(out, sid, pid);
 }
 
 /// Appends the payload of [`write_connect`].
-pub fn write_connect_payload(out: &mut Vec<u8>, sid: SocketId) {
+pub fn write_connect_payload(out: &mut Vec<u8>, sid: SocketId, pid: Option<PrivateId>) {
     out.extend_from_slice(b"{\"sid\":\"");
     out.extend_from_slice(&sid.text());
+    if let Some(pid) = pid {
+        out.extend_from_slice(b"\",\"pid\":\"");
+        out.extend_from_slice(&pid.text());
+    }
     out.extend_from_slice(b"\"}");
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::EncodeError;
 use super::from_json::{FromJson, map_head, write_text, write_unsigned};
-use crate::base::id::SocketId;
+use crate::base::id::{PrivateId, SocketId};
 use crate::proto::socket::Kind;
 
 /// Appends the answer to a client that has joined `namespace`. With a `pid`, its private id, it may
@@ -17,7 +17,7 @@ pub fn write_connect(
     out: &mut Vec<u8>,
     namespace: &str,
     sid: SocketId,
-    pid: Option<&str>,
+    pid: Option<PrivateId>,
 ) -> Result<(), EncodeError> {
     whole(out, |out| {
         begin(out, Kind::Connect, namespace, 1)?;
@@ -27,7 +27,7 @@ pub fn write_connect(
         write_text(out, &sid.text())?;
         let Some(pid) = pid else { return Ok(()) };
         key(out, "pid");
-        write_text(out, pid.as_bytes())
+        write_text(out, &pid.text())
     })
 }
 

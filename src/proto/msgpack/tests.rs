@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::base::id::SocketId;
+use crate::base::id::{PrivateId, SocketId};
 use crate::proto::json::Arguments;
 use crate::proto::socket::{ID_MAX, Kind, Packet, RESERVED_EVENTS};
 
@@ -89,9 +89,10 @@ fn b38_1_a_client_connects_with_or_without_auth() {
     let head = b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data";
     let joined = written(|out| write_connect(out, "/", sid, None));
     assert_eq!(joined, [head, &b"\x81\xa3sid\xb4"[..], &sid.text()].concat());
-    let joined = written(|out| write_connect(out, "/", sid, Some("private")));
-    let pid = b"\xa3pid\xa7private";
-    assert_eq!(joined, [head, &b"\x82\xa3sid\xb4"[..], &sid.text(), pid].concat());
+    let pid = PrivateId::new(1, 2, [7; 9]);
+    let joined = written(|out| write_connect(out, "/", sid, Some(pid)));
+    let ids = [&b"\x82\xa3sid\xb4"[..], &sid.text(), b"\xa3pid\xb4", &pid.text()].concat();
+    assert_eq!(joined, [&head[..], &ids].concat());
 }
 
 #[test]
