@@ -30,8 +30,8 @@
 //! # Layers
 //! | module | may import |
 //! |---|---|
-//! | `base` `error` `room` `mailbox` | |
-//! | `proto` `driver` | `base` |
+//! | `base` `room` `mailbox` | |
+//! | `proto` `driver` `error` | `base` |
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
@@ -74,6 +74,7 @@ pub use api::server::Server;
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;
 pub use api::time;
+pub use base::address::ListenAddress;
 pub use base::id::SocketId;
 pub use base::limits::Limits;
 pub use base::stats::Stats;
@@ -82,6 +83,7 @@ pub use error::{Error, Result};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
+pub use shard::attach::{HandOverError, HandOverReason};
 pub use shard::run::Running;
 
 /// What the tests of this crate need and nobody else should use: it may change at any time.
