@@ -71,6 +71,8 @@ pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
 pub use api::namespace::Namespace;
 pub use api::server::Server;
+#[cfg(feature = "tower")]
+pub use api::service;
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;
 pub use api::time;

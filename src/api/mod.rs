@@ -8,6 +8,8 @@ pub mod handler;
 pub mod handshake;
 pub mod namespace;
 pub mod server;
+#[cfg(feature = "tower")]
+pub mod service;
 pub mod signals;
 pub mod socket;
 pub mod targets;

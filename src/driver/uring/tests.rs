@@ -2,6 +2,7 @@
 //! until what it waits for has happened, and fails at a far deadline.
 
 mod busy;
+mod shared;
 mod wakes;
 
 use std::collections::{HashMap, VecDeque};
