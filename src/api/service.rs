@@ -200,9 +200,9 @@ fn head(parts: &request::Parts, length: Option<u64>) -> Vec<u8> {
 
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|option| {
-        option.trim().eq_ignore_ascii_case("upgrade")
-    })
+    values
+        .flat_map(|value| value.split(','))
+        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
 }
 
 /// Sends a body of known length as it comes, another one in chunks.
@@ -212,9 +212,12 @@ async fn send_body(
     near: &mut UnixStream,
 ) -> io::Result<()> {
     let mut body = pin!(body);
-    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
-        let frame = frame.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        let Ok(mut data) = frame.into_data() else { continue };
+    let cut_short = |_| io::Error::from(io::ErrorKind::UnexpectedEof);
+    let mut next = |context: &mut Context<'_>| {
+        body.as_mut().poll_frame(context).map(|frame| Some(frame?.map_err(cut_short)))
+    };
+    while let Some(frame) = poll_fn(&mut next).await {
+        let Ok(mut data) = frame?.into_data() else { continue };
         let count = bytes::Buf::remaining(&data);
         if length.is_some() {
             near.write_all_buf(&mut data).await?;
