@@ -48,6 +48,7 @@ pub struct Builder {
     serve_client: bool,
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
+    cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
@@ -72,6 +73,7 @@ impl Builder {
             serve_client: has_namespaces,
             client_folder: None,
             keep_handshake: true,
+            cleanup_empty_child_namespaces: false,
             fallback: None,
             crowd_left: None,
             states: HashMap::new(),
@@ -120,6 +122,14 @@ impl Builder {
         self
     }
 
+    /// How long `emit_with_ack` waits for a client that does not answer, unless `timeout` says
+    /// otherwise. Default: 60 s, so that nothing waits for ever; with `None` it waits as long as
+    /// the client is connected, as the reference does.
+    pub fn ack_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Builder {
+        self.options.ack_timeout = timeout.into();
+        self
+    }
+
     /// `maxHttpBufferSize`: the largest message that is received, in bytes, on both transports.
     /// Default: 1,000,000. Beyond it a POST is answered 413, and a WebSocket closed with 1009.
     pub fn max_http_buffer_size(mut self, bytes: usize) -> Builder {
@@ -143,6 +153,13 @@ impl Builder {
     /// Default: true.
     pub fn allow_upgrades(mut self, allow: bool) -> Builder {
         self.allow_upgrades = allow;
+        self
+    }
+
+    /// `cleanupEmptyChildNamespaces`: whether a child namespace goes with its last socket. Default:
+    /// false. See [`Server::of_pattern`](crate::Server::of_pattern).
+    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Builder {
+        self.cleanup_empty_child_namespaces = cleanup;
         self
     }
 
@@ -268,6 +285,7 @@ impl Builder {
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
             client: self.client()?,
+            cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
             fallback: self.fallback.clone(),
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,

@@ -210,7 +210,7 @@ impl Running {
             result = result.and(ended.unwrap_or(Err(Error::ShardPanicked(index))));
         }
         self.files.clear();
-        self.shared.namespaces().iter().for_each(|namespace| namespace.forget_handlers());
+        self.shared.forget_handlers();
         result
     }
 }
