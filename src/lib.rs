@@ -16,6 +16,10 @@
 //! }
 //! ```
 //!
+//! # Features
+//! `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
+//! `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
+//!
 //! # How data flows
 //! ```text
 //! kernel ─▶ driver ─▶ proto::http | proto::websocket ─▶ proto::engine ─▶ proto::socket ─▶ session

@@ -138,6 +138,12 @@ impl Server {
         self.0.handle_connection(stream, read)
     }
 
+    /// See [`fanfare::Server::service`](crate::Server::service).
+    #[cfg(feature = "tower")]
+    pub fn service(&self) -> super::service::Service {
+        self.0.service()
+    }
+
     /// See [`fanfare::Server::addresses`](crate::Server::addresses).
     pub fn addresses(&self) -> &[ListenAddress] {
         self.0.addresses()

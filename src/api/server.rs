@@ -201,8 +201,8 @@ impl Server {
         self.emit("message", args)
     }
 
-    /// Serves clients on all addresses of [`Builder::listen`], on threads of its own, and returns at
-    /// once. Without any it has only those that are [handed over](Server::handle_connection).
+    /// Serves clients on all addresses of [`Builder::listen`], on threads of its own, and returns
+    /// at once. Without any it has only those that are [handed over](Server::handle_connection).
     ///
     /// # Errors
     /// [`Error::Address`], [`Error::Listen`], [`Error::Driver`] and [`Error::Thread`] as they say;
@@ -227,8 +227,8 @@ impl Server {
     }
 
     /// Serves clients on an address, and on those of [`Builder::listen`], until
-    /// [`close`](Server::close) is called or the process gets SIGTERM or SIGINT; both disconnect the
-    /// clients in order. A second signal ends the process.
+    /// [`close`](Server::close) is called or the process gets SIGTERM or SIGINT; both disconnect
+    /// the clients in order. A second signal ends the process.
     ///
     /// # Errors
     /// Those of [`spawn`](Server::spawn), and what ends a shard later.
@@ -257,15 +257,15 @@ impl Server {
 
     /// Takes a connection that the application has accepted, with the bytes that it has read from
     /// it, and goes on as if the server had accepted it: it answers the request that these bytes
-    /// begin, and all that follow on the connection. The bytes may be none, a part of a request head,
-    /// or a head and whatever came behind it; they must all be here, from the first one. May be
-    /// called on any thread; the connections are given to the shards by turns.
+    /// begin, and all that follow on the connection. The bytes may be none, a part of a request
+    /// head, or a head and whatever came behind it; they must all be here, from the first one. May
+    /// be called on any thread; the connections are given to the shards by turns.
     ///
     /// It is `engine.handleUpgrade(request, socket, head)` of Node.js, also for the requests of
-    /// long-polling, for which Node.js has `engine.handleRequest(request, response)`. To listen on a
-    /// port and answer every request there is `engine.attach(httpServer)`; here, the server can do
-    /// that itself ([`Builder::fallback`](crate::Builder::fallback)), or be mounted into an
-    /// application of hyper or axum (`Server::service`, with the feature `tower`).
+    /// long-polling, for which Node.js has `engine.handleRequest(request, response)`. Where Node.js
+    /// has `engine.attach(httpServer)`, to share a port with an application, this server answers for
+    /// the application ([`Builder::fallback`](crate::Builder::fallback)), or is a part of it
+    /// (`Server::service`, with the feature `tower`, for hyper and axum).
     ///
     /// `stream` is a connected TCP or Unix socket. Whether it blocks does not matter, but nobody
     /// else may use it any more. A client on a Unix socket has no

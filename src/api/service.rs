@@ -20,9 +20,9 @@
 //! Each request gets a pair of Unix sockets: one end is
 //! [handed over](crate::Server::handle_connection), the service speaks HTTP on the other. So a
 //! request takes the same way as all others, whatever carried it to the service: TCP, TLS, HTTP/2
-//! (WebSocket wants HTTP/1.1). The price is two descriptors and a copy of every byte, for as long as
-//! a poll or a WebSocket lasts, and the task that copies. A server for very many clients has a port,
-//! or a Unix socket behind a proxy, of its own.
+//! (WebSocket wants HTTP/1.1). The price is two descriptors and a copy of every byte, for as long
+//! as a poll or a WebSocket lasts, and the task that copies. A server for very many clients has a
+//! port, or a Unix socket behind a proxy, of its own.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -305,5 +305,66 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head_of(request: http::request::Builder, length: Option<u64>) -> String {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        String::from_utf8(head(&parts, length)).unwrap()
+    }
+
+    #[test]
+    fn a_request_keeps_its_headers_but_for_those_of_its_connection() {
+        let request = Request::get("/a?b=%20")
+            .header("Host", "example.org")
+            .header("Connection", "keep-alive, X-Hop")
+            .header("Keep-Alive", "timeout=5")
+            .header("TE", "trailers")
+            .header("Expect", "100-continue")
+            .header("Upgrade", "h2c")
+            .header("Cookie", "a=1")
+            .header("Cookie", "b=2");
+        let expected = "GET /a?b=%20 HTTP/1.1\r\nConnection: close\r\nhost: example.org\r\n\
+             cookie: a=1\r\ncookie: b=2\r\n\r\n";
+        assert_eq!(head_of(request, Some(0)), expected);
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_the_one_that_it_has() {
+        let request = || Request::post("http://a/b").header("Content-Length", "7");
+        let head =
+            |rest| format!("POST /b HTTP/1.1\r\nConnection: close\r\nHost: a\r\n{rest}\r\n\r\n");
+        assert_eq!(head_of(request(), Some(5)), head("Content-Length: 5"));
+        assert_eq!(head_of(request(), Some(0)), head("Content-Length: 0"));
+        let chunked = request().header("Transfer-Encoding", "gzip, chunked");
+        assert_eq!(head_of(chunked, None), head("Transfer-Encoding: chunked"));
+    }
+
+    #[test]
+    fn an_upgrade_is_one_when_the_connection_says_so() {
+        let request = |connection| {
+            let request = Request::get("/").header("Host", "a").header("Connection", connection);
+            head_of(request.header("Upgrade", "websocket"), Some(0))
+        };
+        let upgrade = "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nhost: a\r\n";
+        assert_eq!(request("keep-alive, upgrade"), format!("{upgrade}\r\n"));
+        assert!(request("keep-alive").contains("Connection: close\r\nhost: a\r\n"));
+    }
+
+    #[test]
+    fn the_head_of_a_response_may_come_in_pieces_and_must_be_one() {
+        let bytes = b"HTTP/1.1 404 Not Found\r\nA: 1\r\nA: 2\r\n\r\nbody";
+        let end = bytes.len() - 4;
+        for length in 0..end {
+            assert!(parse(&bytes[..length]).unwrap().is_none());
+        }
+        let (response, length) = parse(bytes).unwrap().unwrap();
+        assert_eq!((response.status(), length), (StatusCode::NOT_FOUND, end));
+        assert!(response.headers().get_all("a").iter().eq(["1", "2"]));
+        assert!(parse(b"nonsense\r\n\r\n").is_err());
     }
 }
