@@ -263,8 +263,8 @@ impl Server {
     ///
     /// It is `engine.handleUpgrade(request, socket, head)` of Node.js, also for the requests of
     /// long-polling, for which Node.js has `engine.handleRequest(request, response)`. Where Node.js
-    /// has `engine.attach(httpServer)`, to share a port with an application, this server answers for
-    /// the application ([`Builder::fallback`](crate::Builder::fallback)), or is a part of it
+    /// has `engine.attach(httpServer)`, to share a port with an application, this server answers
+    /// for the application ([`Builder::fallback`](crate::Builder::fallback)), or is a part of it
     /// (`Server::service`, with the feature `tower`, for hyper and axum).
     ///
     /// `stream` is a connected TCP or Unix socket. Whether it blocks does not matter, but nobody
