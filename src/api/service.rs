@@ -130,7 +130,7 @@ impl Service {
         }
         // Who refuses a body may answer before it is complete.
         match send_body(body, length, &mut near).await {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => receive(near, upgrade).await,
         }
     }
