@@ -13,8 +13,10 @@ use bytes::Bytes;
 use crate::base::address::ListenAddress;
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
+use crate::proto::parser::Form;
 use crate::session::Options;
 use crate::session::handshake::Transport;
+use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
 
 /// Where `npm install socket.io-client` puts the client bundle.
@@ -48,6 +50,7 @@ pub struct Builder {
     serve_client: bool,
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
+    form: Form,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
@@ -73,6 +76,7 @@ impl Builder {
             serve_client: has_namespaces,
             client_folder: None,
             keep_handshake: true,
+            form: Form::Json,
             cleanup_empty_child_namespaces: false,
             fallback: None,
             crowd_left: None,
@@ -130,6 +134,20 @@ impl Builder {
         self
     }
 
+    /// `connectionStateRecovery`: clients that were away for a while have their id, rooms, data and
+    /// the events that they have missed back. Default: they are new ones.
+    ///
+    /// ```
+    /// use fanfare::{ConnectionStateRecovery, Server};
+    ///
+    /// let builder = Server::builder()
+    ///     .connection_state_recovery(ConnectionStateRecovery::default());
+    /// ```
+    pub fn connection_state_recovery(mut self, recovery: ConnectionStateRecovery) -> Builder {
+        self.options.connection_state_recovery = Some(recovery);
+        self
+    }
+
     /// `maxHttpBufferSize`: the largest message that is received, in bytes, on both transports.
     /// Default: 1,000,000. Beyond it a POST is answered 413, and a WebSocket closed with 1009.
     pub fn max_http_buffer_size(mut self, bytes: usize) -> Builder {
@@ -184,6 +202,14 @@ impl Builder {
     /// as much less memory as its request had bytes.
     pub fn keep_handshake(mut self, keep: bool) -> Builder {
         self.keep_handshake = keep;
+        self
+    }
+
+    /// `parser`: the form of packets on the wire, which must be that of the clients: see
+    /// [`parser`](crate::parser). Default: [`Form::Json`]. An engine server has no packets and
+    /// ignores it.
+    pub fn parser(mut self, parser: impl Into<Form>) -> Builder {
+        self.form = parser.into();
         self
     }
 
@@ -289,6 +315,7 @@ impl Builder {
             fallback: self.fallback.clone(),
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
+            form: self.form.clone(),
             states: self.states.clone(),
             unix_socket_mode: self.unix_socket_mode,
         })

@@ -37,9 +37,9 @@
 //! | `base` `room` `mailbox` | |
 //! | `proto` `driver` `error` | `base` |
 //! | `session` `fanout` | `base` `proto` |
-//! | `command` | `base` `proto` `room` |
+//! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `session::Options` `session::handshake` `shard::shared` |
+//! | `config` | `base` `error` `proto` `session` `shard::shared` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
@@ -89,10 +89,13 @@ pub use base::stats::Stats;
 pub use config::Builder;
 pub use error::{Error, Result};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
+pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
+pub use session::recovery::ConnectionStateRecovery;
 pub use shard::attach::{HandOverError, HandOverReason};
 pub use shard::run::Running;
+pub use shard::shared::ExpiredSession;
 
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]

@@ -16,7 +16,7 @@ use crate::base::id::SocketId;
 use crate::command::{
     Audience, Broadcast, Change, Collector, Command, Members, Unanswered, Waiter,
 };
-use crate::fanout::Encoder;
+use crate::fanout::{Encoder, Inexpressible};
 use crate::proto::json::{Arguments, FromArguments, Raw};
 use crate::proto::socket::RESERVED_EVENTS;
 use crate::room::Selection;
@@ -25,7 +25,7 @@ use crate::shard::handler::Definition;
 use crate::shard::shared::Shared;
 
 use super::ack::{Acknowledgement, Acknowledgements};
-use super::ask::{ask_all, deliver, here};
+use super::ask::{Numbered, ask_all, deliver, here};
 use super::fetch::{FetchSockets, RemoteSocket};
 use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
@@ -53,6 +53,9 @@ pub enum EmitError {
     ReservedEvent,
     /// An argument cannot be expressed in JSON, such as a map whose keys are no strings.
     Arguments,
+    /// The [`parser`](crate::Builder::parser) of the server cannot express the packet: one of the
+    /// application's own refused it, or for MessagePack it is nested too deeply or too large.
+    Parser,
     /// The answers of all children of a namespace cannot be gathered: ask each of them.
     ParentNamespace,
 }
@@ -61,6 +64,12 @@ impl Emitted {
     /// Whether it will be sent.
     pub fn is_queued(self) -> bool {
         self == Emitted::Queued
+    }
+}
+
+impl From<Inexpressible> for Emitted {
+    fn from(_: Inexpressible) -> Emitted {
+        Emitted::Refused(EmitError::Parser)
     }
 }
 
@@ -308,17 +317,26 @@ impl Emitter {
         ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
     ) -> Emitted {
         let id = ack.as_ref().map(|(id, _, _)| *id);
-        let written = match Written::of_event(event, args) {
+        let mut written = match Written::of_event(event, args) {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
-        let encode = |encoder: &mut Encoder| {
-            let (name, json) = (&self.definition.name, &written.json);
-            Wire::from(encoder.event(name, id, event, json, &written.attachments))
+        let numbered = match self.is_volatile || id.is_some() {
+            true => Numbered::default(),
+            false => Numbered::new(&self.shared, false, &mut written.json),
         };
-        let wire = match here(&self.shared) {
+        let encode = |encoder: &mut Encoder| {
+            let packets = encoder.packets(&self.shared.settings.form, &self.definition.name);
+            let packet = packets.event(id, event, &written.json, &written.attachments);
+            packet.map(Wire::from)
+        };
+        let encoded = match here(&self.shared) {
             Some(context) => context.with(|state| encode(&mut state.encoder)),
             None => encode(&mut Encoder::default()),
+        };
+        let wire = match encoded {
+            Ok(wire) => wire,
+            Err(inexpressible) => return inexpressible.into(),
         };
         let broadcast = Arc::new(Broadcast {
             namespace: self.definition.index,
@@ -326,6 +344,7 @@ impl Emitter {
             wire: Arc::new(wire),
             volatile: self.is_volatile,
             ack,
+            offset: numbered.offset,
         });
         ask_all(
             &self.shared,
@@ -386,13 +405,18 @@ impl SocketEmitter {
         args: &impl Arguments,
         sender: Option<oneshot::Sender<Result<Raw, Unanswered>>>,
     ) -> Emitted {
-        let written = match Written::of_event(event, args) {
+        let mut written = match Written::of_event(event, args) {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
+        let Some(shared) = self.socket.shared() else { return Emitted::Closed };
+        let offset = match self.is_volatile || sender.is_some() {
+            true => None,
+            false => Numbered::new(&shared, true, &mut written.json).offset,
+        };
         let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
-        deliver(&self.socket, self.is_volatile, ack, |encoder, namespace, id| {
-            encoder.event(namespace, id, event, &written.json, &written.attachments)
+        deliver(&self.socket, self.is_volatile, ack, offset, |packets, id| {
+            packets.event(id, event, &written.json, &written.attachments)
         })
     }
 }
@@ -402,6 +426,7 @@ impl fmt::Display for EmitError {
         formatter.write_str(match self {
             EmitError::ReservedEvent => "the caller's event name is reserved",
             EmitError::Arguments => "the caller's arguments cannot be expressed in JSON",
+            EmitError::Parser => "the caller's arguments cannot be expressed by the parser",
             EmitError::ParentNamespace => "the caller asks all children of a namespace at once",
         })
     }

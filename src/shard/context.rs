@@ -8,7 +8,8 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::command::{Command, SocketAddress};
+use crate::base::slab::Key;
+use crate::command::Command;
 
 use super::copies::Copies;
 use super::handler::{Event, Handler, Parked, Started};
@@ -25,6 +26,8 @@ pub struct Context {
     pub post: Arc<Post>,
     state: RefCell<State>,
     copies: RefCell<Copies>,
+    /// Where packets of MessagePack become text.
+    pub(super) texts: Cell<Vec<u8>>,
     /// Tasks that have not finished.
     tasks: Cell<usize>,
 }
@@ -46,8 +49,8 @@ impl Context {
     /// The context of a shard that has not begun.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Rc<Context> {
         let state = RefCell::new(State::new(index, shards, Arc::clone(&shared)));
-        let (copies, tasks) = (RefCell::default(), Cell::new(0));
-        Rc::new(Context { index, shared, post, state, copies, tasks })
+        let (copies, texts, tasks) = (RefCell::default(), Cell::default(), Cell::new(0));
+        Rc::new(Context { index, shared, post, state, copies, texts, tasks })
     }
 
     /// The shard that this thread is working for.
@@ -139,6 +142,10 @@ impl Context {
                 Job::Connect(socket) => self.connect(socket),
                 Job::Decide(session, candidate) => self.decide(session, candidate),
                 Job::Disconnecting(socket, reason) => self.disconnecting(socket, reason),
+                Job::Recover(request) => self.answer_recovery(request),
+                Job::SessionExpired(expired) => {
+                    self.isolated(|| self.shared.session_expired(&expired));
+                }
                 Job::Outgoing(socket, frame) => self.outgoing(socket, &frame),
                 Job::Disconnect(socket, reason) => self.disconnect(socket, reason),
                 Job::EngineOpen(session) => self.engine_opened(session),
@@ -147,6 +154,9 @@ impl Context {
                     self.isolated(|| waiter.resolve(answer));
                 }
                 Job::Drop(value) => self.isolated(|| drop(value)),
+                Job::Lost(Command::Recover(request)) => {
+                    self.with(|state| state.join_afresh(request.asker));
+                }
                 Job::Lost(command) => self.isolated(|| command.is_lost()),
             }
         }
@@ -161,7 +171,7 @@ impl Context {
 
     /// Gives back what else has grown for a crowd that is gone, and tells the application.
     pub fn relax(&self, least: usize) {
-        drop(self.copies.take());
+        drop((self.copies.take(), self.texts.take()));
         self.with(|state| state.relax(least));
         if let Some(crowd_left) = &self.shared.settings.crowd_left {
             self.isolated(|| crowd_left());
@@ -187,7 +197,7 @@ impl Drop for Counted {
 /// Releases a socket when its last disconnect handler has ended, however it ends.
 pub(super) struct Release {
     pub(super) context: Rc<Context>,
-    pub(super) socket: SocketAddress,
+    pub(super) socket: Key,
 }
 
 impl Drop for Release {

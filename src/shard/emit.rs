@@ -1,15 +1,18 @@
 //! From an emit to the queues of its recipients.
 
+use std::any::Any;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::Time;
-use crate::base::frame::{Encoded, Frame};
+use crate::base::frame::{Encoded, Frame, Wire};
+use crate::base::offset::Offset;
 use crate::base::slab::Key;
 use crate::command::{
-    Audience, Change, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
+    Audience, Change, Command, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered,
+    Waiter,
 };
-use crate::fanout::Encoder;
-use crate::proto::socket;
+use crate::fanout::{Encoder, Encoding, Inexpressible, Packets};
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
 
@@ -46,34 +49,67 @@ impl State {
         &mut self,
         session: Key,
         namespace: u16,
-        write: impl FnOnce(&mut Vec<u8>, &str),
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Encoding<'a>,
     ) {
         let mut encoder = std::mem::take(&mut self.encoder);
         if let Some(space) = self.namespaces.get(namespace) {
-            let encoded = encoder.packet(&[], |out| write(out, &space.definition.name));
-            self.send(session, Outgoing::Own(encoded), false);
+            let form = &self.shared.settings.form;
+            let packet = encode(encoder.packets(form, &space.definition.name));
+            self.send_or_close(session, packet);
         }
         self.encoder = encoder;
     }
 
-    /// Encodes a packet and queues it for one socket. `encode` is given the name of the namespace
-    /// and the id that the acknowledgement will have.
+    /// The same, of a namespace that need not exist.
+    pub fn send_packet_of(
+        &mut self,
+        session: Key,
+        namespace: &str,
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Encoding<'a>,
+    ) {
+        let mut encoder = std::mem::take(&mut self.encoder);
+        let packet = encode(encoder.packets(&self.shared.settings.form, namespace));
+        self.send_or_close(session, packet);
+        self.encoder = encoder;
+    }
+
+    fn send_or_close(&mut self, session: Key, packet: Encoding<'_>) {
+        match packet {
+            Ok(packet) => {
+                self.send(session, Outgoing::Own(packet), false);
+            }
+            // A client that cannot be told where it stands is better off with a new session.
+            Err(Inexpressible) => {
+                self.close_session(session, DisconnectReason::ForcedServerClose);
+            }
+        }
+    }
+
+    /// Encodes a packet and queues it for one socket. `encode` is given the id that the
+    /// acknowledgement will have.
+    ///
+    /// # Errors
+    /// The parser of the server cannot express the packet.
     pub fn emit_own(
         &mut self,
         socket: SocketAddress,
         volatile: bool,
         ack: Option<(Option<Duration>, Waiter)>,
-        encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
-    ) -> Queued {
+        offset: Option<Offset>,
+        encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Encoding<'a>,
+    ) -> Result<Queued, Inexpressible> {
         let Some(space) = self.namespaces.get(socket.namespace) else {
-            return Queued::Gone;
+            return Ok(Queued::Gone);
         };
         let mut encoder = std::mem::take(&mut self.encoder);
         let definition = &space.definition;
         let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
         let id = ack.as_ref().map(|expected| expected.id);
-        let encoded = encode(&mut encoder, &definition.name, id);
-        let queued = self.emit(socket, Outgoing::Own(encoded), volatile, ack);
+        let packets = encoder.packets(&self.shared.settings.form, &definition.name);
+        let queued = encode(packets, id).map(|packet| match offset {
+            None => self.emit(socket, Outgoing::Own(packet), volatile, ack),
+            Some(offset) => self.emit_logged(socket, packet.into(), offset),
+        });
         self.encoder = encoder;
         queued
     }
@@ -126,6 +162,17 @@ impl State {
             self.drop_connection(connection);
         }
         self.end_session(session, DisconnectReason::TransportError);
+    }
+
+    /// Queues a packet for one socket, which is sent it again if it has missed it.
+    fn emit_logged(&mut self, socket: SocketAddress, wire: Wire, offset: Offset) -> Queued {
+        let wire = Arc::new(wire);
+        let is_away = self.log_packet(socket, offset, &wire);
+        let queued = self.emit(socket, Outgoing::Shared(Frame::shared(wire)), false, None);
+        match queued {
+            Queued::Gone if is_away => Queued::Yes,
+            queued => queued,
+        }
     }
 
     /// Queues a packet for one socket.
@@ -206,14 +253,17 @@ impl State {
         chosen.clear();
         let Some(space) = self.namespaces.get_mut(namespace) else { return };
         let (sockets, shard) = (&self.sockets, self.index);
+        let recovery = self.recovery.as_ref();
         let by_id = |name: &str| {
             let id = crate::base::id::SocketId::parse(name.as_bytes())?;
-            let key = sockets.key_at(id.index()).filter(|_| id.shard() == shard)?;
+            let adopted = recovery.and_then(|recovery| recovery.adopted(id.nonce()));
+            let of_slot = || sockets.key_at(id.index()).filter(|_| id.shard() == shard);
+            let key = adopted.or_else(of_slot)?;
             let socket = sockets.get(key)?;
             let is_member = socket.nonce == id.nonce()
                 && socket.namespace == namespace
                 && socket.phase == SocketPhase::Connected;
-            is_member.then_some(id.index())
+            is_member.then_some(key.index)
         };
         space.rooms.select(selection, space.sockets.iter().copied(), by_id, chosen);
         if selection.to.is_empty() {
@@ -247,6 +297,27 @@ impl State {
         })
     }
 
+    /// Puts what the application keeps with a socket there, and gives what was there. `None` when
+    /// the socket has gone.
+    pub fn replace_data(
+        &mut self,
+        key: Key,
+        value: Option<Box<dyn Any + Send>>,
+    ) -> Option<Option<Box<dyn Any + Send>>> {
+        let socket = self.sockets.get_mut(key)?;
+        if value.is_none() && socket.extra.is_none() {
+            return Some(None);
+        }
+        let extra = socket.extra.get_or_insert_default();
+        let shared = extra.recovery.as_ref().and_then(|recovery| recovery.data.as_ref());
+        Some(match shared {
+            Some(data) => {
+                std::mem::replace(&mut *data.lock().unwrap_or_else(PoisonError::into_inner), value)
+            }
+            None => std::mem::replace(&mut extra.data, value),
+        })
+    }
+
     /// The rooms of a socket: first the one that is named by its id, then those it has joined.
     pub fn rooms_of(&self, key: Key) -> Vec<String> {
         let (Some(address), Some(socket)) = (self.address(key), self.sockets.get(key)) else {
@@ -262,10 +333,21 @@ impl State {
 
     /// Carries out a command for one socket.
     pub fn command(&mut self, address: SocketAddress, command: SocketCommand) {
+        let shard = self.shared.moved.shard_of(address);
+        let found = self.socket_key(address).and_then(|key| self.sockets.get(key));
+        let is_here = found.is_some_and(|socket| socket.phase != SocketPhase::Gone);
+        if !is_here && shard != self.index {
+            return self.post(usize::from(shard), Command::Socket(address, command));
+        }
         match command {
-            SocketCommand::Emit { wire, volatile, ack } => {
-                self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
-            }
+            SocketCommand::Emit { wire, volatile, ack, offset } => match offset {
+                None => {
+                    self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
+                }
+                Some(offset) => {
+                    self.emit_logged(address, wire, offset);
+                }
+            },
             SocketCommand::Join(rooms) => {
                 self.join(address, &rooms);
             }
@@ -382,7 +464,7 @@ impl State {
     fn send_disconnect(&mut self, key: Key) {
         let Some(socket) = self.sockets.get(key) else { return };
         let (session, namespace) = (socket.session, socket.namespace);
-        self.send_packet(session, namespace, socket::write_disconnect);
+        self.send_packet(session, namespace, |packets| packets.disconnect());
     }
 }
 
