@@ -19,9 +19,11 @@ $(CLIENT)/socket.io.min.js:
 test:
 	tests/setup.sh
 	cargo test
+	cargo test --features tower --lib --test server service
+	cargo test --features tower --doc service
 	cargo test --bench '*'
 	cargo test --manifest-path perf/limit/Cargo.toml
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	cargo build --release --bin fanfare --example conformance
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
 	cargo build --locked --offline --manifest-path tests/clients/matrix/rust/Cargo.toml

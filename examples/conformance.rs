@@ -28,7 +28,7 @@ fn main() {
         Ok(is_known)
     });
     let server = server(arguments.apply(builder));
-    arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server, Server::start, Server::wait);
 }
 
 fn option(

@@ -1,6 +1,7 @@
 //! What shards and other threads may ask of a shard. Nothing in here is bound to a thread.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub enum Command {
     /// request head that names the session, and whatever came behind it. The connection is the
     /// driver's own type.
     Adopt(Box<dyn Any + Send>, Vec<u8>),
+    /// A connection that the application has accepted, with the bytes that it has read, and whom it
+    /// says that it is from.
+    Attach(Box<dyn Any + Send>, Vec<u8>, Option<SocketAddr>),
     /// An emit to many.
     Broadcast(Arc<Broadcast>),
     /// Something for one socket.

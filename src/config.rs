@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::address::ListenAddress;
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
 use crate::proto::parser::Form;
@@ -57,6 +58,8 @@ pub struct Builder {
     pub(crate) has_namespaces: bool,
     pub(crate) shards: Option<usize>,
     pub(crate) pin: bool,
+    pub(crate) addresses: Vec<ListenAddress>,
+    unix_socket_mode: u32,
 }
 
 impl Builder {
@@ -81,6 +84,8 @@ impl Builder {
             has_namespaces,
             shards: None,
             pin: true,
+            addresses: Vec::new(),
+            unix_socket_mode: 0o660,
         }
     }
 
@@ -222,6 +227,37 @@ impl Builder {
         self
     }
 
+    /// Somewhere to listen, in addition to what was said before: a TCP address, or a Unix socket as
+    /// a path or `unix:` and a path. Clients of all of them are clients of one server. Default:
+    /// nowhere but where [`listen`](crate::Server::listen) or [`spawn`](crate::Server::spawn) says.
+    ///
+    /// The file of a Unix socket is made with [`unix_socket_mode`](Builder::unix_socket_mode) and
+    /// removed when the server has ended. One that a killed server has left behind is replaced; one
+    /// on which somebody listens is an [`Error::Listen`](crate::Error::Listen).
+    ///
+    /// ```no_run
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = fanfare::Server::builder()
+    ///     .listen("127.0.0.1:3000")
+    ///     .listen(([0, 0, 0, 0, 0, 0, 0, 0], 8080))
+    ///     .listen("unix:/run/live/fanfare.sock")
+    ///     .build()?;
+    /// let running = io.start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen(mut self, address: impl Into<ListenAddress>) -> Builder {
+        self.addresses.push(address.into());
+        self
+    }
+
+    /// The permissions of the files of Unix sockets: who may write may connect. Default: `0o660`,
+    /// the user and the group that the server runs as.
+    pub fn unix_socket_mode(mut self, mode: u32) -> Builder {
+        self.unix_socket_mode = mode;
+        self
+    }
+
     /// Changes limits that Socket.IO has no option for.
     ///
     /// ```
@@ -281,6 +317,7 @@ impl Builder {
             has_namespaces: self.has_namespaces,
             form: self.form.clone(),
             states: self.states.clone(),
+            unix_socket_mode: self.unix_socket_mode,
         })
     }
 
@@ -302,6 +339,7 @@ impl Builder {
                 "limits",
                 "receive_buffer_bytes must be 512 or more",
             ),
+            (self.unix_socket_mode <= 0o777, "unix_socket_mode", "it must be from 0 to 0o777"),
             (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
             (
                 limits.headers <= crate::base::limits::HEADERS_MAX,
@@ -383,6 +421,7 @@ mod tests {
             (Builder::new("/", true).shards(0), "shards"),
             (Builder::new("/", true).ping_interval(Duration::ZERO), "ping_interval"),
             (Builder::new("/", true).transports([]), "transports"),
+            (Builder::new("/", true).unix_socket_mode(0o1000), "unix_socket_mode"),
         ];
         for (builder, option) in builders {
             let error = builder.settings().err().unwrap().to_string();

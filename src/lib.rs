@@ -16,6 +16,10 @@
 //! }
 //! ```
 //!
+//! # Features
+//! `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
+//! `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
+//!
 //! # How data flows
 //! ```text
 //! kernel ─▶ driver ─▶ proto::http | proto::websocket ─▶ proto::engine ─▶ proto::socket ─▶ session
@@ -30,8 +34,8 @@
 //! # Layers
 //! | module | may import |
 //! |---|---|
-//! | `base` `error` `room` `mailbox` | |
-//! | `proto` `driver` | `base` |
+//! | `base` `room` `mailbox` | |
+//! | `proto` `driver` `error` | `base` |
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
@@ -73,9 +77,12 @@ pub use api::handshake::Handshake;
 pub use api::listeners::Listener;
 pub use api::namespace::{Candidate, Namespace};
 pub use api::server::Server;
+#[cfg(feature = "tower")]
+pub use api::service;
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;
 pub use api::time;
+pub use base::address::ListenAddress;
 pub use base::id::SocketId;
 pub use base::limits::Limits;
 pub use base::stats::Stats;
@@ -86,6 +93,7 @@ pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;
+pub use shard::attach::{HandOverError, HandOverReason};
 pub use shard::run::Running;
 pub use shard::shared::ExpiredSession;
 

@@ -11,12 +11,16 @@ mod site;
 mod server {
     mod client_bundle;
     mod closing;
+    mod hand_over;
     mod handshake;
     mod heartbeat;
     mod http_syntax;
     mod limits;
+    mod listeners;
     mod polling;
     mod requests;
+    #[cfg(feature = "tower")]
+    mod service;
     mod upgrade;
     mod websocket;
 }

@@ -11,6 +11,8 @@ pub mod handshake;
 pub mod listeners;
 pub mod namespace;
 pub mod server;
+#[cfg(feature = "tower")]
+pub mod service;
 pub mod signals;
 pub mod socket;
 pub mod targets;

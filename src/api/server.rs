@@ -1,15 +1,18 @@
 //! The server: where everything begins.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
 use regex_lite::Regex;
 
+use crate::base::address::ListenAddress;
 use crate::base::stats::Stats;
 use crate::command::Command;
 use crate::config::Builder;
 use crate::error::{Error, Result};
+use crate::shard::attach::HandOverError;
 use crate::shard::registry::Matcher;
 use crate::shard::run::{Plan, Running};
 use crate::shard::shared::{ExpiredSession, Shared};
@@ -40,6 +43,7 @@ use crate::proto::json::Arguments;
 #[derive(Clone)]
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
+    addresses: Arc<[ListenAddress]>,
     plan: Arc<Mutex<Option<Plan>>>,
 }
 
@@ -53,7 +57,8 @@ impl Server {
         let shared = Shared::new(builder.settings()?);
         shared.define("/");
         let plan = Plan::new(builder.shards, builder.pin)?;
-        Ok(Server { shared, plan: Arc::new(Mutex::new(Some(plan))) })
+        let addresses = builder.addresses.as_slice().into();
+        Ok(Server { shared, addresses, plan: Arc::new(Mutex::new(Some(plan))) })
     }
 
     /// The namespace of a name, which clients may join from now on. `""` and `/` are the same; a
@@ -213,25 +218,38 @@ impl Server {
         self.emit("message", args)
     }
 
-    /// Serves clients on an address, on threads of its own, and returns at once. With port 0 the
-    /// kernel chooses the port: [`Running::address`] tells it.
+    /// Serves clients on all addresses of [`Builder::listen`], on threads of its own, and returns
+    /// at once. Without any it has only those that are [handed over](Server::handle_connection).
     ///
     /// # Errors
     /// [`Error::Address`], [`Error::Listen`], [`Error::Driver`] and [`Error::Thread`] as they say;
-    /// [`Error::Started`] when the server was started before.
-    pub fn spawn(&self, address: impl ToSocketAddrs) -> Result<Running> {
-        let address = address.to_socket_addrs().map_err(Error::Address)?.next();
-        let address = address.ok_or_else(|| Error::Address(std::io::ErrorKind::NotFound.into()))?;
-        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
-        plan.ok_or(Error::Started)?.start(&self.shared, address)
+    /// [`Error::Started`] when the server was started before. A server that cannot have all of its
+    /// addresses has none, and cannot be started again.
+    pub fn start(&self) -> Result<Running> {
+        self.start_on(&self.addresses)
     }
 
-    /// Serves clients on an address until [`close`](Server::close) is called or the process gets
-    /// SIGTERM or SIGINT; both disconnect the clients in order. A second signal ends the process.
+    /// As [`start`](Server::start), and on this address, too. With port 0 the kernel chooses the
+    /// port: [`Running::address`] tells it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn spawn(&self, address: impl Into<ListenAddress>) -> Result<Running> {
+        self.start_on(&[&*self.addresses, &[address.into()]].concat())
+    }
+
+    fn start_on(&self, addresses: &[ListenAddress]) -> Result<Running> {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
+        plan.ok_or(Error::Started)?.start(&self.shared, addresses)
+    }
+
+    /// Serves clients on an address, and on those of [`Builder::listen`], until
+    /// [`close`](Server::close) is called or the process gets SIGTERM or SIGINT; both disconnect
+    /// the clients in order. A second signal ends the process.
     ///
     /// # Errors
     /// Those of [`spawn`](Server::spawn), and what ends a shard later.
-    pub fn listen(&self, address: impl ToSocketAddrs) -> Result<()> {
+    pub fn listen(&self, address: impl Into<ListenAddress>) -> Result<()> {
         let running = self.spawn(address)?;
         self.wait(running)
     }
@@ -254,9 +272,59 @@ impl Server {
         self.shared.close();
     }
 
-    /// Where the server listens, once it does.
+    /// Takes a connection that the application has accepted, with the bytes that it has read from
+    /// it, and goes on as if the server had accepted it: it answers the request that these bytes
+    /// begin, and all that follow on the connection. The bytes may be none, a part of a request
+    /// head, or a head and whatever came behind it; they must all be here, from the first one. May
+    /// be called on any thread; the connections are given to the shards by turns.
+    ///
+    /// It is `engine.handleUpgrade(request, socket, head)` of Node.js, also for the requests of
+    /// long-polling, for which Node.js has `engine.handleRequest(request, response)`. Where Node.js
+    /// has `engine.attach(httpServer)`, to share a port with an application, this server answers
+    /// for the application ([`Builder::fallback`](crate::Builder::fallback)), or is a part of it
+    /// (`Server::service`, with the feature `tower`, for hyper and axum).
+    ///
+    /// `stream` is a connected TCP or Unix socket. Whether it blocks does not matter, but nobody
+    /// else may use it any more. A client on a Unix socket has no
+    /// [`address`](crate::Handshake::address).
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    /// use std::net::TcpListener;
+    ///
+    /// fn accept(io: &fanfare::Server, listener: &TcpListener) -> std::io::Result<()> {
+    ///     let (mut stream, _) = listener.accept()?;
+    ///     let mut read = vec![0; 4096];
+    ///     let length = stream.read(&mut read)?;
+    ///     read.truncate(length);
+    ///     if read.starts_with(b"GET /socket.io/") || read.starts_with(b"POST /socket.io/") {
+    ///         io.handle_connection(stream, read).map_err(std::io::Error::other)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Gives the connection back when the server does not run, all of its shards are behind, the
+    /// descriptor is no stream socket, or the bytes are more than a request may have. A connection
+    /// that is taken may still be closed at once: beyond
+    /// [`connections`](crate::Limits::connections), or when the server is being closed.
+    pub fn handle_connection(
+        &self,
+        stream: impl Into<OwnedFd>,
+        read: impl Into<Vec<u8>>,
+    ) -> std::result::Result<(), HandOverError> {
+        self.shared.attach(stream.into(), read.into(), None)
+    }
+
+    /// The first TCP address that the server listens on, once it does.
     pub fn address(&self) -> Option<SocketAddr> {
         self.shared.address()
+    }
+
+    /// All that the server listens on, once it does, with the ports that were taken.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        self.shared.addresses()
     }
 
     /// The version of the JavaScript client that is served; `None` when none is.

@@ -151,6 +151,15 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Most bytes of one connection that are kept when it is handed over, to a shard or to the
+    /// server: a request with its body, and what came behind it.
+    pub fn request_bytes(&self) -> usize {
+        let behind = self.head_bytes.saturating_add(self.pipelined_bytes);
+        self.message_bytes.saturating_add(behind)
+    }
+}
+
 /// Header slots on the stack of the head parser.
 pub const HEADERS_MAX: usize = 100;
 

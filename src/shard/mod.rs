@@ -6,6 +6,7 @@
 //! connection. Nothing in a shard is shared and nothing is locked. User code never runs while its
 //! state is borrowed.
 
+pub mod attach;
 mod batch;
 mod conn;
 mod connect;

@@ -47,9 +47,7 @@ impl State {
         let most = match http.stage {
             Stage::Head | Stage::Body(..) => usize::MAX,
             // What it has read of a body goes to the other shard, which counts it as one.
-            Stage::Leaving => {
-                limits.message_bytes.saturating_add(limits.head_bytes + limits.pipelined_bytes)
-            }
+            Stage::Leaving => limits.request_bytes(),
             _ => limits.pipelined_bytes,
         };
         let is_too_much = http.input.len() > most;

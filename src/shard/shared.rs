@@ -3,12 +3,13 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use async_task::Runnable;
 use bytes::Bytes;
 
+use crate::base::address::ListenAddress;
 use crate::base::id::SocketId;
 use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// The permissions of the files of Unix sockets.
+    pub unix_socket_mode: u32,
 }
 
 impl Settings {
@@ -119,7 +122,9 @@ pub struct Shared {
     /// Counts what they emit to one.
     outside_to_one: AtomicU64,
     closing: AtomicBool,
-    address: OnceLock<SocketAddr>,
+    addresses: OnceLock<Vec<ListenAddress>>,
+    /// Counts the connections that applications hand over, which the shards get by turns.
+    pub(super) attached: AtomicUsize,
 }
 
 /// All servers of the process, by key, so that a socket's handle can be a few plain numbers.
@@ -141,7 +146,8 @@ impl Shared {
             outside: Mutex::default(),
             outside_to_one: AtomicU64::new(0),
             closing: AtomicBool::new(false),
-            address: OnceLock::new(),
+            addresses: OnceLock::new(),
+            attached: AtomicUsize::new(0),
         });
         servers.push(Arc::downgrade(&shared));
         shared
@@ -252,15 +258,23 @@ impl Shared {
         self.posts.set(posts).is_ok()
     }
 
-    /// Where the server listens, once it does.
+    /// The first TCP address that the server listens on, once it does.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address.get().copied()
+        self.addresses().iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(*address),
+            _ => None,
+        })
+    }
+
+    /// All that the server listens on, once it does.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        self.addresses.get().map_or(&[], Vec::as_slice)
     }
 
     /// The server listens here.
-    pub fn listens(&self, address: SocketAddr) {
-        // Every shard says the same.
-        let _ = self.address.set(address);
+    pub fn listens(&self, addresses: Vec<ListenAddress>) {
+        // A server is started once.
+        let _ = self.addresses.set(addresses);
     }
 
     /// Whether the server is being closed.

@@ -75,12 +75,9 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Starts to accept connections; gives the address with the port that was taken.
-    ///
-    /// # Errors
-    /// Those of [`Driver::listen`].
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.driver.listen(address)
+    /// Starts to accept connections.
+    pub fn listen(&mut self, listener: D::Listener) {
+        self.driver.listen(listener);
     }
 
     /// The shard without its driver.
@@ -205,9 +202,15 @@ impl<D: Driver> Shard<D> {
             let Some(command) = self.context.post.mailbox.take() else { break };
             match command {
                 Command::Adopt(handle, bytes) => {
-                    if let Ok(handle) = handle.downcast::<D::Handle>() {
-                        self.refill_random();
-                        self.adopt(*handle, bytes);
+                    if let Ok(handle) = handle.downcast() {
+                        self.adopt(*handle, bytes, None);
+                    }
+                }
+                Command::Attach(handle, bytes, peer) => {
+                    if let Ok(handle) = handle.downcast()
+                        && self.context.with(State::admits)
+                    {
+                        self.adopt(*handle, bytes, peer);
                     }
                 }
                 other => self.context.with(|state| {
@@ -219,9 +222,11 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn adopt(&mut self, handle: D::Handle, bytes: Vec<u8>) {
+    /// Makes a connection one of this shard. Nobody has said whom it is from: the driver knows.
+    fn adopt(&mut self, handle: D::Handle, bytes: Vec<u8>, peer: Option<SocketAddr>) {
+        self.refill_random();
         let key = self.driver.adopt(handle);
-        let peer = self.driver.peer(key);
+        let peer = peer.or_else(|| self.driver.peer(key));
         self.context.with(|state| state.connection_begins(key, bytes, peer));
         self.driver.receive(key);
         self.context.pump_http(key);
@@ -370,6 +375,17 @@ impl State {
         self.outbox.iter().any(|outbox| outbox.len() >= most)
     }
 
+    /// Whether the application may hand over another connection. It is the one that has accepted
+    /// it, so that unlike those of the driver it cannot be left waiting.
+    fn admits(&mut self) -> bool {
+        let most = self.shared.settings.options.limits.connections;
+        let admits = most == 0 || self.connections.len() < most;
+        let stats = &mut self.stats;
+        stats.connections_accepted += u64::from(admits);
+        stats.connections_refused += u64::from(!admits);
+        admits
+    }
+
     /// Gives away all that may be, or hold, user code.
     fn dismantle(&mut self) -> impl Sized + use<> {
         let sockets = std::mem::take(&mut self.sockets);
@@ -439,7 +455,7 @@ impl State {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Adopt(..) => {}
+            Command::Adopt(..) | Command::Attach(..) => {}
             Command::Broadcast(broadcast) => self.broadcast(&broadcast),
             Command::Socket(socket, command) => self.command(socket, command),
             Command::Members(members) => self.change_members(&members),

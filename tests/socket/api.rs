@@ -345,7 +345,7 @@ fn a_server_starts_once_and_on_an_address_that_is_free() {
     let second = options(1).build().unwrap();
     assert!(matches!(second.spawn(server.address), Err(Error::Listen(..))));
     let third = Server::builder().build().unwrap();
-    assert!(matches!(third.spawn("no address"), Err(Error::Address(_))));
+    assert!(matches!(third.spawn("no address"), Err(Error::Address(..))));
     let _client = server.client();
 }
 

@@ -43,7 +43,7 @@ impl Fixture {
         let io = options.build().expect("the options make sense");
         prepare(&io);
         let running = io.spawn("127.0.0.1:0").expect("a free port");
-        let address = running.address();
+        let address = running.address().unwrap();
         Fixture { io, running: Some(running), address }
     }
 

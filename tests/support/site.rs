@@ -88,7 +88,7 @@ impl Site {
         reasons: Receiver<String>,
         shards: u16,
     ) -> Site {
-        let address = running.address();
+        let address = running.address().unwrap();
         Site { address, path, handle, running: Some(running), reasons, shards }
     }
 
