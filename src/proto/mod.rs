@@ -4,4 +4,6 @@ pub mod engine;
 pub mod http;
 pub mod json;
 pub mod socket;
+mod token;
 pub mod websocket;
+mod zlib;

@@ -1,13 +1,15 @@
 //! Frames as a client sends them: masked, maybe fragmented, cut by the network anywhere.
 
+mod header;
+
 use std::borrow::Cow;
 use std::mem;
 
+use super::deflate::{Context, InflateFault, Inflater};
+use super::encode::COMPRESSED;
 use super::{CloseCode, Decoded, Fault, Message, Opcode, mask, utf8};
 use crate::base::limits::Limits;
-
-/// Two bytes, eight of length, four of mask.
-const HEADER_BYTES_MAX: usize = 14;
+use header::{Frame, Header, RESERVED, Start};
 
 /// The first room of a message that is put together. Small, because a client may stop anywhere.
 const ASSEMBLY_BYTES_MIN: usize = 64;
@@ -20,7 +22,7 @@ pub struct Decoder {
 
 const _: () = assert!(size_of::<Decoder>() == size_of::<usize>(), "an idle client holds nothing");
 
-/// What is begun. At least one of its fields is in use.
+/// What is begun, and what is kept. At least one of its fields is in use.
 #[derive(Debug, Default)]
 struct Partial {
     /// A header that is not complete.
@@ -32,9 +34,18 @@ struct Partial {
     control: Vec<u8>,
     /// The message that is not complete.
     message: Option<Assembly>,
+    /// What reads compressed messages, where the client may send them. It is kept between them.
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Decoder {
+    /// A decoder for a client that may compress its messages (RFC 7692). It holds something between
+    /// them, too: see [`Inflater`].
+    pub fn inflating(client: Context) -> Decoder {
+        let inflater = Some(Box::new(Inflater::new(client)));
+        Decoder { partial: Some(Box::new(Partial { inflater, ..Partial::default() })) }
+    }
+
     /// Takes the bytes that came next, unmasking them in place, up to the end of the first
     /// message. To be called again with what it has not consumed, until there is no message:
     /// then everything was consumed, and what is begun is kept in the decoder.
@@ -42,15 +53,17 @@ impl Decoder {
     /// A message is borrowed from `input` when it came in one frame and in one piece; otherwise
     /// its buffer is given away. That buffer follows what has arrived, not what a header
     /// declares: it has room for twice the payload received (at least 64 bytes), whatever the
-    /// number of fragments.
+    /// number of fragments; and if that was compressed, for twice what it was inflated to (and for
+    /// 32 KiB at least if much comes at once), within the limit.
     ///
     /// # Errors
     /// The client has broken RFC 6455 or passed a limit. It must be told [`Fault::code`] and not
     /// be decoded any further; what had been kept of it is freed. See [`Fault`] for the codes:
     /// 1002 of the framing, with lengths that are not in their shortest form (the reference takes
-    /// them); 1007 at the first byte that can not be part of a text or of a close reason; 1008
-    /// beyond [`Limits::empty_fragments`]; 1009 beyond [`Limits::message_bytes`], from the header
-    /// and before any payload is kept.
+    /// them); 1007 at the first byte that can not be part of a text, of a close reason or of what
+    /// was compressed; 1008 beyond [`Limits::empty_fragments`]; 1009 beyond
+    /// [`Limits::message_bytes`], from the header and before any payload is kept, or from the first
+    /// byte that was inflated beyond it.
     pub fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -72,11 +85,12 @@ impl Decoder {
         outcome
     }
 
-    /// Heap memory in use, in bytes: 0 between messages.
+    /// Heap memory in use, in bytes: 0 between messages that can not be compressed.
     pub fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             let message = partial.message.as_ref().map_or(0, |message| message.bytes.capacity());
-            size_of::<Partial>() + partial.control.capacity() + message
+            let inflater = partial.inflater.as_ref().map_or(0, |each| each.held_bytes());
+            size_of::<Partial>() + partial.control.capacity() + message + inflater
         })
     }
 
@@ -88,7 +102,7 @@ impl Decoder {
             let end = used + frame.remaining.min(rest.len() - used);
             let (taken, behind) = rest.split_at_mut(end);
             rest = behind;
-            if let Some(message) = self.absorb(frame, &mut taken[used..])? {
+            if let Some(message) = self.absorb(frame, &mut taken[used..], limits)? {
                 let consumed = arrived - rest.len();
                 return Ok(Decoded { consumed, message: Some(message) });
             }
@@ -107,10 +121,13 @@ impl Decoder {
         if let Some(frame) = frame {
             return Ok(Some((frame, 0)));
         }
-        let start = self.partial.as_ref().map_or(Start::default(), |partial| partial.start);
+        let (start, reserved) = match &self.partial {
+            Some(partial) => (partial.start, partial.reserved_bits()),
+            None => (Start::default(), RESERVED),
+        };
         let parsed = match start.length {
-            0 => Header::parse(bytes)?,
-            _ => Header::parse(start.continued(bytes).bytes())?,
+            0 => Header::parse(bytes, reserved)?,
+            _ => Header::parse(start.continued(bytes).bytes(), reserved)?,
         };
         let Some(header) = parsed else {
             self.partial.get_or_insert_default().start = start.continued(bytes);
@@ -131,6 +148,7 @@ impl Decoder {
         &mut self,
         mut frame: Frame,
         payload: &'a mut [u8],
+        limits: &Limits,
     ) -> Result<Option<Message<'a>>, Fault> {
         mask::apply(payload, frame.mask);
         let whole = payload.len() == frame.length;
@@ -140,11 +158,11 @@ impl Decoder {
             // Only the header has come. Whatever follows may still be borrowed.
             [] if frame.remaining > 0 => None,
             _ if frame.opcode.is_control() => self.absorb_control(&frame, payload, whole)?,
-            _ => self.absorb_data(&frame, payload, whole)?,
+            _ => self.absorb_data(&frame, payload, whole, limits)?,
         };
         if frame.remaining > 0 {
             self.partial.get_or_insert_default().frame = Some(frame);
-        } else if self.partial.as_ref().is_some_and(|partial| partial.message.is_none()) {
+        } else if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
             self.partial = None;
         }
         Ok(message)
@@ -175,19 +193,39 @@ impl Decoder {
         frame: &Frame,
         payload: &'a [u8],
         whole: bool,
+        limits: &Limits,
     ) -> Result<Option<Message<'a>>, Fault> {
-        if whole && frame.fin && frame.opcode != Opcode::Continuation {
+        let begins = frame.opcode != Opcode::Continuation;
+        if whole && frame.fin && begins && !frame.compressed {
             return whole_message(frame.opcode, payload).map(Some);
         }
-        let partial = self.partial.get_or_insert_default();
+        let Partial { message, inflater, .. } = &mut **self.partial.get_or_insert_default();
         // A continuation has been admitted only behind the start of its message, so the opcode
         // that begins an assembly is a text's or a binary message's.
-        let message = partial.message.get_or_insert_with(|| Assembly::new(frame.opcode));
-        message.append(payload, frame.fin.then_some(frame.remaining))?;
-        if frame.remaining > 0 || !frame.fin {
+        let assembly = message.get_or_insert_with(|| Assembly::new(frame));
+        let is_complete = frame.fin && frame.remaining == 0;
+        match inflater {
+            Some(inflater) if assembly.compressed => {
+                assembly.inflate(inflater, payload, is_complete, limits)?;
+            }
+            _ => assembly.append(payload, frame.fin.then_some(frame.remaining))?,
+        }
+        if !is_complete {
             return Ok(None);
         }
-        partial.message.take().map(Assembly::finish).transpose()
+        message.take().map(Assembly::finish).transpose()
+    }
+}
+
+impl Partial {
+    /// Whether there is nothing to keep.
+    fn is_idle(&self) -> bool {
+        self.message.is_none() && self.inflater.is_none()
+    }
+
+    /// The bits of a first byte that the client must not set.
+    fn reserved_bits(&self) -> u8 {
+        if self.inflater.is_some() { RESERVED & !COMPRESSED } else { RESERVED }
     }
 }
 
@@ -209,141 +247,14 @@ fn short_message(input: &[u8]) -> Option<(Opcode, usize)> {
     (second & 0x80 != 0 && length < 126 && end <= input.len()).then_some((opcode, end))
 }
 
-/// The first bytes of a header, fewer than make it complete.
-#[derive(Clone, Copy, Debug, Default)]
-struct Start {
-    bytes: [u8; HEADER_BYTES_MAX],
-    length: usize,
-}
-
-impl Start {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
-    /// This start and as many of the bytes that came next as a header can have.
-    fn continued(mut self, bytes: &[u8]) -> Start {
-        for (room, byte) in self.bytes[self.length..].iter_mut().zip(bytes) {
-            *room = *byte;
-        }
-        self.length = HEADER_BYTES_MAX.min(self.length + bytes.len());
-        self
-    }
-}
-
-/// A complete header of a legal shape.
-#[derive(Debug, PartialEq, Eq)]
-struct Header {
-    fin: bool,
-    opcode: Opcode,
-    /// As declared; 64 bits on any machine until it is known to be small.
-    length: u64,
-    mask: [u8; 4],
-    /// How many bytes the header takes.
-    bytes: usize,
-}
-
-impl Header {
-    /// The header at the start of `bytes`, or `None` while more of it must come. Each rule of
-    /// RFC 6455 §5.2 is checked in the order of the bytes, so that a fault does not depend on how
-    /// many of them are at hand.
-    fn parse(bytes: &[u8]) -> Result<Option<Header>, Fault> {
-        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        if first & 0x70 != 0 {
-            return Err(Fault::protocol("the client set a reserved bit"));
-        }
-        let Some(opcode) = Opcode::from_first_byte(first) else {
-            return Err(Fault::protocol("the client used a reserved opcode"));
-        };
-        let fin = first & 0x80 != 0;
-        if opcode.is_control() && !fin {
-            return Err(Fault::protocol("the client fragmented a control frame"));
-        }
-        let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
-        if second & 0x80 == 0 {
-            return Err(Fault::protocol("the client sent an unmasked frame"));
-        }
-        let short = second & 0x7f;
-        if opcode.is_control() && short > 125 {
-            return Err(Fault::protocol("the client sent a control frame beyond 125 bytes"));
-        }
-        let Some((length, rest)) = parse_length(short, rest) else { return Ok(None) };
-        if length >> 63 != 0 {
-            return Err(Fault::protocol("the client set the top bit of a length"));
-        }
-        if (short == 126 && length < 126) || (short == 127 && length < 0x1_0000) {
-            return Err(Fault::protocol("the client sent a length that is not the shortest form"));
-        }
-        let Some((mask, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        let bytes = bytes.len() - rest.len();
-        Ok(Some(Header { fin, opcode, length, mask: *mask, bytes }))
-    }
-
-    /// The frame, if it may come now: behind these fragments, and within the limits.
-    fn admit(self, message: Option<&mut Assembly>, limits: &Limits) -> Result<Frame, Fault> {
-        let assembled = message.as_ref().map_or(0, |message| message.bytes.len());
-        match (self.opcode, message) {
-            (Opcode::Continuation, None) => {
-                return Err(Fault::protocol(
-                    "the client continued a message that it had not begun",
-                ));
-            }
-            (Opcode::Text | Opcode::Binary, Some(_)) => {
-                return Err(Fault::protocol("the client began a message inside another"));
-            }
-            // Empty frames carry nothing that the limit of bytes would count.
-            (Opcode::Continuation, Some(message)) if self.length == 0 => {
-                message.empty_fragments += 1;
-                if message.empty_fragments > limits.empty_fragments {
-                    return Err(Fault::policy("the client sent too many empty fragments"));
-                }
-            }
-            _ => {}
-        }
-        let length = usize::try_from(self.length).ok();
-        let total = length.and_then(|length| length.checked_add(assembled));
-        let (Some(length), Some(total)) = (length, total) else {
-            return Err(Fault::size("the client sent a message beyond any memory"));
-        };
-        if total > limits.message_bytes && !self.opcode.is_control() {
-            return Err(Fault::size("the client sent a message beyond the limit"));
-        }
-        let Header { fin, opcode, mask, .. } = self;
-        Ok(Frame { fin, opcode, mask, length, remaining: length })
-    }
-}
-
-/// The length that the second byte announces and what is behind it, once it is complete.
-fn parse_length(short: u8, rest: &[u8]) -> Option<(u64, &[u8])> {
-    match short {
-        126 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            Some((u64::from(u16::from_be_bytes(*length)), rest))
-        }
-        127 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            Some((u64::from_be_bytes(*length), rest))
-        }
-        _ => Some((u64::from(short), rest)),
-    }
-}
-
-/// A frame whose header was admitted.
-#[derive(Debug)]
-struct Frame {
-    fin: bool,
-    opcode: Opcode,
-    /// Turned so that its first byte is due to the first byte that remains.
-    mask: [u8; 4],
-    length: usize,
-    /// Bytes of the payload that have not come.
-    remaining: usize,
-}
-
 /// A message that comes in fragments or in several reads.
 #[derive(Debug)]
 struct Assembly {
     opcode: Opcode,
+    /// Whether it is inflated as it comes.
+    compressed: bool,
+    /// Bytes of its payload that have come.
+    arrived: usize,
     bytes: Vec<u8>,
     /// Of a text: bytes that are whole characters. At most 3 follow them.
     checked: usize,
@@ -351,15 +262,43 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(opcode: Opcode) -> Assembly {
+    fn new(first: &Frame) -> Assembly {
+        let Frame { opcode, compressed, .. } = *first;
         debug_assert!(matches!(opcode, Opcode::Text | Opcode::Binary));
-        Assembly { opcode, bytes: Vec::new(), checked: 0, empty_fragments: 0 }
+        let bytes = Vec::new();
+        Assembly { opcode, compressed, arrived: 0, bytes, checked: 0, empty_fragments: 0 }
     }
 
     /// Appends unmasked bytes. `remaining` is what the message will have behind them, if known.
     fn append(&mut self, payload: &[u8], remaining: Option<usize>) -> Result<(), Fault> {
+        self.arrived += payload.len();
         self.make_room(payload.len(), remaining);
         self.bytes.extend_from_slice(payload);
+        self.check_text()
+    }
+
+    /// Appends what unmasked bytes are inflated to. A text is judged first, up to any other fault,
+    /// so that which fault it is does not depend on how the bytes were cut.
+    fn inflate(
+        &mut self,
+        inflater: &mut Inflater,
+        payload: &[u8],
+        is_complete: bool,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        self.arrived += payload.len();
+        let mut outcome = inflater.inflate(payload, &mut self.bytes, limits.message_bytes);
+        if is_complete && self.arrived > 0 && outcome.is_ok() {
+            outcome = inflater.finish(&mut self.bytes, limits.message_bytes);
+        }
+        self.check_text()?;
+        outcome.map_err(|fault| match fault {
+            InflateFault::NotDeflate => Fault::text("the client sent bytes that are not deflate"),
+            InflateFault::TooLong => Fault::size("the client sent a message beyond the limit"),
+        })
+    }
+
+    fn check_text(&mut self) -> Result<(), Fault> {
         if self.opcode == Opcode::Text {
             match utf8::whole_characters(&self.bytes[self.checked..]) {
                 Some(length) => self.checked += length,

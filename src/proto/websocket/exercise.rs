@@ -1,6 +1,7 @@
 //! The fuzz door: the same bytes must mean the same, however they arrive.
 
-use super::{CloseCode, Decoder, Message, Opcode, frames, write_header};
+use super::deflate::{INFLATER_BYTES, STEP_BYTES_MAX};
+use super::{CloseCode, Context, Decoder, Message, Opcode, frames, write_header};
 use crate::base::limits::Limits;
 
 /// What a stream of bytes meant: the messages up to the close frame or the fault.
@@ -12,7 +13,26 @@ pub(super) struct Meaning {
 
 /// Decodes bytes that arrive in these pieces, and checks on the way what holds for any input.
 pub(super) fn meaning<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limits) -> Meaning {
-    let mut decoder = Decoder::default();
+    meaning_to(Decoder::default(), pieces, limits, 4096)
+}
+
+/// The same of bytes from a client that may compress its messages.
+pub(super) fn inflated_meaning<'a>(
+    client: Context,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    limits: &Limits,
+) -> Meaning {
+    let room = 4096 + INFLATER_BYTES + limits.message_bytes + STEP_BYTES_MAX;
+    meaning_to(Decoder::inflating(client), pieces, limits, room)
+}
+
+/// `room` is what the decoder may hold beside twice of what has arrived.
+fn meaning_to<'a>(
+    mut decoder: Decoder,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    limits: &Limits,
+    room: usize,
+) -> Meaning {
     let mut messages = Vec::new();
     let mut arrived = 0;
     for piece in pieces {
@@ -40,7 +60,7 @@ pub(super) fn meaning<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limit
             }
             rest = &mut rest[consumed..];
         }
-        assert!(decoder.held_bytes() <= 2 * arrived + 4096, "memory follows what arrived");
+        assert!(decoder.held_bytes() <= 2 * arrived + room, "memory follows what arrived");
     }
     Meaning { messages, fault: None }
 }
@@ -77,6 +97,12 @@ pub fn exercise(bytes: &[u8]) {
     assert_eq!(meaning([head, tail].into_iter(), &limits), whole, "cut at {}", head.len());
     assert_eq!(meaning(bytes.chunks(1), &limits), whole, "one by one");
     assert_eq!(meaning(bytes.chunks(1 + seed % 7), &limits), whole, "in small pieces");
+    let client = if seed % 2 == 0 { Context::Kept } else { Context::Dropped };
+    let whole = inflated_meaning(client, [bytes].into_iter(), &limits);
+    for step in [1, 2 + seed % 11] {
+        let pieces = inflated_meaning(client, bytes.chunks(step), &limits);
+        assert_eq!(pieces, whole, "compressed, {step} bytes at a time");
+    }
     frames(bytes).for_each(drop);
 }
 
@@ -85,7 +111,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::websocket::write_masked;
+    use crate::proto::websocket::encode::COMPRESSED;
+    use crate::proto::websocket::{DeflateOptions, Deflater, WindowBits, write_masked};
 
     proptest! {
         #[test]
@@ -109,6 +136,30 @@ mod tests {
                 write_masked(&mut wire, fin, opcode, [first; 4], &payload);
             }
             if let (Some(value), true) = (value, !wire.is_empty()) {
+                let at = broken.index(wire.len());
+                wire[at] = value;
+            }
+            exercise(&wire);
+        }
+
+        #[test]
+        fn no_compressed_frames_panic_or_depend_on_how_they_arrive(
+            parts in prop::collection::vec((any::<bool>(), 0_u8..4, "[a-d]{0,200}"), 1..6),
+            broken in any::<prop::sample::Index>(),
+            value in prop::option::of(any::<u8>()),
+        ) {
+            let mut deflater =
+                Deflater::new(&DeflateOptions::default(), WindowBits::MAX, Context::Kept);
+            let mut wire = Vec::new();
+            for (fin, first, text) in parts {
+                let opcode = Opcode::from_first_byte(first).unwrap_or(Opcode::Binary);
+                let mut payload = Vec::new();
+                deflater.deflate(text.as_bytes(), &mut payload);
+                let start = wire.len();
+                write_masked(&mut wire, fin, opcode, [first; 4], &payload);
+                wire[start] |= u8::from(opcode != Opcode::Continuation) * COMPRESSED;
+            }
+            if let Some(value) = value {
                 let at = broken.index(wire.len());
                 wire[at] = value;
             }
