@@ -5,9 +5,9 @@ mod header;
 use std::borrow::Cow;
 use std::mem;
 
-use super::deflate::{Context, InflateFault, Inflater};
+use super::deflate::{InflateFault, Inflater};
 use super::encode::COMPRESSED;
-use super::{CloseCode, Decoded, Fault, Message, Opcode, mask, utf8};
+use super::{CloseCode, Context, Decoded, Fault, Message, Opcode, mask, utf8};
 use crate::base::limits::Limits;
 use header::{Frame, Header, RESERVED, Start};
 

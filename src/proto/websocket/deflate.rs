@@ -14,8 +14,8 @@ use std::fmt;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
-use super::extension::{DeflateOptions, WindowBits};
 use super::encode;
+use super::extension::{Context, DeflateOptions, WindowBits};
 use crate::proto::zlib;
 
 /// What ends a flush, and is not sent (RFC 7692 §7.2.1).
@@ -38,15 +38,6 @@ pub(super) const INFLATER_BYTES: usize = 48 * 1024;
 /// Room for output in one step.
 const STEP_BYTES_MIN: usize = 64;
 pub(super) const STEP_BYTES_MAX: usize = 16 * 1024;
-
-/// What a compressor keeps from one message to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Context {
-    /// The last bytes, up to the size of the window: messages that are alike become shorter.
-    Kept,
-    /// Nothing.
-    Dropped,
-}
 
 /// Why a compressed message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,6 @@ use std::mem;
 
 use crate::proto::token::is_token_byte;
 
-use super::deflate::Context;
-
 const NAME: &[u8] = b"permessage-deflate";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
@@ -51,6 +49,15 @@ impl WindowBits {
         };
         WindowBits::new(bits)
     }
+}
+
+/// What a compressor keeps from one message to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// The last bytes, up to the size of the window: messages that are alike become shorter.
+    Kept,
+    /// Nothing.
+    Dropped,
 }
 
 /// What a server wants of permessage-deflate. The fields have the names and defaults that

@@ -27,7 +27,7 @@ use std::fmt;
 pub use decode::Decoder;
 #[doc(hidden)]
 pub use deflate::exercise_deflate;
-pub use deflate::{Context, Deflater, InflateFault, Inflater};
+pub use deflate::{Deflater, InflateFault, Inflater};
 pub use encode::{
     frames, header_bytes, write_binary, write_close, write_header, write_masked, write_pong,
     write_text,
@@ -35,7 +35,7 @@ pub use encode::{
 pub use exercise::exercise;
 #[doc(hidden)]
 pub use extension::exercise_extensions;
-pub use extension::{Agreement, DeflateOptions, OfferFault, WindowBits, negotiate};
+pub use extension::{Agreement, Context, DeflateOptions, OfferFault, WindowBits, negotiate};
 
 /// Longest payload of a control frame (RFC 6455 §5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
