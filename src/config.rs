@@ -1,5 +1,7 @@
 //! The options of a server, with the names, meanings and defaults of Socket.IO.
 
+mod compression;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +16,9 @@ use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
 use crate::session::Options;
 use crate::session::handshake::Transport;
-use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
+use crate::shard::shared::{ClientFile, ClientFiles, CrowdLeft, Fallback, Settings};
+
+pub use compression::{HttpCompression, PerMessageDeflate};
 
 /// Where `npm install socket.io-client` puts the client bundle.
 const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
@@ -47,6 +51,8 @@ pub struct Builder {
     serve_client: bool,
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
+    per_message_deflate: Option<PerMessageDeflate>,
+    http_compression: Option<HttpCompression>,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
@@ -69,6 +75,8 @@ impl Builder {
             serve_client: has_namespaces,
             client_folder: None,
             keep_handshake: true,
+            per_message_deflate: None,
+            http_compression: Some(HttpCompression::default()),
             fallback: None,
             crowd_left: None,
             states: HashMap::new(),
@@ -165,6 +173,20 @@ impl Builder {
         self
     }
 
+    /// `perMessageDeflate`: whether WebSocket messages are compressed for clients that offer it,
+    /// and how. Default: `None`, they are not.
+    pub fn per_message_deflate(mut self, how: impl Into<Option<PerMessageDeflate>>) -> Builder {
+        self.per_message_deflate = how.into();
+        self
+    }
+
+    /// `httpCompression`: whether answers to polling requests are compressed for clients that
+    /// accept it, and how. Default: they are, from 1024 bytes on. `None` turns it off.
+    pub fn http_compression(mut self, how: impl Into<Option<HttpCompression>>) -> Builder {
+        self.http_compression = how.into();
+        self
+    }
+
     /// How many shards the server has: threads with a ring, a listener and clients of their own.
     /// Default: one for each core that the process may run on.
     pub fn shards(mut self, shards: usize) -> Builder {
@@ -231,6 +253,8 @@ impl Builder {
             transports: self.transports.clone(),
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
+            per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
+            http_compression: self.http_compression.map(|how| how.threshold_bytes),
             client: self.client()?,
             fallback: self.fallback.clone(),
             crowd_left: self.crowd_left.clone(),
@@ -295,10 +319,11 @@ impl Builder {
 fn read_client(folder: &Path) -> io::Result<ClientFiles> {
     let mut files = HashMap::new();
     for name in CLIENT_FILES {
-        files.insert(name.to_owned(), fs::read(folder.join(name))?.into());
+        let file = ClientFile::new(fs::read(folder.join(name))?.into());
+        files.insert(name.to_owned(), file);
         let map = format!("{name}.map");
         if let Ok(bytes) = fs::read(folder.join(&map)) {
-            files.insert(map, bytes.into());
+            files.insert(map, ClientFile::new(bytes.into()));
         }
     }
     Ok(ClientFiles { version: client_version(folder)?, files })

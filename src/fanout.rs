@@ -67,9 +67,9 @@ impl Encoder {
         })
     }
 
-    /// An Engine.IO packet that is no message: its type and data.
+    /// An Engine.IO packet that is no message: its type and data. It is never compressed.
     pub fn control(&mut self, packet: &[u8]) -> Encoded<'_> {
-        self.message(&[], |out| out.extend_from_slice(packet))
+        self.message(&[], |out| out.extend_from_slice(packet)).compress(false)
     }
 
     /// An Engine.IO message of bytes.

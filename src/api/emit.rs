@@ -219,6 +219,7 @@ pub struct Emitter {
     definition: Arc<Definition>,
     selection: Selection,
     is_volatile: bool,
+    compress: bool,
     timeout: Option<Duration>,
 }
 
@@ -229,6 +230,7 @@ impl Emitter {
             definition,
             selection: Selection::default(),
             is_volatile: false,
+            compress: true,
             timeout: None,
         }
     }
@@ -255,6 +257,13 @@ impl Emitter {
     /// are still on their way, and polling clients without a waiting request.
     pub fn volatile(mut self) -> Emitter {
         self.is_volatile = true;
+        self
+    }
+
+    /// Whether the packet may be compressed, where the server and a client do that. Default: true.
+    /// False saves the time for what does not get shorter, such as pictures.
+    pub fn compress(mut self, compress: bool) -> Emitter {
+        self.compress = compress;
         self
     }
 
@@ -352,7 +361,8 @@ impl Emitter {
         };
         let encode = |encoder: &mut Encoder| {
             let (name, json) = (&self.definition.name, &written.json);
-            Wire::from(encoder.event(name, id, event, json, &written.attachments))
+            let encoded = encoder.event(name, id, event, json, &written.attachments);
+            Wire::from(encoded.compress(self.compress))
         };
         let wire = match here(&self.shared) {
             Some(context) => context.with(|state| encode(&mut state.encoder)),
@@ -381,6 +391,7 @@ impl Emitter {
 pub struct SocketEmitter {
     pub(crate) socket: Socket,
     pub(crate) is_volatile: bool,
+    pub(crate) compress: bool,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -388,6 +399,12 @@ impl SocketEmitter {
     /// The packet is dropped when the client is not writable at this moment.
     pub fn volatile(mut self) -> SocketEmitter {
         self.is_volatile = true;
+        self
+    }
+
+    /// Whether the packet may be compressed: see [`Emitter::compress`].
+    pub fn compress(mut self, compress: bool) -> SocketEmitter {
+        self.compress = compress;
         self
     }
 
@@ -430,7 +447,9 @@ impl SocketEmitter {
         };
         let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
         deliver(&self.socket, self.is_volatile, ack, |encoder, namespace, id| {
-            encoder.event(namespace, id, event, &written.json, &written.attachments)
+            let attachments = &written.attachments;
+            let encoded = encoder.event(namespace, id, event, &written.json, attachments);
+            encoded.compress(self.compress)
         })
     }
 }

@@ -87,6 +87,11 @@ impl Server {
         self.of("/").except(rooms)
     }
 
+    /// Whether the packet that follows may be compressed. See [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> Emitter {
+        self.of("/").compress(compress)
+    }
+
     /// Serves clients on an address, on threads of its own, and returns at once. With port 0 the
     /// kernel chooses the port: [`Running::address`] tells it.
     ///

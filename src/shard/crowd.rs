@@ -88,6 +88,7 @@ impl State {
         self.sleepers.fit(least);
         // These are small and soon remade, but each keeps a page of the allocator in memory.
         self.encoder = Encoder::default();
+        self.compression.iter_mut().for_each(|compression| compression.relax());
         self.random = VecDeque::new();
     }
 }

@@ -7,6 +7,7 @@
 //! state is borrowed.
 
 mod batch;
+mod compression;
 mod conn;
 mod connect;
 mod connection;

@@ -17,6 +17,7 @@ use crate::session::ack::Acks;
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
+use super::compression::Compression;
 use super::conn::Conn;
 use super::handler::{Definition, Handlers};
 use super::joined::Joined;
@@ -184,6 +185,8 @@ pub struct State {
     pub joined: Joined,
     /// Makes packets.
     pub encoder: Encoder,
+    /// Compresses them, on a server that does.
+    pub compression: Option<Box<Compression>>,
     /// Effects of the session at hand.
     pub effects: Vec<Effect>,
     /// Broadcasts that are not in their recipients' queues yet.
@@ -203,8 +206,10 @@ pub struct State {
 impl State {
     /// The state of a shard that has seen nothing.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>) -> State {
+        let deflate = shared.settings.per_message_deflate;
         State {
             index,
+            compression: deflate.map(|options| Box::new(Compression::new(options))),
             options: Rc::new(shared.settings.options.clone()),
             shared,
             now: Time::ZERO,
@@ -292,6 +297,18 @@ impl State {
         conn.mark_dirty(connection, &mut self.dirty);
     }
 
+    /// Sends packets on a WebSocket, behind what waits there.
+    pub fn push_packets(&mut self, connection: Key, frame: Frame) {
+        self.queue_batch();
+        let Some(conn) = self.connections.get_mut(connection) else { return };
+        let packet = match &mut self.compression {
+            Some(compression) => compression.frame(connection, &conn.role, &frame),
+            None => frame,
+        };
+        conn.queue.push(packet, &mut self.spare);
+        conn.mark_dirty(connection, &mut self.dirty);
+    }
+
     /// Sends an Engine.IO packet that is no message on a WebSocket.
     pub fn push_text(&mut self, connection: Key, packet: &str) {
         self.queue_batch();
@@ -319,6 +336,9 @@ impl State {
         self.queue_batch();
         if let Some(mut conn) = self.connections.remove(key) {
             conn.queue.clear(&mut self.spare);
+            if let Some(compression) = &mut self.compression {
+                compression.connection_ends(key, &self.shared.contexts);
+            }
             self.actions.push(Action::Close(key));
         }
     }

@@ -7,7 +7,7 @@ use std::mem;
 
 use super::deflate::{InflateFault, Inflater};
 use super::encode::COMPRESSED;
-use super::{CloseCode, Context, Decoded, Fault, Message, Opcode, mask, utf8};
+use super::{CloseCode, Decoded, Fault, Message, Opcode, mask, utf8};
 use crate::base::limits::Limits;
 use header::{Frame, Header, RESERVED, Start};
 
@@ -34,18 +34,9 @@ struct Partial {
     control: Vec<u8>,
     /// The message that is not complete.
     message: Option<Assembly>,
-    /// What reads compressed messages, where the client may send them. It is kept between them.
-    inflater: Option<Box<Inflater>>,
 }
 
 impl Decoder {
-    /// A decoder for a client that may compress its messages (RFC 7692). It holds something between
-    /// them, too: see [`Inflater`].
-    pub fn inflating(client: Context) -> Decoder {
-        let inflater = Some(Box::new(Inflater::new(client)));
-        Decoder { partial: Some(Box::new(Partial { inflater, ..Partial::default() })) }
-    }
-
     /// Takes the bytes that came next, unmasking them in place, up to the end of the first
     /// message. To be called again with what it has not consumed, until there is no message:
     /// then everything was consumed, and what is begun is kept in the decoder.
@@ -53,21 +44,51 @@ impl Decoder {
     /// A message is borrowed from `input` when it came in one frame and in one piece; otherwise
     /// its buffer is given away. That buffer follows what has arrived, not what a header
     /// declares: it has room for twice the payload received (at least 64 bytes), whatever the
-    /// number of fragments; and if that was compressed, for twice what it was inflated to (and for
-    /// 32 KiB at least if much comes at once), within the limit.
+    /// number of fragments.
     ///
     /// # Errors
     /// The client has broken RFC 6455 or passed a limit. It must be told [`Fault::code`] and not
     /// be decoded any further; what had been kept of it is freed. See [`Fault`] for the codes:
     /// 1002 of the framing, with lengths that are not in their shortest form (the reference takes
-    /// them); 1007 at the first byte that can not be part of a text, of a close reason or of what
-    /// was compressed; 1008 beyond [`Limits::empty_fragments`]; 1009 beyond
-    /// [`Limits::message_bytes`], from the header and before any payload is kept, or from the first
-    /// byte that was inflated beyond it.
+    /// them); 1007 at the first byte that can not be part of a text or of a close reason; 1008
+    /// beyond [`Limits::empty_fragments`]; 1009 beyond [`Limits::message_bytes`], from the header
+    /// and before any payload is kept.
     pub fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
         limits: &Limits,
+    ) -> Result<Decoded<'a>, Fault> {
+        self.decode_with(input, limits, None)
+    }
+
+    /// The same for a client that may compress its messages (RFC 7692), which are inflated when
+    /// they are complete. Without context they may all be read by one `inflater`, whoever sent them.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::decode`]; and with the last byte of a compressed message 1007 when it is
+    /// not deflate, and 1009 when it is inflated to more than [`Limits::message_bytes`].
+    pub fn decode_compressed<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+        inflater: &mut Inflater,
+    ) -> Result<Decoded<'a>, Fault> {
+        self.decode_with(input, limits, Some(inflater))
+    }
+
+    /// Heap memory in use, in bytes: 0 between messages.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let message = partial.message.as_ref().map_or(0, |message| message.bytes.capacity());
+            size_of::<Partial>() + partial.control.capacity() + message
+        })
+    }
+
+    fn decode_with<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+        inflater: Option<&mut Inflater>,
     ) -> Result<Decoded<'a>, Fault> {
         if self.partial.is_none()
             && let Some((opcode, end)) = short_message(input)
@@ -78,31 +99,30 @@ impl Decoder {
             let message = whole_message(opcode, payload)?;
             return Ok(Decoded { consumed: end, message: Some(message) });
         }
-        let outcome = self.advance(input, limits);
+        let outcome = self.advance(input, limits, inflater);
         if outcome.is_err() {
             self.partial = None;
         }
         outcome
     }
 
-    /// Heap memory in use, in bytes: 0 between messages that can not be compressed.
-    pub fn held_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| {
-            let message = partial.message.as_ref().map_or(0, |message| message.bytes.capacity());
-            let inflater = partial.inflater.as_ref().map_or(0, |each| each.held_bytes());
-            size_of::<Partial>() + partial.control.capacity() + message + inflater
-        })
-    }
-
-    fn advance<'a>(&mut self, input: &'a mut [u8], limits: &Limits) -> Result<Decoded<'a>, Fault> {
+    fn advance<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+        mut inflater: Option<&mut Inflater>,
+    ) -> Result<Decoded<'a>, Fault> {
+        // The bits of a first byte that the client must not set.
+        let reserved = if inflater.is_some() { RESERVED & !COMPRESSED } else { RESERVED };
         let arrived = input.len();
         let mut rest = input;
         while !rest.is_empty() {
-            let Some((frame, used)) = self.next_frame(rest, limits)? else { break };
+            let Some((frame, used)) = self.next_frame(rest, reserved, limits)? else { break };
             let end = used + frame.remaining.min(rest.len() - used);
             let (taken, behind) = rest.split_at_mut(end);
             rest = behind;
-            if let Some(message) = self.absorb(frame, &mut taken[used..], limits)? {
+            let inflater = inflater.as_deref_mut();
+            if let Some(message) = self.absorb(frame, &mut taken[used..], limits, inflater)? {
                 let consumed = arrived - rest.len();
                 return Ok(Decoded { consumed, message: Some(message) });
             }
@@ -115,16 +135,14 @@ impl Decoder {
     fn next_frame(
         &mut self,
         bytes: &[u8],
+        reserved: u8,
         limits: &Limits,
     ) -> Result<Option<(Frame, usize)>, Fault> {
         let frame = self.partial.as_mut().and_then(|partial| partial.frame.take());
         if let Some(frame) = frame {
             return Ok(Some((frame, 0)));
         }
-        let (start, reserved) = match &self.partial {
-            Some(partial) => (partial.start, partial.reserved_bits()),
-            None => (Start::default(), RESERVED),
-        };
+        let start = self.partial.as_ref().map_or_else(Start::default, |partial| partial.start);
         let parsed = match start.length {
             0 => Header::parse(bytes, reserved)?,
             _ => Header::parse(start.continued(bytes).bytes(), reserved)?,
@@ -149,6 +167,7 @@ impl Decoder {
         mut frame: Frame,
         payload: &'a mut [u8],
         limits: &Limits,
+        inflater: Option<&mut Inflater>,
     ) -> Result<Option<Message<'a>>, Fault> {
         mask::apply(payload, frame.mask);
         let whole = payload.len() == frame.length;
@@ -158,11 +177,11 @@ impl Decoder {
             // Only the header has come. Whatever follows may still be borrowed.
             [] if frame.remaining > 0 => None,
             _ if frame.opcode.is_control() => self.absorb_control(&frame, payload, whole)?,
-            _ => self.absorb_data(&frame, payload, whole, limits)?,
+            _ => self.absorb_data(&frame, payload, whole, limits, inflater)?,
         };
         if frame.remaining > 0 {
             self.partial.get_or_insert_default().frame = Some(frame);
-        } else if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
+        } else if self.partial.as_ref().is_some_and(|partial| partial.message.is_none()) {
             self.partial = None;
         }
         Ok(message)
@@ -194,38 +213,30 @@ impl Decoder {
         payload: &'a [u8],
         whole: bool,
         limits: &Limits,
+        inflater: Option<&mut Inflater>,
     ) -> Result<Option<Message<'a>>, Fault> {
-        let begins = frame.opcode != Opcode::Continuation;
-        if whole && frame.fin && begins && !frame.compressed {
-            return whole_message(frame.opcode, payload).map(Some);
+        // Only with an inflater a frame may say that it is compressed.
+        let inflater = |compressed: bool| inflater.filter(|_| compressed);
+        if whole && frame.fin && frame.opcode != Opcode::Continuation {
+            return match inflater(frame.compressed) {
+                Some(inflater) => inflated_message(frame.opcode, payload, inflater, limits),
+                None => whole_message(frame.opcode, payload),
+            }
+            .map(Some);
         }
-        let Partial { message, inflater, .. } = &mut **self.partial.get_or_insert_default();
+        let message = &mut self.partial.get_or_insert_default().message;
         // A continuation has been admitted only behind the start of its message, so the opcode
         // that begins an assembly is a text's or a binary message's.
         let assembly = message.get_or_insert_with(|| Assembly::new(frame));
-        let is_complete = frame.fin && frame.remaining == 0;
-        match inflater {
-            Some(inflater) if assembly.compressed => {
-                assembly.inflate(inflater, payload, is_complete, limits)?;
-            }
-            _ => assembly.append(payload, frame.fin.then_some(frame.remaining))?,
-        }
-        if !is_complete {
+        assembly.append(payload, frame.fin.then_some(frame.remaining))?;
+        if !frame.fin || frame.remaining > 0 {
             return Ok(None);
         }
-        message.take().map(Assembly::finish).transpose()
-    }
-}
-
-impl Partial {
-    /// Whether there is nothing to keep.
-    fn is_idle(&self) -> bool {
-        self.message.is_none() && self.inflater.is_none()
-    }
-
-    /// The bits of a first byte that the client must not set.
-    fn reserved_bits(&self) -> u8 {
-        if self.inflater.is_some() { RESERVED & !COMPRESSED } else { RESERVED }
+        let finish = |assembly: Assembly| match inflater(assembly.compressed) {
+            Some(inflater) => inflated_message(assembly.opcode, &assembly.bytes, inflater, limits),
+            None => assembly.finish(),
+        };
+        message.take().map(finish).transpose()
     }
 }
 
@@ -251,12 +262,10 @@ fn short_message(input: &[u8]) -> Option<(Opcode, usize)> {
 #[derive(Debug)]
 struct Assembly {
     opcode: Opcode,
-    /// Whether it is inflated as it comes.
+    /// Whether it is to be inflated when it is complete.
     compressed: bool,
-    /// Bytes of its payload that have come.
-    arrived: usize,
     bytes: Vec<u8>,
-    /// Of a text: bytes that are whole characters. At most 3 follow them.
+    /// Of a text that is not compressed: bytes that are whole characters. At most 3 follow them.
     checked: usize,
     empty_fragments: usize,
 }
@@ -265,41 +274,14 @@ impl Assembly {
     fn new(first: &Frame) -> Assembly {
         let Frame { opcode, compressed, .. } = *first;
         debug_assert!(matches!(opcode, Opcode::Text | Opcode::Binary));
-        let bytes = Vec::new();
-        Assembly { opcode, compressed, arrived: 0, bytes, checked: 0, empty_fragments: 0 }
+        Assembly { opcode, compressed, bytes: Vec::new(), checked: 0, empty_fragments: 0 }
     }
 
     /// Appends unmasked bytes. `remaining` is what the message will have behind them, if known.
     fn append(&mut self, payload: &[u8], remaining: Option<usize>) -> Result<(), Fault> {
-        self.arrived += payload.len();
         self.make_room(payload.len(), remaining);
         self.bytes.extend_from_slice(payload);
-        self.check_text()
-    }
-
-    /// Appends what unmasked bytes are inflated to. A text is judged first, up to any other fault,
-    /// so that which fault it is does not depend on how the bytes were cut.
-    fn inflate(
-        &mut self,
-        inflater: &mut Inflater,
-        payload: &[u8],
-        is_complete: bool,
-        limits: &Limits,
-    ) -> Result<(), Fault> {
-        self.arrived += payload.len();
-        let mut outcome = inflater.inflate(payload, &mut self.bytes, limits.message_bytes);
-        if is_complete && self.arrived > 0 && outcome.is_ok() {
-            outcome = inflater.finish(&mut self.bytes, limits.message_bytes);
-        }
-        self.check_text()?;
-        outcome.map_err(|fault| match fault {
-            InflateFault::NotDeflate => Fault::text("the client sent bytes that are not deflate"),
-            InflateFault::TooLong => Fault::size("the client sent a message beyond the limit"),
-        })
-    }
-
-    fn check_text(&mut self) -> Result<(), Fault> {
-        if self.opcode == Opcode::Text {
+        if self.opcode == Opcode::Text && !self.compressed {
             match utf8::whole_characters(&self.bytes[self.checked..]) {
                 Some(length) => self.checked += length,
                 None => return Err(Fault::text(NOT_UTF8)),
@@ -337,6 +319,24 @@ fn whole_message(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, Fault> {
         Opcode::Text => Ok(Message::Text(Cow::Borrowed(payload))),
         _ => Ok(Message::Binary(Cow::Borrowed(payload))),
     }
+}
+
+/// The message that a compressed payload is inflated to.
+fn inflated_message(
+    opcode: Opcode,
+    payload: &[u8],
+    inflater: &mut Inflater,
+    limits: &Limits,
+) -> Result<Message<'static>, Fault> {
+    let message = inflater.message(payload, limits.message_bytes).map_err(|fault| match fault {
+        InflateFault::NotDeflate => Fault::text("the client sent bytes that are not deflate"),
+        InflateFault::TooLong => Fault::size("the client sent a message beyond the limit"),
+    })?;
+    whole_message(opcode, &message)?;
+    Ok(match opcode {
+        Opcode::Text => Message::Text(Cow::Owned(message)),
+        _ => Message::Binary(Cow::Owned(message)),
+    })
 }
 
 fn control_message(opcode: Opcode, payload: Cow<'_, [u8]>) -> Result<Message<'_>, Fault> {

@@ -1,16 +1,18 @@
 //! Compressed messages: RFC 7692 §7.2, on the deflate of `zlib-rs`.
 //!
 //! ```text
-//! payloads of a message ─▶ Inflater ─▶ message, the limit and one byte at most
+//! payload of a message ─▶ Inflater ─▶ message, up to the limit
 //! message ─▶ Deflater ─▶ payload of one frame
 //! ```
 //!
 //! What is inflated is taken in steps, each with little more room than its input is likely to
-//! need, so a bomb costs the message limit in memory and in time. What is compressed without
-//! context can be read by every client whose window is as large: a broadcast is compressed once.
+//! need, so a bomb costs the message limit in memory and in time. Without context, one inflater
+//! and one compressor serve all clients, each from a clean start, and what was compressed can be
+//! read by every client whose window is as large: a broadcast is compressed once.
 
 use std::error::Error;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
@@ -33,11 +35,14 @@ const COMPRESSOR_BITS_MIN: u8 = 9;
 const INFLATER_BITS: u8 = 15;
 
 /// What `zlib-rs` allocates for an [`Inflate`], about: a window of 32 KiB, and tables.
-pub(super) const INFLATER_BYTES: usize = 48 * 1024;
+const INFLATER_BYTES: usize = 48 * 1024;
+
+/// What it allocates for a [`Deflate`] beside its window and what the memory level says: a table.
+const DEFLATER_TABLE_BYTES: usize = 128 * 1024;
 
 /// Room for output in one step.
 const STEP_BYTES_MIN: usize = 64;
-pub(super) const STEP_BYTES_MAX: usize = 16 * 1024;
+const STEP_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a compressed message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +71,8 @@ pub(super) fn payload_bytes_max(message_bytes: usize) -> usize {
     message_bytes.saturating_add(message_bytes / 4).saturating_add(1024)
 }
 
-/// Reads the compressed messages of one client. It takes 48 KiB from the start of the first one:
-/// for ever if the client keeps its context, otherwise to the end of each.
+/// Reads compressed messages: of one client, or of any number of them that keep no context. It
+/// takes [`Inflater::BYTES`] from the first one on.
 pub struct Inflater {
     context: Context,
     stream: Option<Inflate>,
@@ -77,9 +82,30 @@ pub struct Inflater {
 }
 
 impl Inflater {
-    /// For a client of which that was agreed on.
+    /// Memory in use, in bytes, about.
+    pub const BYTES: usize = INFLATER_BYTES;
+
+    /// For a client, or clients, of which that was agreed on.
     pub fn new(client: Context) -> Inflater {
         Inflater { context: client, stream: None, is_ended: false }
+    }
+
+    /// What the payload of a message is inflated to: nothing if it has no bytes, which some send
+    /// for a message of none.
+    ///
+    /// # Errors
+    /// The client can not be understood any more. Nothing of it is left in the inflater.
+    pub fn message(&mut self, payload: &[u8], limit: usize) -> Result<Vec<u8>, InflateFault> {
+        let mut message = Vec::new();
+        if payload.is_empty() {
+            return Ok(message);
+        }
+        let read = self.inflate(payload, &mut message, limit);
+        let outcome = read.and_then(|()| self.finish(&mut message, limit));
+        if outcome.is_err() {
+            *self = Inflater::new(self.context);
+        }
+        outcome.map(|()| message)
     }
 
     /// Appends to `message` what these bytes of its payload are inflated to.
@@ -87,7 +113,7 @@ impl Inflater {
     /// # Errors
     /// `message` then holds what came before the fault: `limit` bytes and one more if it is
     /// [`InflateFault::TooLong`]. The client can not be understood any more.
-    pub fn inflate(
+    fn inflate(
         &mut self,
         mut payload: &[u8],
         message: &mut Vec<u8>,
@@ -102,7 +128,8 @@ impl Inflater {
                 make_room(message, step, most);
             }
             let (taken, given) = (stream.total_in(), stream.total_out());
-            let outcome = stream.decompress(payload, &mut message[written..], InflateFlush::NoFlush);
+            let outcome =
+                stream.decompress(payload, &mut message[written..], InflateFlush::NoFlush);
             let consumed = (stream.total_in() - taken) as usize;
             let produced = (stream.total_out() - given) as usize;
             payload = payload.get(consumed..).unwrap_or_default();
@@ -129,23 +156,17 @@ impl Inflater {
     }
 
     /// Appends to `message` what is missing behind the last byte of its payload. A payload that
-    /// is cut inside of a block can not be told from a whole one. Not for a payload of no bytes,
-    /// which some send for a message of none.
+    /// is cut inside of a block can not be told from a whole one.
     ///
     /// # Errors
     /// As [`Inflater::inflate`].
-    pub fn finish(&mut self, message: &mut Vec<u8>, limit: usize) -> Result<(), InflateFault> {
+    fn finish(&mut self, message: &mut Vec<u8>, limit: usize) -> Result<(), InflateFault> {
         self.inflate(&TAIL, message, limit)?;
         if self.is_ended || self.context == Context::Dropped {
             self.is_ended = false;
-            self.stream = None;
+            self.stream.iter_mut().for_each(|stream| stream.reset(false));
         }
         Ok(())
-    }
-
-    /// Memory in use, in bytes, about.
-    pub fn held_bytes(&self) -> usize {
-        size_of::<Inflater>() + self.stream.as_ref().map_or(0, |_| INFLATER_BYTES)
     }
 }
 
@@ -174,6 +195,12 @@ pub struct Deflater {
 }
 
 impl Deflater {
+    /// The memory that such a compressor takes, in bytes, about.
+    pub fn bytes(options: &DeflateOptions, window_bits: WindowBits) -> usize {
+        let window_bytes = 1 << window_bits.value().max(COMPRESSOR_BITS_MIN);
+        DEFLATER_TABLE_BYTES + 4 * window_bytes + (448 << options.memory_level.clamp(1, 9))
+    }
+
     /// A compressor of the options' level and memory level.
     pub fn new(options: &DeflateOptions, window_bits: WindowBits, context: Context) -> Deflater {
         let stream = Deflate::new_with_config(DeflateConfig {
@@ -206,12 +233,17 @@ impl Deflater {
     }
 
     /// Appends the same frames as `plain`, which the functions of this module have written, with
-    /// every message of `threshold_bytes` and more compressed. Without context, one that does not
+    /// every message compressed whose length is in `lengths`. Without context, one that does not
     /// get shorter is left as it is.
-    pub fn write_frames(&mut self, out: &mut Vec<u8>, plain: &[u8], threshold_bytes: usize) {
+    pub fn write_frames(
+        &mut self,
+        out: &mut Vec<u8>,
+        plain: &[u8],
+        lengths: RangeInclusive<usize>,
+    ) {
         let mut deflated = Vec::new();
         for (opcode, payload) in encode::frames(plain) {
-            if opcode.is_control() || payload.len() < threshold_bytes {
+            if opcode.is_control() || !lengths.contains(&payload.len()) {
                 encode::write_frame(out, opcode, payload);
                 continue;
             }

@@ -1,7 +1,6 @@
 //! The fuzz door: the same bytes must mean the same, however they arrive.
 
-use super::deflate::{INFLATER_BYTES, STEP_BYTES_MAX};
-use super::{CloseCode, Context, Decoder, Message, Opcode, frames, write_header};
+use super::{CloseCode, Context, Decoder, Inflater, Message, Opcode, frames, write_header};
 use crate::base::limits::Limits;
 
 /// What a stream of bytes meant: the messages up to the close frame or the fault.
@@ -13,7 +12,7 @@ pub(super) struct Meaning {
 
 /// Decodes bytes that arrive in these pieces, and checks on the way what holds for any input.
 pub(super) fn meaning<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limits) -> Meaning {
-    meaning_to(Decoder::default(), pieces, limits, 4096)
+    meaning_to(None, pieces, limits)
 }
 
 /// The same of bytes from a client that may compress its messages.
@@ -22,17 +21,15 @@ pub(super) fn inflated_meaning<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
     limits: &Limits,
 ) -> Meaning {
-    let room = 4096 + INFLATER_BYTES + limits.message_bytes + STEP_BYTES_MAX;
-    meaning_to(Decoder::inflating(client), pieces, limits, room)
+    meaning_to(Some(Inflater::new(client)), pieces, limits)
 }
 
-/// `room` is what the decoder may hold beside twice of what has arrived.
 fn meaning_to<'a>(
-    mut decoder: Decoder,
+    mut inflater: Option<Inflater>,
     pieces: impl Iterator<Item = &'a [u8]>,
     limits: &Limits,
-    room: usize,
 ) -> Meaning {
+    let mut decoder = Decoder::default();
     let mut messages = Vec::new();
     let mut arrived = 0;
     for piece in pieces {
@@ -40,7 +37,11 @@ fn meaning_to<'a>(
         let mut piece = piece.to_vec();
         let mut rest = &mut piece[..];
         loop {
-            let decoded = match decoder.decode(rest, limits) {
+            let outcome = match &mut inflater {
+                Some(inflater) => decoder.decode_compressed(rest, limits, inflater),
+                None => decoder.decode(rest, limits),
+            };
+            let decoded = match outcome {
                 Ok(decoded) => decoded,
                 Err(fault) => {
                     assert_eq!(decoder.held_bytes(), 0, "a fault gives the memory back");
@@ -60,7 +61,7 @@ fn meaning_to<'a>(
             }
             rest = &mut rest[consumed..];
         }
-        assert!(decoder.held_bytes() <= 2 * arrived + room, "memory follows what arrived");
+        assert!(decoder.held_bytes() <= 2 * arrived + 4096, "memory follows what arrived");
     }
     Meaning { messages, fault: None }
 }

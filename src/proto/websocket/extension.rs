@@ -65,7 +65,8 @@ pub enum Context {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateOptions {
     /// Messages of fewer bytes are not compressed for clients with which
-    /// `server_no_context_takeover` was agreed on: 1024. See [`Agreement::threshold_bytes`].
+    /// `server_no_context_takeover` was agreed on: 1024. For others all are, since the next one may
+    /// be like this one (protocol.md §11.4).
     pub threshold_bytes: usize,
     /// The server's window is not larger than this: as large as the client wants it.
     pub server_max_window_bits: Option<WindowBits>,
@@ -124,19 +125,10 @@ impl Agreement {
         if self.client_no_context_takeover { Context::Dropped } else { Context::Kept }
     }
 
-    /// Whether the client can read what was compressed without context and with that window. If a
-    /// compressor with context is kept for it, that must [`forget`](super::Deflater::forget) then.
-    pub fn reads(&self, window_bits: WindowBits) -> bool {
-        window_bits <= self.server_window_bits()
-    }
-
-    /// Messages of fewer bytes are not worth compressing. With context they all are, since the
-    /// next one may be like this one (protocol.md §11.4).
-    pub fn threshold_bytes(&self, options: &DeflateOptions) -> usize {
-        match self.server_context() {
-            Context::Dropped => options.threshold_bytes,
-            Context::Kept => 0,
-        }
+    /// The same, but neither side keeps anything: a server may ask for that whatever the client
+    /// has offered (RFC 7692 §7.1.1).
+    pub fn without_contexts(self) -> Agreement {
+        Agreement { server_no_context_takeover: true, client_no_context_takeover: true, ..self }
     }
 
     /// Appends the value of `Sec-WebSocket-Extensions` in the answer.

@@ -95,7 +95,7 @@ impl Header {
         limits: &Limits,
     ) -> Result<Frame, Fault> {
         let (compressed, arrived) = match &message {
-            Some(message) => (message.compressed, message.arrived),
+            Some(message) => (message.compressed, message.bytes.len()),
             None => (self.compressed, 0),
         };
         match (self.opcode, message) {
