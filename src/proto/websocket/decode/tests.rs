@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::exercise::{Meaning, inflated_meaning, meaning};
-use super::super::{DeflateOptions, Deflater, WindowBits, write_masked};
+use super::super::{Context, DeflateOptions, Deflater, WindowBits, write_masked};
 use super::*;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
