@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use arguments::Arguments;
 use fanfare::{
-    Ack, Auth, Builder, Data, DisconnectReason, Namespace, Raw, Server, Socket, Transport,
+    Ack, Auth, Builder, Data, DisconnectReason, Namespace, PerMessageDeflate, Raw, Server, Socket,
+    Transport,
 };
 use lexopt::{Parser, ValueExt};
 use serde_json::{Value, json};
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 const USAGE: &str = "
   --ping-interval-ms, --ping-timeout-ms, --connect-timeout-ms, --upgrade-timeout-ms MILLISECONDS
   --max-payload-bytes BYTES
-  --transports polling,websocket";
+  --transports polling,websocket
+  --per-message-deflate none,kept";
 
 fn main() {
     let mut builder = Server::builder().limits(|limits| limits.send_queue_bytes = 16 * 1024 * 1024);
@@ -47,6 +49,13 @@ fn option(
                 |transport: &Transport| names.split(',').any(|name| name == transport.name());
             let all = [Transport::Polling, Transport::WebSocket];
             builder.transports(all.into_iter().filter(named).collect::<Vec<_>>())
+        }
+        "per-message-deflate" => {
+            let none = parser.value()?.string()? == "none";
+            let deflate = PerMessageDeflate::default()
+                .server_no_context_takeover(none)
+                .client_no_context_takeover(none);
+            builder.per_message_deflate(deflate)
         }
         _ => return Ok((builder, false)),
     };

@@ -248,6 +248,8 @@ fn cve_2026_27571_cve_2026_1526_a_bomb_ends_at_the_limit_with_1009() {
                 let (mut client, _) = open(site, OFFER);
                 client.send(marked(Opcode::Binary, &compressed(&vec![0; length])));
                 assert_eq!(read(&client.frame().payload).len(), length);
+                drop(client);
+                assert_eq!(site.reason(), "transport close");
             }
             for bytes in [
                 marked(Opcode::Text, &bomb[..100_000]),
@@ -366,7 +368,7 @@ fn with_contexts_a_message_may_refer_to_those_before_it() {
                 }
             }
             assert!(lengths[1] * 3 < lengths[0] && lengths[2] > lengths[1], "{lengths:?}");
-            assert_eq!(lengths[1], lengths[3]);
+            assert!(lengths[3] * 3 < lengths[2], "{lengths:?}");
         },
     );
 }
@@ -411,8 +413,9 @@ fn m51_memory_for_contexts_has_a_limit_beyond_which_none_are_kept() {
             assert_eq!(read(&third.0.frame().payload), message.as_bytes());
             drop(first);
             assert_eq!(site.reason(), "transport close");
-            assert_eq!(open().1.as_deref(), Some("permessage-deflate"), "what was given back");
-            assert_eq!(open().1.as_deref(), Some(without));
+            let (fourth, fifth) = (open(), open());
+            assert_eq!(fourth.1.as_deref(), Some("permessage-deflate"), "what was given back");
+            assert_eq!(fifth.1.as_deref(), Some(without));
         },
     );
 }
