@@ -53,6 +53,7 @@ pub struct Builder {
     keep_handshake: bool,
     per_message_deflate: Option<PerMessageDeflate>,
     http_compression: Option<HttpCompression>,
+    cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
@@ -77,6 +78,7 @@ impl Builder {
             keep_handshake: true,
             per_message_deflate: None,
             http_compression: Some(HttpCompression::default()),
+            cleanup_empty_child_namespaces: false,
             fallback: None,
             crowd_left: None,
             states: HashMap::new(),
@@ -123,6 +125,14 @@ impl Builder {
         self
     }
 
+    /// How long `emit_with_ack` waits for a client that does not answer, unless `timeout` says
+    /// otherwise. Default: 60 s, so that nothing waits for ever; with `None` it waits as long as
+    /// the client is connected, as the reference does.
+    pub fn ack_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Builder {
+        self.options.ack_timeout = timeout.into();
+        self
+    }
+
     /// `maxHttpBufferSize`: the largest message that is received, in bytes, on both transports.
     /// Default: 1,000,000. Beyond it a POST is answered 413, and a WebSocket closed with 1009.
     pub fn max_http_buffer_size(mut self, bytes: usize) -> Builder {
@@ -146,6 +156,13 @@ impl Builder {
     /// Default: true.
     pub fn allow_upgrades(mut self, allow: bool) -> Builder {
         self.allow_upgrades = allow;
+        self
+    }
+
+    /// `cleanupEmptyChildNamespaces`: whether a child namespace goes with its last socket. Default:
+    /// false. See [`Server::of_pattern`](crate::Server::of_pattern).
+    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Builder {
+        self.cleanup_empty_child_namespaces = cleanup;
         self
     }
 
@@ -256,6 +273,7 @@ impl Builder {
             per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
             http_compression: self.http_compression.map(|how| how.threshold_bytes),
             client: self.client()?,
+            cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
             fallback: self.fallback.clone(),
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
