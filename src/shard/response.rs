@@ -85,7 +85,8 @@ impl State {
             return self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
         };
         let fields = [PLAIN_TEXT, content_encoding(encoding), NO_STORE];
-        self.respond(key, 200, &fields, &http::compress(encoding, body));
+        let body = self.bodies.compress(encoding, body);
+        self.respond(key, 200, &fields, &body);
     }
 
     /// Answers a request with a status alone. An unread body forces the connection to close.

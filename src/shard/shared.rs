@@ -86,7 +86,7 @@ impl ClientFile {
     pub fn encoded(&self, encoding: Option<Encoding>) -> &[u8] {
         let found = self.encoded.iter().find(|(known, _)| Some(*known) == encoding);
         found.map_or(&self.plain, |(known, bytes)| {
-            bytes.get_or_init(|| http::compress(*known, &self.plain))
+            bytes.get_or_init(|| http::Compressor::default().compress(*known, &self.plain))
         })
     }
 }

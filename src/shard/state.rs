@@ -11,6 +11,7 @@ use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, SocketAddress, Waiter};
 use crate::fanout::Encoder;
+use crate::proto::http::Compressor;
 use crate::proto::socket::DisconnectReason;
 use crate::room::Memberships;
 use crate::session::ack::Acks;
@@ -189,6 +190,8 @@ pub struct State {
     pub encoder: Encoder,
     /// Compresses them, on a server that does.
     pub compression: Option<Box<Compression>>,
+    /// Compresses answers to polls.
+    pub bodies: Compressor,
     /// Effects of the session at hand.
     pub effects: Vec<Effect>,
     /// Broadcasts that are not in their recipients' queues yet.
@@ -233,6 +236,7 @@ impl State {
             spare: Spare::default(),
             joined: Joined::default(),
             encoder: Encoder::default(),
+            bodies: Compressor::default(),
             effects: Vec::new(),
             batch: Batch::default(),
             outgoing_listeners: 0,

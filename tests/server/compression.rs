@@ -395,7 +395,7 @@ fn a_client_with_context_refers_to_what_it_has_sent() {
 }
 
 #[test]
-fn m51_memory_for_contexts_has_a_limit_beyond_which_none_are_kept() {
+fn memory_for_contexts_has_a_limit_beyond_which_none_are_kept() {
     // One client takes 368 KiB and 48 KiB.
     let enough_for_two = 2 * (368 + 48) * 1024;
     on_engine_with(

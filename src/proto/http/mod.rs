@@ -33,7 +33,7 @@ use super::token::is_token;
 pub use body::{BodyReader, Progress};
 #[doc(hidden)]
 pub use encoding::exercise_encoding;
-pub use encoding::{Encoding, FOR_ANSWERS, FOR_FILES, compress};
+pub use encoding::{Compressor, Encoding, FOR_ANSWERS, FOR_FILES};
 #[doc(hidden)]
 pub use fuzz::exercise;
 pub use handshake::{Accept, HandshakeFault, write_switching_protocols};
