@@ -82,7 +82,7 @@ impl PerMessageDeflate {
     }
 
     /// `serverMaxWindowBits`: how far back the server looks for what it has sent before, as the
-    /// logarithm of a number of bytes, from 8 to 15. Default: as far as the client can, which is 15.
+    /// logarithm of a number of bytes, from 8 to 15. Default: as far as the client can, mostly 15.
     pub fn server_max_window_bits(mut self, bits: u8) -> PerMessageDeflate {
         self.server_max_window_bits = Some(bits);
         self
@@ -100,7 +100,8 @@ impl PerMessageDeflate {
     /// true, where the reference has false. Without it, messages to one client that are like
     /// earlier ones get shorter, small ones too; that takes up to 368 KiB for each client, within
     /// [`Limits::context_bytes`](crate::Limits::context_bytes), and begins anew behind each
-    /// compressed broadcast, since that is the same for everybody.
+    /// compressed broadcast, since that is the same for everybody. A client that asks for messages
+    /// by themselves gets them all the same; the reference would refuse it if told `false`.
     pub fn server_no_context_takeover(mut self, each_by_itself: bool) -> PerMessageDeflate {
         self.server_no_context_takeover = each_by_itself;
         self

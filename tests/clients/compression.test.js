@@ -91,7 +91,7 @@ for (const contexts of ["none", "kept"]) {
     }
   });
 
-  test(`b7_2 b10_5 a broadcast reaches all, however they read (contexts: ${contexts})`, async (t) => {
+  test(`b7_2 a broadcast reaches all, however they read (contexts: ${contexts})`, async (t) => {
     const clients = [await raw(t, server, false)];
     for (const [offered] of offers) clients.push(await raw(t, server, offered));
     const [{ socket: sender }] = clients;

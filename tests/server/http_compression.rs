@@ -52,8 +52,9 @@ fn b10_1_b10_2_b10_6_a_long_answer_is_compressed_as_the_client_likes() {
         session.send(&long);
         let response = poll(&mut session, "gzip");
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Encoding: gzip\r\n\
-             cache-control: no-store\r\nContent-Length: {}\r\nConnection: keep-alive\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\n\
+             Content-Encoding: gzip\r\ncache-control: no-store\r\nContent-Length: {}\r\n\
+             Connection: keep-alive\r\n\r\n",
             response.body.len()
         );
         assert_eq!(response.head, head);

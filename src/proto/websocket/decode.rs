@@ -62,7 +62,7 @@ impl Decoder {
     }
 
     /// The same for a client that may compress its messages (RFC 7692), which are inflated when
-    /// they are complete. Without context they may all be read by one `inflater`, whoever sent them.
+    /// they are complete. Without context, one `inflater` may read them all, whoever sent them.
     ///
     /// # Errors
     /// Those of [`Decoder::decode`]; and with the last byte of a compressed message 1007 when it is
