@@ -9,7 +9,8 @@ use std::time::Duration;
 use arguments::Arguments;
 use fanfare::parser::Form;
 use fanfare::{
-    Ack, Auth, Builder, Data, DisconnectReason, Namespace, Raw, Refuse, Server, Socket, Transport,
+    Ack, Auth, Builder, Data, DisconnectReason, Namespace, PerMessageDeflate, Raw, Refuse, Server,
+    Socket, Transport,
 };
 use lexopt::{Parser, ValueExt};
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ const USAGE: &str = "
   --ping-interval-ms, --ping-timeout-ms, --connect-timeout-ms, --upgrade-timeout-ms MILLISECONDS
   --max-payload-bytes BYTES
   --transports polling,websocket
-  --parser msgpack";
+  --parser msgpack
+  --per-message-deflate none,kept";
 
 fn main() {
     let mut builder = Server::builder().limits(|limits| limits.send_queue_bytes = 16 * 1024 * 1024);
@@ -54,6 +56,13 @@ fn option(
             "msgpack" => builder.parser(Form::MessagePack),
             other => return Err(format!("there is no parser {other}").into()),
         },
+        "per-message-deflate" => {
+            let none = parser.value()?.string()? == "none";
+            let deflate = PerMessageDeflate::default()
+                .server_no_context_takeover(none)
+                .client_no_context_takeover(none);
+            builder.per_message_deflate(deflate)
+        }
         _ => return Ok((builder, false)),
     };
     Ok((builder, true))

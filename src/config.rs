@@ -1,5 +1,7 @@
 //! The options of a server, with the names, meanings and defaults of Socket.IO.
 
+mod compression;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fs;
@@ -17,7 +19,9 @@ use crate::proto::parser::Form;
 use crate::session::Options;
 use crate::session::handshake::Transport;
 use crate::session::recovery::ConnectionStateRecovery;
-use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
+use crate::shard::shared::{ClientFile, ClientFiles, CrowdLeft, Fallback, Settings};
+
+pub use compression::{HttpCompression, PerMessageDeflate};
 
 /// Where `npm install socket.io-client` puts the client bundle.
 const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
@@ -51,6 +55,8 @@ pub struct Builder {
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
     form: Form,
+    per_message_deflate: Option<PerMessageDeflate>,
+    http_compression: Option<HttpCompression>,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
@@ -77,6 +83,8 @@ impl Builder {
             client_folder: None,
             keep_handshake: true,
             form: Form::Json,
+            per_message_deflate: None,
+            http_compression: Some(HttpCompression::default()),
             cleanup_empty_child_namespaces: false,
             fallback: None,
             crowd_left: None,
@@ -213,6 +221,20 @@ impl Builder {
         self
     }
 
+    /// `perMessageDeflate`: whether WebSocket messages are compressed for clients that offer it,
+    /// and how. Default: `None`, they are not.
+    pub fn per_message_deflate(mut self, how: impl Into<Option<PerMessageDeflate>>) -> Builder {
+        self.per_message_deflate = how.into();
+        self
+    }
+
+    /// `httpCompression`: whether answers to polling requests are compressed for clients that
+    /// accept it, and how. Default: they are, from 1024 bytes on. `None` turns it off.
+    pub fn http_compression(mut self, how: impl Into<Option<HttpCompression>>) -> Builder {
+        self.http_compression = how.into();
+        self
+    }
+
     /// How many shards the server has: threads with a ring, a listener and clients of their own.
     /// Default: one for each core that the process may run on.
     pub fn shards(mut self, shards: usize) -> Builder {
@@ -310,6 +332,8 @@ impl Builder {
             transports: self.transports.clone(),
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
+            per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
+            http_compression: self.http_compression.map(|how| how.threshold_bytes),
             client: self.client()?,
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
             fallback: self.fallback.clone(),
@@ -378,10 +402,11 @@ impl Builder {
 fn read_client(folder: &Path) -> io::Result<ClientFiles> {
     let mut files = HashMap::new();
     for name in CLIENT_FILES {
-        files.insert(name.to_owned(), fs::read(folder.join(name))?.into());
+        let file = ClientFile::new(fs::read(folder.join(name))?.into());
+        files.insert(name.to_owned(), file);
         let map = format!("{name}.map");
         if let Ok(bytes) = fs::read(folder.join(&map)) {
-            files.insert(map, bytes.into());
+            files.insert(map, ClientFile::new(bytes.into()));
         }
     }
     Ok(ClientFiles { version: client_version(folder)?, files })

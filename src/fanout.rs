@@ -195,9 +195,9 @@ impl Encoder {
         })
     }
 
-    /// An Engine.IO packet that is no message: its type and data.
+    /// An Engine.IO packet that is no message: its type and data. It is never compressed.
     pub fn control(&mut self, packet: &[u8]) -> Encoded<'_> {
-        self.text_message(&[], |out| out.extend_from_slice(packet))
+        self.text_message(&[], |out| out.extend_from_slice(packet)).compress(false)
     }
 
     /// An Engine.IO message of bytes.

@@ -39,13 +39,14 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `proto` `session` `shard::shared` |
+//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
+//! | `config` | `session::recovery` `shard::shared` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
-//! meets session. `config` fills in what a shard is built with, so it names the two types of
-//! `session` that are options. `api` encodes what users emit before it posts it, on the thread of
-//! whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
+//! meets session. `config` fills in what a shard is built with, so it names those types of `proto`
+//! and `session` that are options. `api` encodes what users emit before it posts it, on the thread
+//! of whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
 //! table, and the table against the code: it allows nothing that is not used.
 
 mod api;
@@ -86,7 +87,7 @@ pub use base::address::ListenAddress;
 pub use base::id::SocketId;
 pub use base::limits::Limits;
 pub use base::stats::Stats;
-pub use config::Builder;
+pub use config::{Builder, HttpCompression, PerMessageDeflate};
 pub use error::{Error, Result};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::parser;

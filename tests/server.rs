@@ -3,6 +3,8 @@
 //! Times are options of a few milliseconds; the tests check orders and lower bounds, never that
 //! something is quick.
 
+#[path = "support/inflate.rs"]
+mod inflate;
 #[path = "support/raw.rs"]
 mod raw;
 #[path = "support/site.rs"]
@@ -11,9 +13,11 @@ mod site;
 mod server {
     mod client_bundle;
     mod closing;
+    mod compression;
     mod hand_over;
     mod handshake;
     mod heartbeat;
+    mod http_compression;
     mod http_syntax;
     mod limits;
     mod listeners;

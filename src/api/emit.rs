@@ -143,6 +143,7 @@ pub struct Emitter {
     definition: Arc<Definition>,
     selection: Selection,
     is_volatile: bool,
+    compress: bool,
     timeout: Option<Duration>,
 }
 
@@ -153,6 +154,7 @@ impl Emitter {
             definition,
             selection: Selection::default(),
             is_volatile: false,
+            compress: true,
             timeout: None,
         }
     }
@@ -179,6 +181,13 @@ impl Emitter {
     /// are still on their way, and polling clients without a waiting request.
     pub fn volatile(mut self) -> Emitter {
         self.is_volatile = true;
+        self
+    }
+
+    /// Whether the packet may be compressed, where the server and a client do that. Default: true.
+    /// False saves the time for what does not get shorter, such as pictures.
+    pub fn compress(mut self, compress: bool) -> Emitter {
+        self.compress = compress;
         self
     }
 
@@ -328,7 +337,7 @@ impl Emitter {
         let encode = |encoder: &mut Encoder| {
             let packets = encoder.packets(&self.shared.settings.form, &self.definition.name);
             let packet = packets.event(id, event, &written.json, &written.attachments);
-            packet.map(Wire::from)
+            packet.map(|packet| Wire::from(packet.compress(self.compress)))
         };
         let encoded = match here(&self.shared) {
             Some(context) => context.with(|state| encode(&mut state.encoder)),
@@ -362,6 +371,7 @@ impl Emitter {
 pub struct SocketEmitter {
     pub(crate) socket: Socket,
     pub(crate) is_volatile: bool,
+    pub(crate) compress: bool,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -369,6 +379,12 @@ impl SocketEmitter {
     /// The packet is dropped when the client is not writable at this moment.
     pub fn volatile(mut self) -> SocketEmitter {
         self.is_volatile = true;
+        self
+    }
+
+    /// Whether the packet may be compressed: see [`Emitter::compress`].
+    pub fn compress(mut self, compress: bool) -> SocketEmitter {
+        self.compress = compress;
         self
     }
 
@@ -416,7 +432,8 @@ impl SocketEmitter {
         };
         let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
         deliver(&self.socket, self.is_volatile, ack, offset, |packets, id| {
-            packets.event(id, event, &written.json, &written.attachments)
+            let packet = packets.event(id, event, &written.json, &written.attachments);
+            packet.map(|packet| packet.compress(self.compress))
         })
     }
 }

@@ -256,6 +256,11 @@ impl Namespace {
         self.emitter().except(rooms)
     }
 
+    /// Whether the packet that follows may be compressed. See [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> Emitter {
+        self.emitter().compress(compress)
+    }
+
     /// Aims at everybody; modifiers may follow.
     pub fn emitter(&self) -> Emitter {
         Emitter::new(Arc::clone(&self.shared), Arc::clone(&self.definition))

@@ -193,6 +193,11 @@ impl Server {
         self.of("/").except(rooms)
     }
 
+    /// Whether the packet that follows may be compressed. See [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> Emitter {
+        self.of("/").compress(compress)
+    }
+
     /// Tells which sockets of `/` there are. See [`Emitter::fetch_sockets`].
     pub fn fetch_sockets(&self) -> FetchSockets {
         self.of("/").emitter().fetch_sockets()

@@ -121,8 +121,13 @@ impl Socket {
         self.emitter().volatile()
     }
 
+    /// Whether the packet that follows may be compressed: see [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> SocketEmitter {
+        self.emitter().compress(compress)
+    }
+
     fn emitter(&self) -> SocketEmitter {
-        SocketEmitter { socket: *self, is_volatile: false, timeout: None }
+        SocketEmitter { socket: *self, is_volatile: false, compress: true, timeout: None }
     }
 
     /// Aims at everybody in the namespace but this client.

@@ -73,6 +73,10 @@ pub struct Limits {
     pub bytes_before_connect: usize,
     /// Bytes queued for one client before it is disconnected as too slow: 4 MiB.
     pub send_queue_bytes: usize,
+    /// Memory for what compression keeps of earlier messages, of all clients together: 64 MiB.
+    /// With those that come when it is used up, nothing is kept. It matters only where
+    /// [`PerMessageDeflate`](crate::PerMessageDeflate) is told to keep something.
+    pub context_bytes: usize,
     /// How long a client with queued bytes may take none of them: 10 s.
     pub send_stall_timeout: Duration,
     /// How long a closing WebSocket waits for the peer's close frame: 5 s.
@@ -134,6 +138,7 @@ impl Default for Limits {
             namespace_echo_bytes: 256,
             bytes_before_connect: 64 * 1024,
             send_queue_bytes: 4 * 1024 * 1024,
+            context_bytes: 64 * 1024 * 1024,
             send_stall_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             polling_close_timeout: Duration::from_secs(30),
@@ -169,6 +174,10 @@ pub const JSON_DEPTH_MAX: usize = 128;
 /// Slices gathered into one send. The kernel takes 1,024 at most (`IOV_MAX`); 64 frames fill a
 /// socket buffer long before that and keep the list on the stack.
 pub const SLICES_PER_SEND: usize = 64;
+
+/// Larger messages and answers are not compressed: it takes about 20 ns a byte, in which a shard
+/// does nothing else.
+pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most shards of one server: what the two bytes of an id can name, less one that means "none".
 pub const SHARDS_MAX: usize = 1_024;

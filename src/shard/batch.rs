@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::base::fit::Fit;
-use crate::base::frame::{Frame, Gather};
+use crate::base::frame::{Encoded, Frame, Gather};
 use crate::base::slab::Key;
 use crate::command::{Broadcast, Expected, Waiter};
 use crate::driver::{Driver, Sent};
@@ -49,6 +49,7 @@ impl Batch {
             && self.broadcasts.last().is_some_and(|last| {
                 last.namespace == next.namespace
                     && last.selection == next.selection
+                    && last.wire.is_compressible() == next.wire.is_compressible()
                     && self.bytes + next.wire.bytes().len() <= BATCH_BYTES_MAX
             })
     }
@@ -74,7 +75,8 @@ impl Batch {
             several => {
                 let mut bytes = Vec::with_capacity(self.bytes);
                 several.iter().for_each(|one| bytes.extend_from_slice(one.wire.bytes()));
-                Frame::own(bytes.into())
+                let compress = several.iter().all(|one| one.wire.is_compressible());
+                Frame::own(Encoded::raw(&bytes).compress(compress).into())
             }
         }
     }
@@ -95,7 +97,9 @@ impl State {
         // Whether a volatile packet goes out depends on what is queued, and an answer is waited for
         // from its packet on.
         let is_alone = broadcast.volatile || broadcast.ack.is_some();
-        if is_alone || !self.batch.continues_with(broadcast) {
+        // One that is compressed is compressed once for all shards: not with its neighbours.
+        let is_alone_here = is_alone || self.compression.is_some();
+        if is_alone_here || !self.batch.continues_with(broadcast) {
             self.queue_batch();
         }
         self.batch.add(broadcast);
@@ -207,6 +211,9 @@ impl State {
         if !conn.is_idle() || frame.bytes().len() > limit {
             return false;
         }
+        let compression = self.compression.as_mut();
+        let compressed = compression.map(|compression| compression.frame(key, &conn.role, frame));
+        let frame = compressed.as_ref().unwrap_or(frame);
         let gather = Gather { head: std::slice::from_ref(frame), tail: &[], skip: 0 };
         let taken = match driver.send(key, gather) {
             Sent::Now(bytes) if bytes == frame.bytes().len() => return true,

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use crate::base::clock::Time;
 use crate::base::slab::Key;
-use crate::proto::http::{BodyReader, HeadScanner};
-use crate::proto::websocket::Decoder;
+use crate::proto::http::{BodyReader, Encoding, HeadScanner};
+use crate::proto::websocket::{Decoder, WindowBits};
 
 use super::queue::Queue;
 use super::shared::Settings;
@@ -69,6 +69,8 @@ pub struct Http {
     pub keep_alive: bool,
     /// When the body of the current request began to come, and what has come of it.
     pub body_began: (Time, usize),
+    /// What the packets that answer the current request may be compressed with.
+    pub encoding: Option<Encoding>,
     /// The address of the peer.
     pub peer: Option<SocketAddr>,
 }
@@ -111,6 +113,8 @@ pub struct WebSocket {
     pub control: Allowance,
     /// Whether our close frame was sent: only the peer's is awaited.
     pub is_closing: bool,
+    /// The server's window, if it was agreed on that messages may be compressed.
+    pub deflate: Option<WindowBits>,
 }
 
 impl Http {

@@ -125,6 +125,10 @@ impl State {
                 self.stats.volatile_dropped += 1;
                 return Queued::Dropped;
             }
+            let packet = match &mut self.compression {
+                Some(compression) => compression.outgoing(connection, &conn.role, packet),
+                None => packet,
+            };
             conn.queue.add(packet, &mut self.spare);
             let is_over_budget = conn.queue.bytes() > limit;
             conn.mark_dirty(connection, &mut self.dirty);

@@ -8,6 +8,7 @@
 
 pub mod attach;
 mod batch;
+mod compression;
 mod conn;
 mod connect;
 mod connection;

@@ -138,7 +138,13 @@ impl State {
             return (None, None);
         }
         let session = socket.session;
-        let decoded = match socket.decoder.decode(bytes, limits) {
+        let outcome = match &mut self.compression {
+            Some(compression) if socket.deflate.is_some() => {
+                socket.decoder.decode_compressed(bytes, limits, compression.inflater(key))
+            }
+            _ => socket.decoder.decode(bytes, limits),
+        };
+        let decoded = match outcome {
             Ok(decoded) => decoded,
             Err(fault) => {
                 self.websocket_fault(key, session, fault.code);

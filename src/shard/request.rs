@@ -12,7 +12,7 @@ use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::proto::http::{self, BodyReader, CONTINUE, Fault, Head, Query};
 use crate::proto::socket::DisconnectReason;
-use crate::proto::websocket::Decoder;
+use crate::proto::websocket::{Decoder, WindowBits};
 use crate::session::handshake::{Refusal, Request, Route, Transport, route};
 
 use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
@@ -198,15 +198,16 @@ impl State {
         }
         let peer = self.http_mut(key).and_then(|http| http.peer);
         if transport == Transport::WebSocket {
-            let accept = match head.websocket_handshake() {
-                Ok(accept) => accept,
+            let (accept, deflate) = match self.websocket_handshake(key, head) {
+                Ok(accepted) => accepted,
                 Err(fault) => return self.refuse_handshake(key, fault),
             };
             let rest = self.switch(key, &accept);
             let session = self.open_session(transport, key, peer, bytes);
-            self.become_websocket(key, session);
+            self.become_websocket(key, session, deflate);
             return HttpStep::WebSocket(rest);
         }
+        self.choose_encoding(key, head);
         let session = self.open_session(transport, key, peer, bytes);
         let now = self.now;
         // The open packet is queued: this is answered at once.
@@ -227,6 +228,7 @@ impl State {
             http.stage = Stage::Held(session);
             conn.deadline = Time::NEVER;
         }
+        self.choose_encoding(key, head);
         match self.drive(session, |session, effects| session.poll(key, now, effects)) {
             Some(Ok(())) => HttpStep::Again,
             _ => self.refuse(key, head, Refusal::BadRequest),
@@ -313,19 +315,43 @@ impl State {
 
     fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let accept = match head.websocket_handshake() {
-            Ok(accept) => accept,
+        let (accept, deflate) = match self.websocket_handshake(key, head) {
+            Ok(accepted) => accepted,
             Err(fault) => return self.refuse_handshake(key, fault),
         };
         let options = &shared.settings.options;
         let opened = self.drive(session, |session, _| session.probe_opens(key, now, options));
         let rest = self.switch(key, &accept);
-        self.become_websocket(key, session);
+        self.become_websocket(key, session, deflate);
         if !matches!(opened, Some(Ok(()))) {
             // As the reference: the session has its WebSocket, this one is opened and closed.
             self.close_websocket(key, None);
         }
         HttpStep::WebSocket(rest)
+    }
+
+    /// Checks a handshake. With the answer comes the server's window, if messages may be
+    /// compressed.
+    fn websocket_handshake<'h>(
+        &mut self,
+        key: Key,
+        head: &Head<'h>,
+    ) -> Result<(http::Accept<'h>, Option<WindowBits>), http::HandshakeFault> {
+        let accept = head.websocket_handshake()?;
+        let Some(compression) = &mut self.compression else { return Ok((accept, None)) };
+        let wanted = head.deflate_agreement(compression.options())?;
+        let agreed = wanted.map(|wanted| compression.agree(key, wanted, &self.shared.contexts));
+        let window_bits = agreed.map(|agreed| agreed.server_window_bits());
+        Ok((accept.with_deflate(agreed), window_bits))
+    }
+
+    /// Takes note of what the client of a GET would have its packets compressed with.
+    fn choose_encoding(&mut self, key: Key, head: &Head<'_>) {
+        if self.shared.settings.http_compression.is_some()
+            && let Some(http) = self.http_mut(key)
+        {
+            http.encoding = head.accepted_encoding(http::FOR_ANSWERS);
+        }
     }
 
     /// Answers a handshake with 101; gives the bytes behind it.
@@ -336,12 +362,13 @@ impl State {
         self.http_mut(key).map(|http| std::mem::take(&mut http.input)).unwrap_or_default()
     }
 
-    fn become_websocket(&mut self, key: Key, session: Key) {
+    fn become_websocket(&mut self, key: Key, session: Key, deflate: Option<WindowBits>) {
         let limits = &self.shared.settings.options.limits;
         let control = Allowance::full(limits.control_frames_burst, self.now);
         let Some(conn) = self.connections.get_mut(key) else { return };
         let decoder = Decoder::default();
-        conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing: false });
+        let is_closing = false;
+        conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing, deflate });
         conn.deadline = Time::NEVER;
     }
 

@@ -3,12 +3,14 @@
 use bytes::Bytes;
 
 use crate::base::frame::Frame;
+use crate::base::limits::COMPRESSED_BYTES_MAX;
 use crate::base::slab::Key;
-use crate::proto::http::{self, Fault, Field, Head, Method, ResponseHead};
+use crate::proto::http::{self, Encoding, Fault, Field, Head, Method, ResponseHead};
 use crate::session::handshake::Refusal;
 
 use super::conn::{After, Role, Stage};
 use super::request::HttpStep;
+use super::shared::ClientFile;
 use super::state::State;
 
 const PLAIN_TEXT: Field<'static> = Field::known("Content-Type", "text/plain; charset=UTF-8");
@@ -19,6 +21,10 @@ const CACHE: Field<'static> = Field::known("Cache-Control", "public, max-age=0")
 const SCRIPT: Field<'static> =
     Field::known("Content-Type", "application/javascript; charset=utf-8");
 const MAP: Field<'static> = Field::known("Content-Type", "application/json; charset=utf-8");
+
+fn content_encoding(encoding: Encoding) -> Field<'static> {
+    Field::known("Content-Encoding", encoding.name())
+}
 
 impl State {
     /// Says that the packets of a POST were taken.
@@ -52,7 +58,7 @@ impl State {
         head: &Head<'_>,
         name: &str,
         version: &str,
-        file: &Bytes,
+        file: &ClientFile,
     ) {
         let tag = format!("\"{version}\"");
         let weak = format!("W/{tag}");
@@ -61,16 +67,26 @@ impl State {
             return self.respond(key, 304, &[], b"");
         }
         let content_type = if name.ends_with(".map") { MAP } else { SCRIPT };
-        let fields = match Field::new("ETag", tag.as_bytes()) {
-            Ok(tag) => vec![CACHE, content_type, tag],
-            Err(_) => vec![CACHE, content_type],
-        };
-        self.respond_with(key, 200, &fields, file, head.method == Method::Head);
+        let mut fields = vec![CACHE, content_type];
+        fields.extend(Field::new("ETag", tag.as_bytes()));
+        let encoding = head.accepted_encoding(http::FOR_FILES);
+        fields.extend(encoding.map(content_encoding));
+        let body = file.encoded(encoding);
+        self.respond_with(key, 200, &fields, body, head.method == Method::Head);
     }
 
-    /// Answers a GET with packets.
-    pub fn respond_packets(&mut self, key: Key, body: &[u8]) {
-        self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
+    /// Answers a GET with packets, which may be compressed.
+    pub fn respond_packets(&mut self, key: Key, body: &[u8], compress: bool) {
+        let least = self.shared.settings.http_compression.filter(|_| compress);
+        let lengths = least.map(|least| least..=COMPRESSED_BYTES_MAX);
+        let is_worth_it = lengths.is_some_and(|lengths| lengths.contains(&body.len()));
+        let encoding = self.http_mut(key).and_then(|http| http.encoding).filter(|_| is_worth_it);
+        let Some(encoding) = encoding else {
+            return self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
+        };
+        let fields = [PLAIN_TEXT, content_encoding(encoding), NO_STORE];
+        let body = self.bodies.compress(encoding, body);
+        self.respond(key, 200, &fields, &body);
     }
 
     /// Answers a request with a status alone. An unread body forces the connection to close.

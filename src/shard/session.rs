@@ -98,7 +98,7 @@ impl State {
             Effect::AcceptPost(connection) => self.accept_post(connection),
             Effect::Text(connection, text) => self.push_text(connection, text),
             Effect::Upgraded(connection, frames) => {
-                frames.into_iter().for_each(|frame| self.push(connection, frame));
+                frames.into_iter().for_each(|frame| self.push_packets(connection, frame));
             }
             Effect::CloseWebSocket(connection) => self.close_websocket(connection, None),
             Effect::Drop(connection) => self.drop_connection(connection),
@@ -118,11 +118,12 @@ impl State {
                     }
                     body.extend_from_slice(frame.wire().polling(polling_variant));
                 }
-                self.respond_packets(connection, &body);
+                let compress = frames.iter().any(|frame| frame.wire().is_compressible());
+                self.respond_packets(connection, &body, compress);
             }
-            Answer::Noop => self.respond_packets(connection, b"6"),
-            Answer::Close => self.respond_packets(connection, b"1"),
-            Answer::NoopClose => self.respond_packets(connection, b"6\x1e1"),
+            Answer::Noop => self.respond_packets(connection, b"6", false),
+            Answer::Close => self.respond_packets(connection, b"1", false),
+            Answer::NoopClose => self.respond_packets(connection, b"6\x1e1", false),
             Answer::BadRequest => self.respond_empty(connection, 400),
         }
     }

@@ -14,17 +14,20 @@ use crate::base::id::SocketId;
 use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
+use crate::proto::http::{self, Encoding};
 use crate::proto::parser::Form;
+use crate::proto::websocket::DeflateOptions;
 use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Transport;
 
+use super::compression::ContextBudget;
 use super::handler::Definition;
 use super::moved::Moved;
 use super::registry::Registry;
 
 /// Answers requests outside the path of the server.
-pub type Fallback = Arc<dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync>;
+pub type Fallback = Arc<dyn Fn(::http::Request<Bytes>) -> ::http::Response<Bytes> + Send + Sync>;
 
 /// Called by a shard when most of its clients have left.
 pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
@@ -58,6 +61,10 @@ pub struct Settings {
     pub allow_upgrades: bool,
     /// Whether the request that opened a session is kept.
     pub keep_handshake: bool,
+    /// What is agreed on about compressed WebSocket messages, if they are.
+    pub per_message_deflate: Option<DeflateOptions>,
+    /// Answers to polls with this many bytes are compressed, if any are.
+    pub http_compression: Option<usize>,
     /// The files of the client bundle, if it is served.
     pub client: Option<ClientFiles>,
     /// Answers other paths.
@@ -88,8 +95,31 @@ impl Settings {
 pub struct ClientFiles {
     /// The version of the client.
     pub version: String,
-    /// Contents by file name.
-    pub files: HashMap<String, Bytes>,
+    /// The files by name.
+    pub files: HashMap<String, ClientFile>,
+}
+
+/// A file of the client bundle, in every coding that a client has asked for so far.
+#[derive(Clone, Debug)]
+pub struct ClientFile {
+    plain: Bytes,
+    encoded: [(Encoding, OnceLock<Vec<u8>>); http::FOR_FILES.len()],
+}
+
+impl ClientFile {
+    /// A file of these bytes.
+    pub fn new(plain: Bytes) -> ClientFile {
+        let encoded = std::array::from_fn(|place| (http::FOR_FILES[place], OnceLock::new()));
+        ClientFile { plain, encoded }
+    }
+
+    /// The file in a coding, or as it is. It is compressed once in the life of the server.
+    pub fn encoded(&self, encoding: Option<Encoding>) -> &[u8] {
+        let found = self.encoded.iter().find(|(known, _)| Some(*known) == encoding);
+        found.map_or(&self.plain, |(known, bytes)| {
+            bytes.get_or_init(|| http::Compressor::default().compress(*known, &self.plain))
+        })
+    }
 }
 
 /// How one shard is reached.
@@ -108,6 +138,8 @@ pub struct Shared {
     pub settings: Settings,
     /// How its shards are reached, once they run.
     posts: OnceLock<Vec<Arc<Post>>>,
+    /// Memory for what compression keeps.
+    pub contexts: ContextBudget,
     /// Its namespaces.
     pub registry: Registry,
     /// Told of each namespace that is made.
@@ -137,6 +169,7 @@ impl Shared {
         let key = servers.len() as u32;
         let shared = Arc::new(Shared {
             key,
+            contexts: ContextBudget::new(settings.options.limits.context_bytes),
             settings,
             posts: OnceLock::new(),
             registry: Registry::default(),

@@ -12,12 +12,14 @@ use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, Recover, SocketAddress, Waiter};
 use crate::fanout::Encoder;
+use crate::proto::http::Compressor;
 use crate::proto::socket::DisconnectReason;
 use crate::room::Memberships;
 use crate::session::ack::Acks;
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
+use super::compression::Compression;
 use super::conn::Conn;
 use super::joined::Joined;
 use super::listeners::Listeners;
@@ -201,6 +203,10 @@ pub struct State {
     pub joined: Joined,
     /// Makes packets.
     pub encoder: Encoder,
+    /// Compresses them, on a server that does.
+    pub compression: Option<Box<Compression>>,
+    /// Compresses answers to polls.
+    pub bodies: Compressor,
     /// Effects of the session at hand.
     pub effects: Vec<Effect>,
     /// Broadcasts that are not in their recipients' queues yet.
@@ -222,9 +228,11 @@ pub struct State {
 impl State {
     /// The state of a shard that has seen nothing.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>) -> State {
+        let deflate = shared.settings.per_message_deflate;
         let recovery = shared.has_recovery().then(Box::default);
         State {
             index,
+            compression: deflate.map(|options| Box::new(Compression::new(options))),
             options: Rc::new(shared.settings.options.clone()),
             shared,
             now: Time::ZERO,
@@ -246,6 +254,7 @@ impl State {
             spare: Spare::default(),
             joined: Joined::default(),
             encoder: Encoder::default(),
+            bodies: Compressor::default(),
             effects: Vec::new(),
             batch: Batch::default(),
             recovery,
@@ -310,6 +319,18 @@ impl State {
         conn.mark_dirty(connection, &mut self.dirty);
     }
 
+    /// Sends packets on a WebSocket, behind what waits there.
+    pub fn push_packets(&mut self, connection: Key, frame: Frame) {
+        self.queue_batch();
+        let Some(conn) = self.connections.get_mut(connection) else { return };
+        let packet = match &mut self.compression {
+            Some(compression) => compression.frame(connection, &conn.role, &frame),
+            None => frame,
+        };
+        conn.queue.push(packet, &mut self.spare);
+        conn.mark_dirty(connection, &mut self.dirty);
+    }
+
     /// Sends an Engine.IO packet that is no message on a WebSocket.
     pub fn push_text(&mut self, connection: Key, packet: &str) {
         self.queue_batch();
@@ -337,6 +358,9 @@ impl State {
         self.queue_batch();
         if let Some(mut conn) = self.connections.remove(key) {
             conn.queue.clear(&mut self.spare);
+            if let Some(compression) = &mut self.compression {
+                compression.connection_ends(key, &self.shared.contexts);
+            }
             self.actions.push(Action::Close(key));
         }
     }

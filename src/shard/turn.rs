@@ -291,6 +291,7 @@ impl<D: Driver> Shard<D> {
                 state.flush_connection(key, driver);
             }
             state.joined.clear();
+            state.compression.iter_mut().for_each(|compression| compression.turn_ends());
             for action in std::mem::take(&mut state.actions) {
                 match action {
                     Action::Close(key) => driver.close(key),

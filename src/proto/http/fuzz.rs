@@ -1,7 +1,8 @@
 //! The door for fuzzers: whatever arrives, and however it is cut, the outcome is one.
 
-use super::{BodyReader, Fault, Head, HeadScanner, Query, write_switching_protocols};
+use super::{BodyReader, FOR_FILES, Fault, Head, HeadScanner, Query, write_switching_protocols};
 use crate::base::limits::Limits;
+use crate::proto::websocket::DeflateOptions;
 
 /// Everything that the codec says about one request. Heads are compared as text: they borrow.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,11 +93,15 @@ fn describe(head: &Head<'_>) -> String {
         assert!(head.header(name).is_some(), "a header that is listed is found");
     }
     let handshake = head.websocket_handshake();
-    if let Ok(accept) = &handshake {
+    let deflate = head.deflate_agreement(&DeflateOptions::default());
+    if let (Ok(accept), Ok(deflate)) = (handshake, deflate) {
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, accept, &[]);
+        write_switching_protocols(&mut out, &accept.with_deflate(deflate), &[]);
         let lines = memchr::memchr_iter(b'\n', &out).count();
-        assert_eq!(lines, 5 + usize::from(accept.protocol().is_some()), "no line is added");
+        let asked = usize::from(accept.protocol().is_some()) + usize::from(deflate.is_some());
+        assert_eq!(lines, 5 + asked, "no line is added");
     }
-    format!("{head:?} {} {} {pairs:?} {headers:?} {handshake:?}", head.target, query.path())
+    let encoding = head.accepted_encoding(FOR_FILES);
+    let said = (handshake, deflate, encoding);
+    format!("{head:?} {} {} {pairs:?} {headers:?} {said:?}", head.target, query.path())
 }

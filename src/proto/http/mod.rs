@@ -16,6 +16,7 @@
 //! faulty bytes has no known beginning.
 
 mod body;
+mod encoding;
 mod fuzz;
 mod handshake;
 mod head;
@@ -27,7 +28,12 @@ mod tests;
 use std::error::Error;
 use std::fmt;
 
+use super::token::is_token;
+
 pub use body::{BodyReader, Progress};
+#[doc(hidden)]
+pub use encoding::exercise_encoding;
+pub use encoding::{Compressor, Encoding, FOR_ANSWERS, FOR_FILES};
 #[doc(hidden)]
 pub use fuzz::exercise;
 pub use handshake::{Accept, HandshakeFault, write_switching_protocols};
@@ -80,34 +86,4 @@ fn trim(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
-}
-
-/// Whether `text` is a token (RFC 9110 5.6.2): not empty, and of these characters only.
-const fn is_token(text: &[u8]) -> bool {
-    let mut position = 0;
-    while position < text.len() {
-        let byte = text[position];
-        let mark = matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        );
-        if !mark && !byte.is_ascii_alphanumeric() {
-            return false;
-        }
-        position += 1;
-    }
-    !text.is_empty()
 }

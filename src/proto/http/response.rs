@@ -12,11 +12,12 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Headers that say where a message ends or what the connection becomes. Only this module writes
 /// them: one more of them, from an application, would split the response.
-const OWN_NAMES: [&str; 8] = [
+const OWN_NAMES: [&str; 9] = [
     "connection",
     "content-length",
     "keep-alive",
     "sec-websocket-accept",
+    "sec-websocket-extensions",
     "sec-websocket-protocol",
     "trailer",
     "transfer-encoding",
