@@ -1,6 +1,9 @@
 //! The door for fuzzers: whatever arrives, and however it is cut, the outcome is one.
 
-use super::{BodyReader, Fault, Head, HeadScanner, Query, write_switching_protocols};
+use super::{
+    BodyReader, Cors, CorsOptions, CorsOrigin, Fault, Head, HeadScanner, Method, Query,
+    write_switching_protocols,
+};
 use crate::base::limits::Limits;
 
 /// Everything that the codec says about one request. Heads are compared as text: they borrow.
@@ -98,5 +101,33 @@ fn describe(head: &Head<'_>) -> String {
         let lines = memchr::memchr_iter(b'\n', &out).count();
         assert_eq!(lines, 5 + usize::from(accept.protocol().is_some()), "no line is added");
     }
-    format!("{head:?} {} {} {pairs:?} {headers:?} {handshake:?}", head.target, query.path())
+    let cross = cross_origin(head);
+    let (target, path) = (head.target, query.path());
+    format!("{head:?} {target} {path} {pairs:?} {headers:?} {handshake:?} {cross:?}")
+}
+
+/// What a server that lists one origin says to the page that a request comes from.
+fn cross_origin(head: &Head<'_>) -> Option<Result<Vec<u8>, Fault>> {
+    const LISTED: &str = "http://ok.example";
+    let origin = match head.origin() {
+        Ok(origin) => origin?,
+        Err(fault) => return Some(Err(fault)),
+    };
+    let options = CorsOptions {
+        origin: CorsOrigin::List(vec![LISTED.to_owned()]),
+        covers_upgrades: true,
+        ..CorsOptions::default()
+    };
+    let Ok(Some(cors)) = Cors::new(&options) else { unreachable!("the options are right") };
+    let name = origin.to_ascii_lowercase();
+    let is_listed = name == LISTED.as_bytes() || name == [LISTED.as_bytes(), b":80"].concat();
+    assert_eq!(cors.allows_upgrade(Some(origin)), is_listed, "no other origin passes for it");
+    let fields = cors.options_fields(head, Some(origin));
+    assert_eq!(fields.iter().any(|field| field.value() == origin), is_listed);
+    let mut out = Vec::new();
+    let is_answered = cors.respond_to_options(&mut out, head, Some(origin), false);
+    assert_eq!(is_answered, head.method == Method::Options, "OPTIONS is answered, nothing else is");
+    let lines = memchr::memchr_iter(b'\n', &out).count();
+    assert_eq!(lines, if is_answered { fields.len() + 4 } else { 0 }, "no line is added");
+    Some(Ok(out))
 }

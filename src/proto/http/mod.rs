@@ -3,8 +3,9 @@
 //! ```text
 //! bytes ─▶ HeadScanner ─▶ Head ─▶ Query
 //!                          ├────▶ BodyReader ─▶ body
-//!                          └────▶ Accept ─▶ write_switching_protocols
-//! write_response ◀─ ResponseHead, Field
+//!                          ├────▶ Accept ─▶ write_switching_protocols
+//!                          └────▶ Cors ─▶ Field
+//! write_response ◀─ ResponseHead, Field ◀─ Cookie
 //! ```
 //!
 //! The codec is stricter than RFC 9112 asks for, and than `httparse`, which finds the fields: what
@@ -16,9 +17,12 @@
 //! faulty bytes has no known beginning.
 
 mod body;
+mod cookie;
+mod cors;
 mod fuzz;
 mod handshake;
 mod head;
+mod origin;
 mod query;
 mod response;
 #[cfg(test)]
@@ -28,12 +32,16 @@ use std::error::Error;
 use std::fmt;
 
 pub use body::{BodyReader, Progress};
+pub use cookie::{Cookie, CookieOptions, CookiePriority, SameSite};
+pub use cors::{Cors, CorsOptions, CorsOrigin};
 #[doc(hidden)]
 pub use fuzz::exercise;
 pub use handshake::{Accept, HandshakeFault, write_switching_protocols};
 pub use head::{BodyKind, Head, HeadScanner, Method, Version};
 pub use query::Query;
-pub use response::{CONTINUE, Field, InvalidField, ResponseHead, write_response};
+pub use response::{
+    CONTINUE, Field, InvalidField, InvalidOption, ResponseHead, write_response,
+};
 
 /// What a peer did wrong, and how it is told before its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
