@@ -22,8 +22,9 @@ test:
 	cargo test --bench '*'
 	cargo test --manifest-path perf/limit/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
-	cargo build --release --bin fanfare --example conformance
+	cargo build --release --bin fanfare --example conformance --example golden
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
+	FANFARE_SERVER=target/release/examples/golden node --test tests/golden/golden.test.mjs
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
 		node --test tests/browser/chat.test.js
 	node --test perf/harness/*.test.mjs
