@@ -45,7 +45,7 @@ test("the page about differences is current", () => {
 
 test("m10 m17 m33 fanfare answers as the reference, but for the differences", async (t) => {
   const names = Object.keys(servers).filter((name) => !ABSENT.includes(name));
-  const answers = await answersOf(commandLine(reference[1]), names);
+  const answers = await answersOf(commandLine(new URL("reference.mjs", import.meta.url)), names);
   assert.equal(Object.keys(answers).length, probes.filter((probe) => !isAbsent(probe)).length);
   const wanted = (name) => differences.rows[name]?.answer ?? expected[name];
   const isReference = process.env.FANFARE_SERVER === "reference";
