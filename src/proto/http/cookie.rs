@@ -135,9 +135,8 @@ impl Cookie {
     /// has one. The session id is escaped, so that one which the application has made is nothing
     /// but a value.
     pub fn value(&self, session: &str) -> String {
-        let mut value = String::with_capacity(
-            self.name.len() + 1 + session.len() + self.attributes.len(),
-        );
+        let mut value =
+            String::with_capacity(self.name.len() + 1 + session.len() + self.attributes.len());
         value.push_str(&self.name);
         value.push('=');
         session.bytes().for_each(|byte| push_escaped(&mut value, byte));
@@ -220,8 +219,7 @@ fn http_date(unix_seconds: u64) -> String {
 }
 
 fn year_days(year: u64) -> u64 {
-    let is_leap =
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     365 + u64::from(is_leap)
 }
 

@@ -122,10 +122,9 @@ fn cross_origin(head: &Head<'_>) -> Option<Result<Vec<u8>, Fault>> {
     let name = origin.to_ascii_lowercase();
     let is_listed = name == LISTED.as_bytes() || name == [LISTED.as_bytes(), b":80"].concat();
     assert_eq!(cors.allows_upgrade(Some(origin)), is_listed, "no other origin passes for it");
-    let     let names_it = fields.iter().any(|field| field.name() == "Access-Control-Allow-Origin");
-    assert_eq!(names_it, is_listed, "it is named when it is allowed");
-s = cors.options_fields(head, Some(origin));
-    assert_eq!(fields.iter().any(|field| field.value() == origin), is_listed);
+    let fields = cors.options_fields(head, Some(origin));
+    let is_named = fields.iter().any(|field| field.name() == "Access-Control-Allow-Origin");
+    assert_eq!(is_named, is_listed, "it is named when it is allowed");
     let mut out = Vec::new();
     let is_answered = cors.respond_to_options(&mut out, head, Some(origin), false);
     assert_eq!(is_answered, head.method == Method::Options, "OPTIONS is answered, nothing else is");

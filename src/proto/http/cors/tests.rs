@@ -265,8 +265,7 @@ fn m11_an_upgrade_is_for_everybody_unless_the_options_cover_it() {
         for covers_upgrades in [false, true] {
             let text = format!("{origin:?}");
             let origin = origin.clone();
-            let cors =
-                checked(&CorsOptions { origin, covers_upgrades, ..CorsOptions::default() });
+            let cors = checked(&CorsOptions { origin, covers_upgrades, ..CorsOptions::default() });
             let expected = is_allowed || !covers_upgrades;
             assert_eq!(cors.allows_upgrade(Some(EVIL.as_bytes())), expected, "{text}");
             assert_eq!(cors.allows_upgrade(Some(b"null")), expected, "{text}");
