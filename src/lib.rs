@@ -35,12 +35,12 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `session::Options` `session::handshake` `shard::shared` |
+//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
-//! meets session. `config` fills in what a shard is built with, so it names the two types of
-//! `session` that are options. `api` encodes what users emit before it posts it, on the thread of
+//! meets session. `config` fills in what a shard is built with, so it names the types of `proto`
+//! and `session` that are options. `api` encodes what users emit before it posts it, on the thread of
 //! whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
 //! table, and the table against the code: it allows nothing that is not used.
 
@@ -69,6 +69,7 @@ pub use api::extract::{
 };
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
+pub use api::hooks::{Engine, Interrupt};
 pub use api::namespace::Namespace;
 pub use api::server::Server;
 pub use api::socket::{Socket, SocketData};
@@ -79,9 +80,11 @@ pub use base::limits::Limits;
 pub use base::stats::Stats;
 pub use config::Builder;
 pub use error::{Error, Result};
+pub use proto::http::{CookieOptions, CookiePriority, CorsOptions, CorsOrigin, SameSite};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
+pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::run::Running;
 
 /// What the tests of this crate need and nobody else should use: it may change at any time.

@@ -32,6 +32,7 @@ use crate::shard::shared::Shared;
 use super::emit::{Emitted, ask_shard};
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
+use super::hooks::Engine;
 
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
@@ -82,6 +83,11 @@ impl Server {
     /// [`DisconnectReason`], which is one of the first five.
     pub fn on_close<A>(&self, handler: impl Handler<A>) -> &Server {
         self.add(&Trigger::Disconnect, handler)
+    }
+
+    /// What is done with requests before they are clients.
+    pub fn engine(&self) -> Engine {
+        self.0.engine()
     }
 
     fn add<A>(&self, trigger: &Trigger<'_>, handler: impl Handler<A>) -> &Server {

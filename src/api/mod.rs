@@ -6,6 +6,7 @@ pub mod engine;
 pub mod extract;
 pub mod handler;
 pub mod handshake;
+pub mod hooks;
 pub mod namespace;
 pub mod server;
 pub mod signals;

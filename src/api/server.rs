@@ -13,6 +13,7 @@ use crate::shard::run::{Plan, Running};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
+use super::hooks::Engine;
 use super::namespace::Namespace;
 use super::signals::Signals;
 use super::targets::IntoTargets;
@@ -48,6 +49,9 @@ impl Server {
 
     pub(crate) fn build(builder: &Builder) -> Result<Server> {
         let shared = Shared::new(builder.settings()?);
+        if let Some(allow_request) = &builder.allow_request {
+            shared.hooks.change(|hooks| hooks.allow_request = Some(Arc::clone(allow_request)));
+        }
         shared.define("/");
         let plan = Plan::new(builder.shards, builder.pin)?;
         Ok(Server { shared, plan: Arc::new(Mutex::new(Some(plan))) })
@@ -65,6 +69,11 @@ impl Server {
             false => self.shared.define(&format!("/{name}")),
         };
         Namespace { shared: Arc::clone(&self.shared), definition }
+    }
+
+    /// The engine below (`io.engine`): what is done with requests before they are clients.
+    pub fn engine(&self) -> Engine {
+        Engine { shared: Arc::clone(&self.shared) }
     }
 
     /// Sends an event to every client of `/`. See [`Emitter::emit`].

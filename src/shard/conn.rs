@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use async_task::Task;
+
 use crate::base::clock::Time;
 use crate::base::slab::Key;
-use crate::proto::http::{BodyReader, HeadScanner};
+use crate::proto::http::{BodyReader, FieldBuf, HeadScanner};
 use crate::proto::websocket::Decoder;
 
+use super::decide::Decided;
 use super::queue::Queue;
 use super::shared::Settings;
 use super::timer::Armed;
@@ -69,6 +72,8 @@ pub struct Http {
     pub keep_alive: bool,
     /// When the body of the current request began to come, and what has come of it.
     pub body_began: (Time, usize),
+    /// What the answer to the current request holds besides its own headers.
+    pub fields: Box<[FieldBuf]>,
     /// The address of the peer.
     pub peer: Option<SocketAddr>,
 }
@@ -79,6 +84,10 @@ pub enum Stage {
     /// Its head is awaited.
     #[default]
     Head,
+    /// The application is asked about it, by a task that ends with the connection.
+    Deciding(Option<Task<()>>),
+    /// The application has been asked about it.
+    Decided(Box<Decided>),
     /// Its body is being received.
     Body(BodyReader, Vec<u8>, Purpose),
     /// It is a GET of this session, which waits for packets.

@@ -6,6 +6,7 @@
 //! connection. Nothing in a shard is shared and nothing is locked. User code never runs while its
 //! state is borrowed.
 
+pub mod aliases;
 mod batch;
 mod conn;
 mod connect;
@@ -13,8 +14,10 @@ mod connection;
 pub mod context;
 mod copies;
 mod crowd;
+mod decide;
 mod emit;
 pub mod handler;
+pub mod hooks;
 mod joined;
 mod message;
 mod pump;

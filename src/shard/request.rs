@@ -8,15 +8,20 @@ use bytes::Bytes;
 
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
+use crate::base::id::SessionId;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
-use crate::proto::http::{self, BodyReader, CONTINUE, Fault, Head, Query};
+use crate::proto::http::{self, BodyReader, CONTINUE, Cors, Fault, Field, FieldBuf, Head, Query};
 use crate::proto::socket::DisconnectReason;
 use crate::proto::websocket::Decoder;
 use crate::session::handshake::{Refusal, Request, Route, Transport, route};
 
 use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
-use super::shared::Shared;
+use super::decide::{Decided, Ruling, Undecided, cross_origin, request_of};
+use super::hooks::ErrorContext;
+use super::response::{Rejected, is_illegal_in_origin};
+use super::session::Opening;
+use super::shared::{ClientFiles, Shared};
 use super::state::State;
 
 /// What is left to do for a connection when the state is not borrowed any more.
@@ -29,6 +34,8 @@ pub enum HttpStep {
     Payload(Key, Vec<u8>),
     /// The connection has become a WebSocket; these bytes came behind the handshake.
     WebSocket(Vec<u8>),
+    /// A request that the application is to be asked about.
+    Decide(Box<Undecided>),
     /// A request outside the path, to be answered by the application.
     Fallback(Box<::http::Request<Bytes>>),
 }
@@ -46,8 +53,8 @@ impl State {
         http.input.extend_from_slice(bytes);
         let most = match http.stage {
             Stage::Head | Stage::Body(..) => usize::MAX,
-            // What it has read of a body goes to the other shard, which counts it as one.
-            Stage::Leaving => {
+            // What it has read of a body will be counted as one: here, or by the other shard.
+            Stage::Leaving | Stage::Deciding(_) | Stage::Decided(_) => {
                 limits.message_bytes.saturating_add(limits.head_bytes + limits.pipelined_bytes)
             }
             _ => limits.pipelined_bytes,
@@ -70,11 +77,12 @@ impl State {
         let limits = &shared.settings.options.limits;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
-        if conn.after != After::Stay || http.input.is_empty() {
+        let is_decided = matches!(http.stage, Stage::Decided(_));
+        if conn.after != After::Stay || (http.input.is_empty() && !is_decided) {
             return HttpStep::Wait;
         }
         match &mut http.stage {
-            Stage::Head if is_short_of_random => {
+            Stage::Head | Stage::Decided(_) if is_short_of_random => {
                 self.resumed.push_back(key);
                 HttpStep::Wait
             }
@@ -87,6 +95,10 @@ impl State {
                     self.head(key, &shared, &head)
                 }
                 Err(fault) => self.refuse_fault(key, fault),
+            },
+            stage @ Stage::Decided(_) => match std::mem::take(stage) {
+                Stage::Decided(decided) => self.go_on(key, &shared, *decided),
+                _ => HttpStep::Wait,
             },
             Stage::Body(reader, body, _) => {
                 let input = std::mem::take(&mut http.input);
@@ -128,47 +140,88 @@ impl State {
         let Some(rest) = head.target.strip_prefix(&*shared.settings.path) else {
             return self.outside(key, shared, &head);
         };
-        let name = rest.split('?').next().unwrap_or_default();
-        let client = shared.settings.client.as_ref();
-        if let Some((client, file)) =
-            client.and_then(|client| Some((client, client.files.get(name)?)))
-        {
-            self.serve_file(key, &head, name, &client.version, file);
-            return HttpStep::Again;
+        let is_file = file_of(shared, rest).is_some();
+        let asks_cors = shared.settings.cors.as_ref().is_some_and(Cors::asks_application);
+        if asks_cors || (!is_file && self.hooks().ask()) {
+            // The shard of its session asks, or the application would be asked twice.
+            return match self.shard_of(&head).filter(|_| !is_file) {
+                Some(shard) => self.leave_for(key, shard, bytes),
+                None => self.put_aside(key, &head, bytes, is_file),
+            };
         }
-        self.engine_request(key, shared, &head, bytes)
+        if let Some(cors) = &shared.settings.cors {
+            let keep_alive = self.http_mut(key).is_some_and(|http| http.keep_alive);
+            match cross_origin(cors, &head, keep_alive && !self.is_closing) {
+                Ok(fields) => self.answer_with(key, fields),
+                Err(ruling) => return self.carry_out_ruling(key, shared, &head, bytes, ruling),
+            }
+        }
+        self.inside(key, shared, &head, bytes, None)
     }
 
-    fn engine_request(
+    /// Goes on with a request that the application was asked about.
+    fn go_on(&mut self, key: Key, shared: &Arc<Shared>, decided: Decided) -> HttpStep {
+        let Decided { head: bytes, fields, ruling } = decided;
+        self.answer_with(key, fields);
+        match Head::parse(&bytes, &shared.settings.options.limits) {
+            Ok(head) => self.carry_out_ruling(key, shared, &head, &bytes, ruling),
+            Err(fault) => self.refuse_fault(key, fault),
+        }
+    }
+
+    fn carry_out_ruling(
         &mut self,
         key: Key,
         shared: &Arc<Shared>,
         head: &Head<'_>,
         bytes: &[u8],
+        ruling: Ruling,
     ) -> HttpStep {
-        let query = Query::parse(head.target);
-        let [transport, protocol, session] = query.values(["transport", "EIO", "sid"]);
-        let is_illegal = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-        let request = Request {
-            method: head.method,
-            upgrade: head.upgrade,
-            transport: transport.as_deref(),
-            protocol: protocol.as_deref(),
-            session: session.as_deref(),
-            illegal_origin: head.values("origin").any(|origin| origin.iter().any(is_illegal)),
-        };
-        let route = match route(&request, &shared.settings.transports) {
+        match ruling {
+            Ruling::Serve(id) => return self.inside(key, shared, head, bytes, id.as_deref()),
+            Ruling::Refuse(rejected) => return self.reject(key, head, &rejected),
+            Ruling::Fault(fault) => return self.refuse_fault(key, fault),
+            Ruling::Options(answer) => {
+                let keep_alive = self.http_mut(key).is_some_and(|http| http.keep_alive);
+                self.responded(key, keep_alive && !self.is_closing, &answer);
+            }
+            Ruling::Answer(status, body) => self.respond_as_answered(key, head, status, &body),
+        }
+        HttpStep::Again
+    }
+
+    /// Adds headers to the answer to the current request.
+    fn answer_with(&mut self, key: Key, fields: Vec<FieldBuf>) {
+        if let Some(http) = self.http_mut(key) {
+            http.fields = fields.into();
+        }
+    }
+
+    fn inside(
+        &mut self,
+        key: Key,
+        shared: &Arc<Shared>,
+        head: &Head<'_>,
+        bytes: &[u8],
+        id: Option<&str>,
+    ) -> HttpStep {
+        let rest = head.target.get(shared.settings.path.len()..).unwrap_or_default();
+        if let Some((name, client, file)) = file_of(shared, rest) {
+            self.serve_file(key, head, name, &client.version, file);
+            return HttpStep::Again;
+        }
+        let route = match self.route(head) {
             Ok(route) => route,
             Err(refusal) => return self.refuse(key, head, refusal),
         };
-        let id = match route {
-            Route::Open(transport) => return self.open(key, transport, head, bytes),
+        let session = match route {
+            Route::Open(transport) => return self.open(key, transport, head, bytes, id),
             Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id) => id,
         };
-        if id.shard() != self.index && usize::from(id.shard()) < self.outbox.len() {
-            return self.leave_for(key, id.shard(), bytes);
+        if let Some(shard) = self.other_shard(&session) {
+            return self.leave_for(key, shard, bytes);
         }
-        let Some(session) = self.session_key(&id) else {
+        let Some(session) = self.session_key(&session) else {
             return self.refuse(key, head, Refusal::SessionUnknown);
         };
         match route {
@@ -177,6 +230,44 @@ impl State {
             Route::Upgrade(_) => self.probe(key, session, head),
             _ => self.refuse(key, head, Refusal::BadRequest),
         }
+    }
+
+    /// What a request inside the path asks for.
+    pub(super) fn route(&self, head: &Head<'_>) -> Result<Route, Refusal> {
+        let query = Query::parse(head.target);
+        let [transport, protocol, session] = query.values(["transport", "EIO", "sid"]);
+        // An id that the application has made stands for one of our own.
+        let alias = session.as_deref().and_then(|text| self.shared.aliases.session(text));
+        let alias = alias.map(|id| id.text());
+        let session = match &alias {
+            Some(text) => std::str::from_utf8(text).ok(),
+            None => session.as_deref(),
+        };
+        let is_illegal = |origin: &[u8]| origin.iter().any(|byte| is_illegal_in_origin(*byte));
+        let request = Request {
+            method: head.method,
+            upgrade: head.upgrade,
+            transport: transport.as_deref(),
+            protocol: protocol.as_deref(),
+            session,
+            illegal_origin: head.values("origin").any(is_illegal),
+        };
+        route(&request, &self.shared.settings.transports)
+    }
+
+    /// The shard that a request is for, if it is another one.
+    fn shard_of(&self, head: &Head<'_>) -> Option<u16> {
+        match self.route(head) {
+            Ok(Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id)) => {
+                self.other_shard(&id)
+            }
+            _ => None,
+        }
+    }
+
+    fn other_shard(&self, session: &SessionId) -> Option<u16> {
+        let shard = session.shard();
+        (shard != self.index && usize::from(shard) < self.outbox.len()).then_some(shard)
     }
 
     /// Hands the connection to the shard that owns the session its request names.
@@ -193,23 +284,45 @@ impl State {
         HttpStep::Wait
     }
 
-    fn open(&mut self, key: Key, transport: Transport, head: &Head<'_>, bytes: &[u8]) -> HttpStep {
+    /// Opens a session, which the client knows by `name` if the application has made one.
+    fn open(
+        &mut self,
+        key: Key,
+        transport: Transport,
+        head: &Head<'_>,
+        bytes: &[u8],
+        name: Option<&str>,
+    ) -> HttpStep {
         if self.is_closing {
             let fault = Fault { status: 503, message: "The server is shutting down" };
             return self.refuse_fault(key, fault);
         }
+        let accept = match transport {
+            Transport::WebSocket => Some(head.websocket_handshake()),
+            Transport::Polling => None,
+        };
+        let accept = match accept.transpose() {
+            Ok(accept) => accept,
+            Err(fault) => return self.refuse_handshake(key, fault),
+        };
+        let id = self.next_session_id();
+        if name.is_some_and(|name| !self.shared.aliases.claim(name, id)) {
+            let context = ErrorContext::IdGenerationError("another session has it".to_owned());
+            let (refusal, message) = (Refusal::BadRequest, String::new());
+            return self.reject(key, head, &Rejected { refusal, message, context });
+        }
         let peer = self.http_mut(key).and_then(|http| http.peer);
-        if transport == Transport::WebSocket {
-            let accept = match head.websocket_handshake() {
-                Ok(accept) => accept,
-                Err(fault) => return self.refuse_handshake(key, fault),
-            };
+        let text = id.text();
+        let name = name.or(std::str::from_utf8(&text).ok()).unwrap_or_default();
+        let opening = Opening { transport, id, name, connection: key, peer, head: bytes };
+        if let Some(accept) = accept {
             let rest = self.switch(key, &accept);
-            let session = self.open_session(transport, key, peer, bytes);
+            let session = self.open_session(&opening);
             self.become_websocket(key, session);
             return HttpStep::WebSocket(rest);
         }
-        let session = self.open_session(transport, key, peer, bytes);
+        self.set_cookie(key, name);
+        let session = self.open_session(&opening);
         let now = self.now;
         // The open packet is queued: this is answered at once.
         self.drive(session, |session, effects| session.poll(key, now, effects));
@@ -332,10 +445,13 @@ impl State {
 
     /// Answers a handshake with 101; gives the bytes behind it.
     fn switch(&mut self, key: Key, accept: &http::Accept<'_>) -> Vec<u8> {
+        let Some(http) = self.http_mut(key) else { return Vec::new() };
+        let (fields, rest) = (std::mem::take(&mut http.fields), std::mem::take(&mut http.input));
+        let fields: Vec<Field<'_>> = fields.iter().map(FieldBuf::as_field).collect();
         let mut response = Vec::with_capacity(160);
-        http::write_switching_protocols(&mut response, accept, &[]);
+        http::write_switching_protocols(&mut response, accept, &fields);
         self.push(key, Frame::raw(&response));
-        self.http_mut(key).map(|http| std::mem::take(&mut http.input)).unwrap_or_default()
+        rest
     }
 
     fn become_websocket(&mut self, key: Key, session: Key) {
@@ -348,7 +464,11 @@ impl State {
     }
 
     fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
-        if shared.settings.fallback.is_none() || head.upgrade {
+        if head.upgrade {
+            self.leave_alone(key);
+            return HttpStep::Wait;
+        }
+        if shared.settings.fallback.is_none() {
             self.close_with(key, 404, &[], b"");
             return HttpStep::Wait;
         }
@@ -357,18 +477,36 @@ impl State {
             Ok(reader) => reader,
             Err(fault) => return self.refuse_fault(key, fault),
         };
-        let mut request = ::http::Request::builder().method(head.method.name()).uri(head.target);
-        for (name, value) in head.headers() {
-            request = request.header(name, value);
-        }
-        match request.body(()) {
+        match request_of(head) {
             Ok(request) => {
                 let purpose = Purpose::Fallback(Box::new(request));
                 self.begin_body(key, reader, purpose, head)
             }
-            Err(_) => self.refuse_fault(key, Fault { status: 400, message: "Bad request target" }),
+            Err(fault) => self.refuse_fault(key, fault),
         }
     }
+
+    /// An upgrade outside the path is none of the server's business: it is not answered, and its
+    /// connection ends after a time.
+    fn leave_alone(&mut self, key: Key) {
+        let timeout = self.shared.settings.destroy_upgrade;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        conn.role = Role::Discard;
+        conn.deadline = timeout.map_or(Time::NEVER, |timeout| self.now.after(timeout));
+        self.rearm_connection(key);
+    }
+}
+
+/// The file of the client bundle that a target names: its name, the bundle, its contents.
+fn file_of<'a>(shared: &'a Shared, rest: &'a str) -> Option<(&'a str, &'a ClientFiles, &'a Bytes)> {
+    let client = shared.settings.client.as_ref()?;
+    let name = rest.split('?').next().unwrap_or_default();
+    // The path may have no slash of its own.
+    let name = match shared.settings.path.ends_with('/') {
+        true => name,
+        false => name.strip_prefix('/')?,
+    };
+    Some((name, client, client.files.get(name)?))
 }
 
 /// When a body of which so many bytes have come must be complete, or must have brought more.

@@ -10,6 +10,7 @@ use crate::driver::uring::Uring;
 use crate::driver::{net, sys};
 use crate::error::{Error, Result};
 
+use super::hooks::Hooks;
 use super::shared::{Post, Shared};
 use super::turn::Shard;
 
@@ -193,6 +194,7 @@ impl Running {
             result = result.and(ended.unwrap_or(Err(Error::ShardPanicked(index))));
         }
         self.shared.namespaces().iter().for_each(|namespace| namespace.forget_handlers());
+        self.shared.hooks.change(|hooks| *hooks = Hooks::default());
         result
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::frame::Frame;
 use crate::base::id::SessionId;
@@ -17,6 +18,22 @@ use super::conn::{After, Role};
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 
+/// A session that is to be opened.
+pub struct Opening<'a> {
+    /// Its transport.
+    pub transport: Transport,
+    /// Where it will be.
+    pub id: SessionId,
+    /// What the client knows it by.
+    pub name: &'a str,
+    /// The connection of the request.
+    pub connection: Key,
+    /// The address of the peer.
+    pub peer: Option<SocketAddr>,
+    /// The head of the request.
+    pub head: &'a [u8],
+}
+
 impl State {
     /// The session of an id, if this shard has it.
     pub fn session_key(&self, id: &SessionId) -> Option<Key> {
@@ -25,17 +42,16 @@ impl State {
         (id.matches(entry.session.id()) && !entry.session.is_closed()).then_some(key)
     }
 
-    /// Opens a session. The open packet is queued; the caller says where it goes.
-    pub fn open_session(
-        &mut self,
-        transport: Transport,
-        connection: Key,
-        peer: Option<SocketAddr>,
-        head: &[u8],
-    ) -> Key {
+    /// The id of the session that is opened next.
+    pub fn next_session_id(&mut self) -> SessionId {
         // Without randomness an id could be guessed: it was put aside before the turn began.
         let secret = self.random_bytes().unwrap_or_else(|| unreachable!("refilled every turn"));
-        let id = SessionId::new(self.index, self.sessions.next_key().index, secret);
+        SessionId::new(self.index, self.sessions.next_key().index, secret)
+    }
+
+    /// Opens a session. The open packet is queued; the caller says where it goes.
+    pub fn open_session(&mut self, opening: &Opening<'_>) -> Key {
+        let &Opening { transport, id, name, connection, peer, head } = opening;
         let shared = Arc::clone(&self.shared);
         let options = &shared.settings.options;
         let mut session = match transport {
@@ -47,7 +63,8 @@ impl State {
         }
         let key = self.sessions.insert(SessionEntry { session, armed: Armed::default() });
         self.stats.sessions_opened += 1;
-        self.queue_open_packet(key, transport, &id);
+        self.count_clients();
+        self.queue_open_packet(key, transport, name);
         self.rearm_session(key);
         if !shared.settings.has_namespaces {
             self.jobs.push_back(Job::EngineOpen(key));
@@ -55,13 +72,19 @@ impl State {
         key
     }
 
-    fn queue_open_packet(&mut self, key: Key, transport: Transport, id: &SessionId) {
+    fn count_clients(&self) {
+        if let Some(post) = self.shared.posts().get(usize::from(self.index)) {
+            post.clients.store(self.sessions.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn queue_open_packet(&mut self, key: Key, transport: Transport, name: &str) {
         let settings = &self.shared.settings;
         let can_upgrade = transport == Transport::Polling
             && settings.allow_upgrades
             && settings.transports.contains(&Transport::WebSocket);
         let open = engine::Open {
-            sid: id,
+            sid: name,
             upgrades: if can_upgrade { &["websocket"] } else { &[] },
             ping_interval_ms: millis(settings.options.ping_interval),
             ping_timeout_ms: millis(settings.options.ping_timeout),
@@ -173,8 +196,10 @@ impl State {
             };
             self.jobs.push_back(Job::EngineClose(key, reason));
         }
-        if self.sessions.remove(key).is_some() {
+        if let Some(entry) = self.sessions.remove(key) {
             self.stats.sessions_closed += 1;
+            self.count_clients();
+            self.shared.aliases.release(entry.session.id());
         }
     }
 

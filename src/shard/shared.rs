@@ -3,18 +3,22 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use async_task::Runnable;
 use bytes::Bytes;
 
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
+use crate::proto::http::{Cookie, Cors};
 use crate::session::Options;
 use crate::session::handshake::Transport;
 
+use super::aliases::Aliases;
 use super::handler::Definition;
+use super::hooks::Registered;
 
 /// Answers requests outside the path of the server.
 pub type Fallback = Arc<dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync>;
@@ -26,8 +30,14 @@ pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
 pub struct Settings {
     /// Timing and limits.
     pub options: Options,
-    /// The path, with the slash behind it.
+    /// What the targets of requests that belong to the server begin with.
     pub path: String,
+    /// Which pages of other sites may use the server.
+    pub cors: Option<Cors>,
+    /// The cookie of polling handshakes.
+    pub cookie: Option<Cookie>,
+    /// When a connection is closed whose request asks for an upgrade outside the path.
+    pub destroy_upgrade: Option<Duration>,
     /// The transports that are offered.
     pub transports: Vec<Transport>,
     /// Whether an upgrade is advertised.
@@ -61,6 +71,8 @@ pub struct Post {
     pub mailbox: Mailbox<Command>,
     /// Its tasks that can go on.
     pub ready: ReadyQueue<Runnable>,
+    /// Its sessions, as it has counted them last.
+    pub clients: AtomicUsize,
 }
 
 /// One server, as all its shards and handles know it.
@@ -72,6 +84,10 @@ pub struct Shared {
     /// How its shards are reached, once they run.
     posts: OnceLock<Vec<Arc<Post>>>,
     namespaces: RwLock<Vec<Arc<Definition>>>,
+    /// What the application has to say about requests.
+    pub hooks: Registered,
+    /// Session ids that the application has made.
+    pub aliases: Aliases,
     /// Changes with every registration.
     version: AtomicU64,
     closing: AtomicBool,
@@ -91,6 +107,8 @@ impl Shared {
             settings,
             posts: OnceLock::new(),
             namespaces: RwLock::default(),
+            hooks: Registered::default(),
+            aliases: Aliases::default(),
             version: AtomicU64::new(1),
             closing: AtomicBool::new(false),
             address: OnceLock::new(),

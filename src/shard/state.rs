@@ -19,6 +19,7 @@ use crate::session::{Effect, Options, Session};
 use super::batch::Batch;
 use super::conn::Conn;
 use super::handler::{Definition, Handlers};
+use super::hooks::{ConnectionError, Followed};
 use super::joined::Joined;
 use super::queue::{Outgoing, Spare};
 use super::shared::Shared;
@@ -100,8 +101,10 @@ pub enum Job {
     EngineClose(Key, DisconnectReason),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
-    /// What the application had put into a socket is dropped.
+    /// What the application had put into a socket, or registered, is dropped.
     Drop(Box<dyn Any>),
+    /// A request was refused.
+    ConnectionError(Box<ConnectionError>),
     /// A command for a shard that has ended: nobody must wait for what its sockets would have said.
     Lost(Command),
 }
@@ -158,6 +161,8 @@ pub struct State {
     pub sockets: Slab<Socket>,
     /// The namespaces, by index.
     pub namespaces: Vec<Namespace>,
+    /// What the application has to say about requests.
+    pub hooks: Followed,
     /// Deadlines.
     pub timers: Timers,
     /// Sleeping tasks.
@@ -212,6 +217,7 @@ impl State {
             sessions: Slab::new(),
             sockets: Slab::new(),
             namespaces: Vec::new(),
+            hooks: Followed::default(),
             timers: Timers::default(),
             sleepers: Slab::new(),
             dirty: VecDeque::new(),

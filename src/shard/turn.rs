@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
@@ -59,6 +60,7 @@ impl<D: Driver> Shard<D> {
         Arc::new(Post {
             mailbox: Mailbox::new(limits.mailbox_commands, Arc::clone(&bell)),
             ready: ReadyQueue::new(bell),
+            clients: AtomicUsize::new(0),
         })
     }
 
@@ -372,7 +374,8 @@ impl State {
         let sockets = std::mem::take(&mut self.sockets);
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
-        (sockets, namespaces, jobs, sleepers, std::mem::take(&mut self.outbox))
+        let connections = std::mem::take(&mut self.connections);
+        (sockets, namespaces, jobs, sleepers, connections, std::mem::take(&mut self.outbox))
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.

@@ -204,6 +204,12 @@ impl Cors {
         }))
     }
 
+    /// Whether the application is asked about an origin ([`CorsOrigin::Predicate`]): what asks
+    /// [`fields`](Cors::fields) and the others then runs code of the application.
+    pub fn asks_application(&self) -> bool {
+        matches!(self.allowed, Allowed::Predicate(_))
+    }
+
     /// What the response to a request of this origin holds, whatever its status, unless the request
     /// is an OPTIONS. The 101 of a WebSocket has them, too.
     pub fn fields<'a>(&'a self, origin: Option<&'a [u8]>) -> impl Iterator<Item = Field<'a>> {

@@ -39,7 +39,9 @@ pub use fuzz::exercise;
 pub use handshake::{Accept, HandshakeFault, write_switching_protocols};
 pub use head::{BodyKind, Head, HeadScanner, Method, Version};
 pub use query::Query;
-pub use response::{CONTINUE, Field, InvalidField, InvalidOption, ResponseHead, write_response};
+pub use response::{
+    CONTINUE, Field, FieldBuf, InvalidField, InvalidOption, ResponseHead, write_response,
+};
 
 /// What a peer did wrong, and how it is told before its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -86,6 +86,31 @@ impl<'a> Field<'a> {
     }
 }
 
+/// A [`Field`] in memory of its own, for a response that is not made yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldBuf {
+    name: Box<str>,
+    value: Box<[u8]>,
+}
+
+impl FieldBuf {
+    /// The field.
+    pub fn as_field(&self) -> Field<'_> {
+        Field { name: &self.name, value: &self.value }
+    }
+
+    /// Whether it has this name, whatever its case.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+impl From<Field<'_>> for FieldBuf {
+    fn from(field: Field<'_>) -> FieldBuf {
+        FieldBuf { name: field.name.into(), value: field.value.into() }
+    }
+}
+
 /// `[u8]::eq_ignore_ascii_case`, in constants too.
 const fn is_same_name(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
