@@ -9,14 +9,20 @@ mod raw;
 mod site;
 
 mod server {
+    mod allow_request;
     mod client_bundle;
     mod closing;
+    mod cookie;
+    mod cross_origin;
     mod handshake;
+    mod headers;
     mod heartbeat;
     mod http_syntax;
     mod limits;
+    mod middleware;
     mod polling;
     mod requests;
+    mod session_ids;
     mod upgrade;
     mod websocket;
 }
