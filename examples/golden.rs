@@ -7,8 +7,113 @@ mod arguments;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arguments::Arguments;
-use fanfare::{Ack, DisconnectReason, EventName, Namespace, Raw, Server, Socket};
-use serde::Serialize;
+use fanfare::{
+    Ack, Builder, CookieOptions, CorsOptions, CorsOrigin, DisconnectReason, EventName, Namespace,
+    Raw, SameSite, Server, Socket,
+};
+use lexopt::ValueExt;
+use serde::{Deserialize, Serialize};
+
+const USAGE: &str = "
+  --options JSON          options as Socket.IO on Node.js takes them: cors and cookie";
+
+/// `--options`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
+    cors: Option<Cors>,
+    cookie: Option<Cookie>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Cors {
+    origin: Origin,
+    methods: Option<Vec<String>>,
+    allowed_headers: Option<Vec<String>>,
+    #[serde(default)]
+    exposed_headers: Vec<String>,
+    #[serde(default)]
+    credentials: bool,
+    max_age: Option<u32>,
+    options_success_status: Option<u16>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Origin {
+    All(bool),
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Cookie {
+    name: Option<String>,
+    path: Option<String>,
+    http_only: Option<bool>,
+    same_site: Option<String>,
+    max_age: Option<u64>,
+    domain: Option<String>,
+    #[serde(default)]
+    secure: bool,
+}
+
+impl Options {
+    fn apply(self, mut builder: Builder) -> Builder {
+        if let Some(cors) = self.cors {
+            builder = builder.cors(cors.into());
+        }
+        match self.cookie {
+            Some(cookie) => builder.cookie(cookie.into()),
+            None => builder,
+        }
+    }
+}
+
+impl From<Cors> for CorsOptions {
+    fn from(cors: Cors) -> CorsOptions {
+        let default = CorsOptions::default();
+        CorsOptions {
+            origin: match cors.origin {
+                Origin::All(true) => CorsOrigin::Reflect,
+                Origin::All(false) => CorsOrigin::Off,
+                Origin::One(origin) => CorsOrigin::Fixed(origin),
+                Origin::Several(origins) => CorsOrigin::List(origins),
+            },
+            methods: cors.methods.unwrap_or(default.methods),
+            allowed_headers: cors.allowed_headers,
+            exposed_headers: cors.exposed_headers,
+            credentials: cors.credentials,
+            max_age_seconds: cors.max_age,
+            options_success_status: cors
+                .options_success_status
+                .unwrap_or(default.options_success_status),
+            ..default
+        }
+    }
+}
+
+impl From<Cookie> for CookieOptions {
+    fn from(cookie: Cookie) -> CookieOptions {
+        let default = CookieOptions::default();
+        CookieOptions {
+            name: cookie.name.unwrap_or(default.name),
+            path: cookie.path.or(default.path),
+            http_only: cookie.http_only.unwrap_or(default.http_only),
+            same_site: match cookie.same_site.as_deref() {
+                Some("strict") => Some(SameSite::Strict),
+                Some("none") => Some(SameSite::None),
+                _ => default.same_site,
+            },
+            max_age_seconds: cookie.max_age,
+            domain: cookie.domain,
+            secure: cookie.secure,
+            ..default
+        }
+    }
+}
 
 /// What `GET /gone` answers.
 #[derive(Default, Serialize)]
@@ -35,11 +140,20 @@ impl Witness {
 }
 
 fn main() {
-    let arguments = Arguments::read();
-    arguments::serve(server(&arguments), |io| io.spawn(&arguments.listen), Server::wait);
+    let mut options = Options::default();
+    let arguments = Arguments::read_with(USAGE, |name, parser| {
+        let is_known = name == "options";
+        if is_known {
+            let text = parser.value()?.string()?;
+            options = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        }
+        Ok(is_known)
+    });
+    let server = server(&arguments, options);
+    arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);
 }
 
-fn server(arguments: &Arguments) -> fanfare::Result<Server> {
+fn server(arguments: &Arguments, options: Options) -> fanfare::Result<Server> {
     let witness = Witness::default();
     let asked = witness.clone();
     let builder = Server::builder().fallback(move |request| match request.uri().path() {
@@ -50,7 +164,7 @@ fn server(arguments: &Arguments) -> fanfare::Result<Server> {
             response
         }
     });
-    let io = arguments.apply(builder).build()?;
+    let io = arguments.apply(options.apply(builder)).build()?;
     for name in ["/", "/admin"] {
         let namespace = io.of(name);
         watch(&namespace, &witness);

@@ -29,12 +29,11 @@ function read(url) {
   return JSON.parse(readFileSync(url, "utf8"));
 }
 
-/** The answers of the server that `command` starts: to all probes, or to those of some servers. */
-export async function answersOf(command, names = Object.keys(servers)) {
+/** The answers of the server that `command` starts, to all probes. */
+export async function answersOf(command) {
   const answers = {};
-  for (const name of names) {
+  for (const [name, options] of Object.entries(servers)) {
     const mine = probes.filter(({ server = "plain" }) => server === name);
-    const options = servers[name];
     const hasOptions = Object.keys(options).length > 0;
     const flags = hasOptions ? ["--options", JSON.stringify(options)] : [];
     const server = await startCommand(command, ...flags);
