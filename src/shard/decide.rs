@@ -64,7 +64,7 @@ pub enum Ruling {
 
 impl Context {
     /// Asks the application about a request. The answer comes to [`State::decided`].
-    pub(super) fn decide(self: &Rc<Self>, key: Key, mut undecided: Undecided) {
+    pub(super) fn decide_request(self: &Rc<Self>, key: Key, mut undecided: Undecided) {
         let context = Rc::clone(self);
         let task = self.begin(async move {
             let head = Rc::clone(&undecided.head);

@@ -49,6 +49,10 @@ impl State {
         let limits = &self.shared.settings.options.limits;
         let Some(conn) = self.connections.get_mut(key) else { return false };
         let Role::Http(http) = &mut conn.role else { return false };
+        if matches!(conn.after, After::Linger | After::Close) {
+            // Behind a request whose answer, which may still wait to be sent, was the last one.
+            return true;
+        }
         let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
         http.input.extend_from_slice(bytes);
         let most = match http.stage {

@@ -10,7 +10,6 @@ use crate::driver::uring::Uring;
 use crate::driver::{net, sys};
 use crate::error::{Error, Result};
 
-use super::hooks::Hooks;
 use super::shared::{Post, Shared};
 use super::turn::Shard;
 
@@ -193,8 +192,7 @@ impl Running {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             result = result.and(ended.unwrap_or(Err(Error::ShardPanicked(index))));
         }
-        self.shared.namespaces().iter().for_each(|namespace| namespace.forget_handlers());
-        self.shared.hooks.change(|hooks| *hooks = Hooks::default());
+        self.shared.forget_handlers();
         result
     }
 }
