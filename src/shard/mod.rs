@@ -29,6 +29,7 @@ mod queue;
 pub mod registry;
 mod request;
 mod response;
+mod route;
 pub mod run;
 mod session;
 pub mod shared;

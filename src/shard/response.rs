@@ -21,6 +21,9 @@ const SCRIPT: Field<'static> =
     Field::known("Content-Type", "application/javascript; charset=utf-8");
 const MAP: Field<'static> = Field::known("Content-Type", "application/json; charset=utf-8");
 
+/// What new clients are told when the server is being closed.
+pub const SHUTTING_DOWN: Fault = Fault { status: 503, message: "The server is shutting down" };
+
 /// Why a request inside the path is refused, and how the client is told.
 #[derive(Debug)]
 pub struct Rejected {

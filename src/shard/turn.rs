@@ -17,11 +17,12 @@ use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
-use super::conn::Role;
+use super::conn::{Role, Stage};
 use super::connection::is_idle;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
+use super::response::SHUTTING_DOWN;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
 use super::timer::Owner;
@@ -421,16 +422,18 @@ impl State {
         }
     }
 
-    /// Closes connections on which nothing is under way; once no session can need them.
+    /// Closes connections on which nothing is under way, and those that wait for the application to
+    /// decide; once no session can need them.
     fn drop_idle(&mut self) {
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let idle = self.connections.get(key).is_some_and(|conn| match &conn.role {
-                Role::Http(http) => is_idle(http) && conn.is_flushed(),
-                _ => false,
-            });
-            if idle {
-                self.drop_connection(key);
+            let Some(conn) = self.connections.get(key) else { continue };
+            match &conn.role {
+                Role::Http(http) if is_idle(http) && conn.is_flushed() => self.drop_connection(key),
+                Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
+                    self.refuse_fault(key, SHUTTING_DOWN);
+                }
+                _ => {}
             }
         }
     }

@@ -56,7 +56,7 @@ class Site {
       const [kind] = Object.keys(step);
       await this[kind](step[kind], step);
     }
-    return this.#answers;
+    return collapsed(this.#answers);
   }
 
   /** Leaves nothing behind for the next probe. */
@@ -284,6 +284,17 @@ function websocketSteps({ send, join = true, together, by }) {
 
 function text(payload) {
   return frame({ payload });
+}
+
+/** Lines that are alike and come one behind the other are one, with their number. */
+function collapsed(lines) {
+  const runs = [];
+  for (const line of lines) {
+    const last = runs.at(-1);
+    if (last?.line === line) last.count++;
+    else runs.push({ line, count: 1 });
+  }
+  return runs.map(({ line, count }) => (count > 1 ? `${line} (${count} times)` : line));
 }
 
 function describe(answer) {

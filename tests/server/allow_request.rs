@@ -303,16 +303,20 @@ fn a_hook_that_panics_lets_nobody_in() {
 }
 
 #[test]
-fn a_server_that_closes_waits_for_no_answer() {
+fn a_server_that_closes_refuses_what_waits_for_an_answer() {
     on_asking(
-        |builder| builder.limits(|limits| limits.shutdown_timeout = Duration::ZERO),
+        |builder| builder,
         |site, questions| {
             let mut client = site.client();
             client.send(request(&ask_line(site, "polling"), ASK));
             let question = next(questions);
+            let begun = Instant::now();
             site.close();
+            let response = client.response();
+            assert_eq!((response.status, response.text()), (503, "The server is shutting down"));
             client.expect_end();
             question.is_given_up();
+            assert!(begun.elapsed() < Duration::from_secs(5), "as long as clients get to leave");
         },
     );
 }
