@@ -1,5 +1,5 @@
-//! The server that `tests/golden` probes: it tells its clients which events it has seen, and anybody
-//! who asks which of them have gone, as `tests/golden/README.md` says.
+//! The server that `tests/golden` probes: it tells its clients which events it has seen, and
+//! anybody who asks which of them have gone, as `tests/golden/README.md` says.
 
 #[path = "support/arguments.rs"]
 mod arguments;

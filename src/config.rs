@@ -101,8 +101,8 @@ impl Builder {
         self
     }
 
-    /// `addTrailingSlash`: whether the path ends with a slash that requests must have, too. Default:
-    /// true. Without it `/socket.io?EIO=4` belongs to this server as well, and so does everything
+    /// `addTrailingSlash`: whether the path ends with a slash that requests must have, too.
+    /// Default: true. Without it `/socket.io?EIO=4` belongs to this server as well, and so does everything
     /// that begins like that.
     pub fn add_trailing_slash(mut self, add: bool) -> Builder {
         self.add_trailing_slash = add;
@@ -174,8 +174,8 @@ impl Builder {
     }
 
     /// `cors`: which pages of other sites may use the server. Default: none, so that browsers let
-    /// only pages of the same site use it. Meanings and defaults are those of the npm package `cors`;
-    /// `covers_upgrades` is not in it.
+    /// only pages of the same site use it. Meanings and defaults are those of the npm package
+    /// `cors`; `covers_upgrades` is not in it.
     ///
     /// ```
     /// use fanfare::{CorsOptions, CorsOrigin, Server};
@@ -207,12 +207,12 @@ impl Builder {
         self
     }
 
-    /// `allowRequest`: asked about every request that would open a session; an error refuses it with
-    /// that message, with status 403 and code 4 (an upgrade: 400, as by the reference). An empty
-    /// message stands for `Forbidden`. Default: all are allowed.
+    /// `allowRequest`: asked about every request that would open a session; an error refuses it
+    /// with that message, with status 403 and code 4 (an upgrade: 400, as by the reference). An
+    /// empty message stands for `Forbidden`. Default: all are allowed.
     ///
-    /// It runs on the shard that received the request, whose other clients do not wait for it. It is
-    /// given up when its client goes away, and after
+    /// It runs on the shard that received the request, whose other clients do not wait for it. It
+    /// is given up when its client goes away, and after
     /// [`decision_timeout`](Limits::decision_timeout). The extensions of the request hold the
     /// address of the peer, a [`SocketAddr`](std::net::SocketAddr).
     ///

@@ -35,13 +35,14 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` `shard::shared` `shard::hooks` |
+//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
+//! | `config` | `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
 //! meets session. `config` fills in what a shard is built with, so it names the types of `proto`
-//! and `session` that are options. `api` encodes what users emit before it posts it, on the thread of
-//! whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
+//! and `session` that are options. `api` encodes what users emit before it posts it, on the thread
+//! of whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
 //! table, and the table against the code: it allows nothing that is not used.
 
 mod api;

@@ -96,7 +96,8 @@ impl Context {
         self.begin(future).into_iter().for_each(Task::detach);
     }
 
-    /// Polls user code once. What waits becomes a task of this shard, which ends when it is dropped.
+    /// Polls user code once. What waits becomes a task of this shard, which ends when it is
+    /// dropped.
     pub fn begin(self: &Rc<Self>, future: impl Future<Output = ()> + 'static) -> Option<Task<()>> {
         let mut parked: Parked = Box::pin(future);
         let mut context = std::task::Context::from_waker(Waker::noop());

@@ -5,8 +5,8 @@
 //! Stage::Head ─▶ Stage::Deciding ─▶ Stage::Decided ─▶ served as every other request
 //!                       └─▶ the connection has ended, or the time is up: the task is dropped
 //! ```
-//! What the client sends meanwhile is kept, up to a limit, and nobody else waits. Without hooks none
-//! of this is entered.
+//! What the client sends meanwhile is kept, up to a limit, and nobody else waits. Without hooks
+//! none of this is entered.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Context {
             match middleware(exchange).await {
                 Ok(()) => {}
                 Err(Interruption::Answer(response)) => {
-                    // The order of headers of one name is kept, and so are those of middlewares.
+                    // What it says itself comes before what middlewares have added.
                     exchange.headers.extend(response.headers().clone());
                     return Ruling::Answer(response.status().as_u16(), response.body().to_vec());
                 }

@@ -88,7 +88,8 @@ impl State {
         }
     }
 
-    /// Serves a request inside the path. A session that it opens is known by `id`, if that is given.
+    /// Serves a request inside the path. A session that it opens is known by `id`, if that is
+    /// given.
     fn inside(
         &mut self,
         key: Key,

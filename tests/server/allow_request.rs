@@ -145,7 +145,7 @@ fn what_is_wrong_anyway_is_not_asked_about_but_for_the_protocol() {
 }
 
 #[test]
-fn the_application_is_told_the_address_of_the_peer() {
+fn b13_2_b13_3_the_address_of_the_peer_is_known() {
     let options = |builder: Builder| {
         builder.allow_request(async |request: &http::Request<()>| {
             match request.extensions().get::<SocketAddr>() {
@@ -157,6 +157,31 @@ fn the_application_is_told_the_address_of_the_peer() {
     on_engine_with(options, |site| {
         let response = site.client().get(&site.open_target("polling"));
         assert_eq!(response.text(), r#"{"code":4,"message":"127.0.0.1"}"#);
+        let line = ask_line(site, "websocket");
+        let response = site.client().ask(request(&line, WEBSOCKET_HEADERS));
+        assert_eq!(response.text(), "127.0.0.1");
+    });
+}
+
+#[test]
+fn b2_25_b2_26_b11_1_b11_2_the_query_and_the_headers_reach_the_application() {
+    let options = |builder: Builder| {
+        builder.allow_request(async |request: &http::Request<()>| {
+            let name = request.headers().get("x-name").and_then(|name| name.to_str().ok());
+            let query = request.uri().query().unwrap_or_default();
+            Err::<(), _>(format!("{} {query} {}", request.method(), name.unwrap_or("?")))
+        })
+    };
+    on_engine_with(options, |site| {
+        let ask = |transport: &str, headers: &str| {
+            let line = format!("{}&a=b%20c&d", ask_line(site, transport));
+            let response = site.client().ask(request(&line, &format!("X-Name: e\r\n{headers}")));
+            response.text().to_owned()
+        };
+        let told = "GET EIO=4&transport=polling&a=b%20c&d e";
+        assert_eq!(ask("polling", ""), format!(r#"{{"code":4,"message":"{told}"}}"#));
+        let told = told.replace("polling", "websocket");
+        assert_eq!(ask("websocket", WEBSOCKET_HEADERS), told);
     });
 }
 
