@@ -16,7 +16,7 @@ use crate::proto::http::{Cookie, CookieOptions, Cors, CorsOptions, InvalidOption
 use crate::session::Options;
 use crate::session::handshake::Transport;
 use crate::shard::hooks::AllowRequest;
-use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
+use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Message, Settings};
 
 /// Where `npm install socket.io-client` puts the client bundle.
 const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
@@ -49,6 +49,7 @@ pub struct Builder {
     allow_upgrades: bool,
     cors: Option<CorsOptions>,
     cookie: Option<CookieOptions>,
+    initial_packet: Option<Message>,
     destroy_upgrade: bool,
     destroy_upgrade_timeout: Duration,
     pub(crate) allow_request: Option<AllowRequest>,
@@ -78,6 +79,7 @@ impl Builder {
             allow_upgrades: true,
             cors: None,
             cookie: None,
+            initial_packet: None,
             destroy_upgrade: true,
             destroy_upgrade_timeout: Duration::from_secs(1),
             allow_request: None,
@@ -233,6 +235,13 @@ impl Builder {
         self
     }
 
+    /// `initialPacket`: a message that every client is sent right behind the handshake, and with it
+    /// on long-polling. Default: none. On a Socket.IO server it must be a packet of Socket.IO.
+    pub fn initial_packet(mut self, packet: Message) -> Builder {
+        self.initial_packet = Some(packet);
+        self
+    }
+
     /// `destroyUpgrade`: whether the connection of a request that asks for an upgrade outside the
     /// path is closed, without an answer, after
     /// [`destroy_upgrade_timeout`](Builder::destroy_upgrade_timeout). Default: true. Otherwise it
@@ -348,6 +357,7 @@ impl Builder {
             path,
             cors: cors.flatten(),
             cookie,
+            initial_packet: self.initial_packet.clone(),
             destroy_upgrade: self.destroy_upgrade.then_some(self.destroy_upgrade_timeout),
             transports: self.transports.clone(),
             allow_upgrades: self.allow_upgrades,

@@ -27,6 +27,7 @@ use crate::proto::socket::DisconnectReason;
 use crate::shard::context::Context;
 use crate::shard::handler::{Place, Trigger};
 use crate::shard::run::Running;
+pub use crate::shard::shared::Message;
 use crate::shard::shared::Shared;
 
 use super::ask::ask_shard;
@@ -38,15 +39,6 @@ use super::hooks::Engine;
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Server(super::server::Server);
-
-/// A message of a client, or for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Binary(Bytes),
-}
 
 /// A client. Copyable; what is asked of a client that has gone does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! HTTP responses: what a request is answered, and what then becomes of its connection.
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use crate::base::frame::Frame;
 use crate::base::slab::Key;
@@ -16,6 +17,7 @@ const PLAIN_TEXT: Field<'static> = Field::known("Content-Type", "text/plain; cha
 const HTML: Field<'static> = Field::known("Content-Type", "text/html");
 const JSON: Field<'static> = Field::known("Content-Type", "application/json");
 const NO_STORE: Field<'static> = Field::known("cache-control", "no-store");
+const NO_XSS_FILTER: Field<'static> = Field::known("X-XSS-Protection", "0");
 const CACHE: Field<'static> = Field::known("Cache-Control", "public, max-age=0");
 const SCRIPT: Field<'static> =
     Field::known("Content-Type", "application/javascript; charset=utf-8");
@@ -88,11 +90,24 @@ impl State {
     pub(super) fn set_cookie(&mut self, key: Key, session: &str) {
         let Some(cookie) = &self.shared.settings.cookie else { return };
         let value = cookie.value(session);
-        let Ok(field) = Field::new("Set-Cookie", value.as_bytes()) else { return };
-        let cookie = FieldBuf::from(field);
+        if let Ok(field) = Field::new("Set-Cookie", value.as_bytes()) {
+            self.add_field(key, field);
+        }
+    }
+
+    /// Tells an old Internet Explorer not to take what it has sent, and gets back, for an attack
+    /// (protocol.md §11.3).
+    pub(super) fn calm_explorer(&mut self, key: Key, head: &Head<'_>) {
+        let agent = head.header("user-agent").unwrap_or_default();
+        if [&b";MSIE"[..], b"Trident/"].iter().any(|name| memmem::find(agent, name).is_some()) {
+            self.add_field(key, NO_XSS_FILTER);
+        }
+    }
+
+    fn add_field(&mut self, key: Key, field: Field<'_>) {
         if let Some(http) = self.http_mut(key) {
             let fields = std::mem::take(&mut http.fields);
-            http.fields = fields.into_iter().chain([cookie]).collect();
+            http.fields = fields.into_iter().chain([field.into()]).collect();
         }
     }
 

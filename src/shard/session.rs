@@ -17,6 +17,7 @@ use crate::session::{Answer, Effect, Session};
 
 use super::conn::{After, Role};
 use super::listeners::Direction;
+use super::shared::Message;
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 
@@ -67,6 +68,15 @@ impl State {
         self.stats.sessions_opened += 1;
         self.count_clients();
         self.queue_open_packet(key, transport, name);
+        match &shared.settings.initial_packet {
+            Some(Message::Text(text)) => {
+                self.send_own(key, |encoder| encoder.text(text.as_bytes()));
+            }
+            Some(Message::Binary(data)) => {
+                self.send_own(key, |encoder| encoder.binary(data));
+            }
+            None => {}
+        }
         self.rearm_session(key);
         if !shared.settings.has_namespaces {
             self.jobs.push_back(Job::EngineOpen(key));

@@ -30,6 +30,15 @@ pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
 /// Told of a namespace that was made.
 pub type NamespaceListener = Arc<dyn Fn(&Arc<Shared>, &Arc<Definition>) + Send + Sync>;
 
+/// A message of a client of the engine, or for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
 /// What a server was built with.
 pub struct Settings {
     /// Timing and limits.
@@ -40,6 +49,8 @@ pub struct Settings {
     pub cors: Option<Cors>,
     /// The cookie of polling handshakes.
     pub cookie: Option<Cookie>,
+    /// The message that is sent behind the open packet.
+    pub initial_packet: Option<Message>,
     /// When a connection is closed whose request asks for an upgrade outside the path.
     pub destroy_upgrade: Option<Duration>,
     /// The transports that are offered.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use fanfare::engine::Message;
 use fanfare::{Builder, Transport};
 
 use crate::raw::{WEBSOCKET_HEADERS, request};
@@ -63,6 +64,25 @@ fn b2_16_the_open_packet_tells_the_options() {
         let open = site.client().get(&site.open_target("polling"));
         let told = "\"pingInterval\":12345,\"pingTimeout\":6789,\"maxPayload\":4321}";
         assert!(open.text().ends_with(told), "{}", open.text());
+    });
+}
+
+#[test]
+fn b2_31_the_initial_packet_comes_with_the_handshake() {
+    let text = |builder: Builder| builder.initial_packet(Message::Text("faster!".into()));
+    on_engine_with(text, |site| {
+        let open = site.client().get(&site.open_target("polling"));
+        let (open, packet) = open.text().split_once('\x1e').expect("two packets");
+        assert_eq!((open, packet), (&*open_packet(&sid_of(open), "\"websocket\""), "4faster!"));
+        let (mut websocket, _) = site.websocket();
+        assert_eq!(websocket.text(), "4faster!");
+    });
+    let binary = |builder: Builder| builder.initial_packet(Message::Binary(b"\xff\0"[..].into()));
+    on_engine_with(binary, |site| {
+        assert!(site.client().get(&site.open_target("polling")).text().ends_with("\x1eb/wA="));
+        let (mut websocket, _) = site.websocket();
+        let frame = websocket.frame();
+        assert_eq!((frame.first, &frame.payload[..]), (0x82, &b"\xff\0"[..]));
     });
 }
 

@@ -60,6 +60,30 @@ fn b11_7_b11_8_b11_10_every_answer_of_a_session_has_the_headers_once() {
 }
 
 #[test]
+fn b11_3_b11_4_old_internet_explorers_are_told_not_to_filter() {
+    let agents = [
+        ("Mozilla/4.0 (compatible;MSIE 8.0; Windows NT 6.1)", Some("0")),
+        ("Mozilla/5.0 (Windows NT 6.3; Trident/7.0; rv:11.0) like Gecko", Some("0")),
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", None),
+    ];
+    on_engine(|site| {
+        for (agent, wanted) in agents {
+            let agent = format!("User-Agent: {agent}\r\n");
+            let mut client = site.client();
+            let line = format!("GET {}", site.open_target("polling"));
+            let response = client.ask(request(&line, &agent));
+            assert_eq!(response.header("x-xss-protection"), wanted, "{agent}");
+            let target = site.target("polling", &sid_of(response.text()));
+            let headers = format!("{agent}Content-Length: 2\r\n");
+            let sent = client.ask(request(&format!("POST {target}"), &headers) + "4a");
+            assert_eq!(sent.header("x-xss-protection"), wanted, "{agent}");
+            let answer = client.ask(request(&format!("GET {target}"), &agent));
+            assert_eq!((answer.text(), answer.header("x-xss-protection")), ("4a", wanted));
+        }
+    });
+}
+
+#[test]
 fn a_poll_that_waits_has_the_headers_when_it_is_answered() {
     on_engine(|site| {
         site.engine_handle().on_headers(|headers, request| {
