@@ -180,6 +180,7 @@ impl State {
             self.become_websocket(key, session);
             return HttpStep::WebSocket(rest);
         }
+        self.calm_explorer(key, head);
         self.set_cookie(key, name);
         let session = self.open_session(&opening);
         let now = self.now;
@@ -195,6 +196,7 @@ impl State {
         if self.sessions.get(session).is_none() {
             return self.refuse(key, head, Refusal::SessionUnknown);
         }
+        self.calm_explorer(key, head);
         if let Some(conn) = self.connections.get_mut(key)
             && let Role::Http(http) = &mut conn.role
         {
@@ -224,6 +226,7 @@ impl State {
             self.close_with(key, 400, &[], b"");
             return HttpStep::Wait;
         }
+        self.calm_explorer(key, head);
         self.begin_body(key, reader, Purpose::Packets(session), head)
     }
 

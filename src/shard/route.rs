@@ -107,9 +107,6 @@ impl State {
             Ok(route) => route,
             Err(refusal) => return self.refuse(key, head, refusal),
         };
-        if !head.upgrade {
-            self.calm_explorer(key, head);
-        }
         let session = match route {
             Route::Open(transport) => return self.open(key, transport, head, bytes, id),
             Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id) => id,
