@@ -104,8 +104,8 @@ impl Builder {
     }
 
     /// `addTrailingSlash`: whether the path ends with a slash that requests must have, too.
-    /// Default: true. Without it `/socket.io?EIO=4` belongs to this server as well, and so does everything
-    /// that begins like that.
+    /// Default: true. Without it `/socket.io?EIO=4` belongs to this server as well, and so does
+    /// everything that begins like that.
     pub fn add_trailing_slash(mut self, add: bool) -> Builder {
         self.add_trailing_slash = add;
         self

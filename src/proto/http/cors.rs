@@ -2,9 +2,9 @@
 //!
 //! The fields of responses are those of the npm package `cors`, which the reference uses, in its
 //! order (protocol.md §11.1). An origin that is not allowed is not refused: the field that would
-//! let its page read the answer is missing, and its browser acts on that. For a WebSocket browsers ask
-//! nobody, so the same origins may be asked of its handshake ([`Cors::allows_upgrade`]), which the
-//! reference does not do.
+//! let its page read the answer is missing, and its browser acts on that. For a WebSocket browsers
+//! ask nobody, so the same origins may be asked of its handshake ([`Cors::allows_upgrade`]), which
+//! the reference does not do.
 //!
 //! ```text
 //! CorsOptions ─▶ Cors ─▶ fields                      of every response but those to OPTIONS
