@@ -123,7 +123,7 @@ fn b23_3_who_is_allowed_is_asked_about_once() {
         let target = site.target("polling", &sid_of(open.text()));
         assert_eq!(site.client().post(&target, "4a").text(), "ok");
         assert_eq!(site.client().get(&target).text(), "4a");
-        let websocket = format!("{}", target.replace("polling", "websocket"));
+        let websocket = target.replace("polling", "websocket");
         site.handshake(&websocket);
     });
 }
