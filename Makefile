@@ -25,6 +25,9 @@ test:
 	cargo build --release --bin fanfare --example conformance --example golden
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
 	FANFARE_SERVER=target/release/examples/golden node --test tests/golden/golden.test.mjs
+	cargo build --locked --offline --manifest-path tests/clients/matrix/rust/Cargo.toml
+	node --test tests/clients/matrix/verdict.test.js
+	FANFARE_SERVER=target/release/examples/conformance node tests/clients/matrix/run.js
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
 		node --test tests/browser/chat.test.js
 	node --test perf/harness/*.test.mjs
@@ -44,5 +47,7 @@ report:
 lint:
 	cargo fmt --check
 	cargo fmt --check --manifest-path perf/limit/Cargo.toml
+	cargo fmt --check --manifest-path tests/clients/matrix/rust/Cargo.toml
 	cargo clippy --all-targets --all-features -- -D warnings
 	cargo clippy --manifest-path perf/limit/Cargo.toml --all-targets -- -D warnings
+	cargo clippy --manifest-path tests/clients/matrix/rust/Cargo.toml -- -D warnings

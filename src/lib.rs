@@ -33,10 +33,9 @@
 //! | `base` `error` `room` `mailbox` | |
 //! | `proto` `driver` | `base` |
 //! | `session` `fanout` | `base` `proto` |
-//! | `command` | `base` `proto` `room` |
+//! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
-//! | `config` | `shard::shared` `shard::hooks` |
+//! | `config` | `base` `error` `proto` `session` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
@@ -87,8 +86,10 @@ pub use proto::http::{CookieOptions, CookiePriority, CorsOptions, CorsOrigin, Sa
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
+pub use session::recovery::ConnectionStateRecovery;
 pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::run::Running;
+pub use shard::shared::ExpiredSession;
 
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]
