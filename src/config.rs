@@ -13,11 +13,12 @@ use bytes::Bytes;
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, CookieOptions, Cors, CorsOptions, InvalidOption};
+use crate::proto::parser::{Form, Message};
 use crate::session::Options;
 use crate::session::handshake::Transport;
 use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::hooks::AllowRequest;
-use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Message, Settings};
+use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
 
 /// Where `npm install socket.io-client` puts the client bundle.
 const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
@@ -57,6 +58,7 @@ pub struct Builder {
     serve_client: bool,
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
+    form: Form,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
@@ -87,6 +89,7 @@ impl Builder {
             serve_client: has_namespaces,
             client_folder: None,
             keep_handshake: true,
+            form: Form::Json,
             cleanup_empty_child_namespaces: false,
             fallback: None,
             crowd_left: None,
@@ -303,6 +306,14 @@ impl Builder {
         self
     }
 
+    /// `parser`: the form of packets on the wire, which must be that of the clients: see
+    /// [`parser`](crate::parser). Default: [`Form::Json`]. An engine server has no packets and
+    /// ignores it.
+    pub fn parser(mut self, parser: impl Into<Form>) -> Builder {
+        self.form = parser.into();
+        self
+    }
+
     /// How many shards the server has: threads with a ring, a listener and clients of their own.
     /// Default: one for each core that the process may run on.
     pub fn shards(mut self, shards: usize) -> Builder {
@@ -382,6 +393,7 @@ impl Builder {
             fallback: self.fallback.clone(),
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
+            form: self.form.clone(),
             states: self.states.clone(),
         })
     }

@@ -85,6 +85,7 @@ pub use config::Builder;
 pub use error::{Error, Result};
 pub use proto::http::{CookieOptions, CookiePriority, CorsOptions, CorsOrigin, SameSite};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
+pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;

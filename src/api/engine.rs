@@ -27,7 +27,6 @@ use crate::proto::socket::DisconnectReason;
 use crate::shard::context::Context;
 use crate::shard::handler::{Place, Trigger};
 use crate::shard::run::Running;
-pub use crate::shard::shared::Message;
 use crate::shard::shared::Shared;
 
 use super::ask::ask_shard;
@@ -35,6 +34,8 @@ use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
 use super::hooks::Engine;
+
+pub use crate::proto::parser::Message;
 
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use crate::base::frame::Frame;
 use crate::base::id::SessionId;
 use crate::base::slab::Key;
 use crate::fanout::polling_variant;
+use crate::proto::parser::Message;
 use crate::proto::socket::DisconnectReason;
 use crate::proto::{engine, websocket};
 use crate::session::handshake::Transport;
@@ -16,7 +17,6 @@ use crate::session::{Answer, Effect, Session};
 
 use super::conn::{After, Role};
 use super::listeners::Direction;
-use super::shared::Message;
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 

@@ -15,6 +15,7 @@ use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
 use crate::proto::http::{Cookie, Cors};
+use crate::proto::parser::{Form, Message};
 use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Transport;
@@ -33,15 +34,6 @@ pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
 
 /// Told of a namespace that was made.
 pub type NamespaceListener = Arc<dyn Fn(&Arc<Shared>, &Arc<Definition>) + Send + Sync>;
-
-/// A message of a client of the engine, or for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Binary(Bytes),
-}
 
 /// A socket that was kept in case that its client comes back, which it has not.
 #[derive(Clone, Debug)]
@@ -87,8 +79,17 @@ pub struct Settings {
     pub cleanup_empty_child_namespaces: bool,
     /// Whether messages are Socket.IO packets.
     pub has_namespaces: bool,
+    /// The form of these packets.
+    pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Settings {
+    /// Whether messages are Socket.IO packets of text, with their attachments behind them.
+    pub fn is_plain(&self) -> bool {
+        self.has_namespaces && matches!(self.form, Form::Json)
+    }
 }
 
 /// The client bundle, as it is served (protocol.md §17.4).
