@@ -24,8 +24,9 @@ test:
 	cargo test --bench '*'
 	cargo test --manifest-path perf/limit/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
-	cargo build --release --bin fanfare --example conformance
+	cargo build --release --bin fanfare --example conformance --example golden
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
+	FANFARE_SERVER=target/release/examples/golden node --test tests/golden/golden.test.mjs
 	cargo build --locked --offline --manifest-path tests/clients/matrix/rust/Cargo.toml
 	node --test tests/clients/matrix/verdict.test.js
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/matrix/run.js

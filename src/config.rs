@@ -15,10 +15,12 @@ use bytes::Bytes;
 use crate::base::address::ListenAddress;
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
-use crate::proto::parser::Form;
+use crate::proto::http::{Cookie, CookieOptions, Cors, CorsOptions, InvalidOption};
+use crate::proto::parser::{Form, Message};
 use crate::session::Options;
 use crate::session::handshake::Transport;
 use crate::session::recovery::ConnectionStateRecovery;
+use crate::shard::hooks::AllowRequest;
 use crate::shard::shared::{ClientFile, ClientFiles, CrowdLeft, Fallback, Settings};
 
 pub use compression::{HttpCompression, PerMessageDeflate};
@@ -49,8 +51,15 @@ const CLIENT_FILES: [&str; 4] =
 pub struct Builder {
     pub(crate) options: Options,
     path: String,
+    add_trailing_slash: bool,
     transports: Vec<Transport>,
     allow_upgrades: bool,
+    cors: Option<CorsOptions>,
+    cookie: Option<CookieOptions>,
+    initial_packet: Option<Message>,
+    destroy_upgrade: bool,
+    destroy_upgrade_timeout: Duration,
+    pub(crate) allow_request: Option<AllowRequest>,
     serve_client: bool,
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
@@ -77,8 +86,15 @@ impl Builder {
         Builder {
             options,
             path: path.to_owned(),
+            add_trailing_slash: true,
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
+            cors: None,
+            cookie: None,
+            initial_packet: None,
+            destroy_upgrade: true,
+            destroy_upgrade_timeout: Duration::from_secs(1),
+            allow_request: None,
             serve_client: has_namespaces,
             client_folder: None,
             keep_handshake: true,
@@ -101,6 +117,14 @@ impl Builder {
     /// Default: `/socket.io`, and `/engine.io` for an engine server.
     pub fn path(mut self, path: &str) -> Builder {
         self.path = path.to_owned();
+        self
+    }
+
+    /// `addTrailingSlash`: whether the path ends with a slash that requests must have, too.
+    /// Default: true. Without it `/socket.io?EIO=4` belongs to this server as well, and so does
+    /// everything that begins like that.
+    pub fn add_trailing_slash(mut self, add: bool) -> Builder {
+        self.add_trailing_slash = add;
         self
     }
 
@@ -179,6 +203,88 @@ impl Builder {
     /// Default: true.
     pub fn allow_upgrades(mut self, allow: bool) -> Builder {
         self.allow_upgrades = allow;
+        self
+    }
+
+    /// `cors`: which pages of other sites may use the server. Default: none, so that browsers let
+    /// only pages of the same site use it. Meanings and defaults are those of the npm package
+    /// `cors`; `covers_upgrades` is not in it.
+    ///
+    /// ```
+    /// use fanfare::{CorsOptions, CorsOrigin, Server};
+    ///
+    /// let builder = Server::builder().cors(CorsOptions {
+    ///     origin: CorsOrigin::List(vec!["https://example.com".into()]),
+    ///     credentials: true,
+    ///     covers_upgrades: true,
+    ///     ..CorsOptions::default()
+    /// });
+    /// ```
+    ///
+    /// [`build`](Builder::build) fails when an origin or a header name cannot be one.
+    pub fn cors(mut self, options: CorsOptions) -> Builder {
+        self.cors = Some(options);
+        self
+    }
+
+    /// `cookie`: the answer to a polling handshake sets a cookie with the id of the session, for
+    /// balancers that look for one. Default: none. The server does not look at it.
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder().cookie(fanfare::CookieOptions::default());
+    /// ```
+    ///
+    /// [`build`](Builder::build) fails when the cookie would be none.
+    pub fn cookie(mut self, options: CookieOptions) -> Builder {
+        self.cookie = Some(options);
+        self
+    }
+
+    /// `allowRequest`: asked about every request that would open a session; an error refuses it
+    /// with that message, with status 403 and code 4 (an upgrade: 400, as by the reference). An
+    /// empty message stands for `Forbidden`. Default: all are allowed.
+    ///
+    /// It runs on the shard that received the request, whose other clients do not wait for it. It
+    /// is given up when its client goes away, and after
+    /// [`decision_timeout`](Limits::decision_timeout). The extensions of the request hold the
+    /// address of the peer, a [`SocketAddr`](std::net::SocketAddr).
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder().allow_request(async |request| {
+    ///     match request.headers().contains_key("authorization") {
+    ///         true => Ok(()),
+    ///         false => Err("log in first"),
+    ///     }
+    /// });
+    /// ```
+    pub fn allow_request<F, M>(mut self, allow_request: F) -> Builder
+    where
+        F: AsyncFn(&http::Request<()>) -> std::result::Result<(), M> + Send + Sync + 'static,
+        M: Into<String>,
+    {
+        self.allow_request = Some(erased(allow_request));
+        self
+    }
+
+    /// `initialPacket`: a message that every client is sent right behind the handshake, and with it
+    /// on long-polling. Default: none. On a Socket.IO server it must be a packet of Socket.IO.
+    pub fn initial_packet(mut self, packet: Message) -> Builder {
+        self.initial_packet = Some(packet);
+        self
+    }
+
+    /// `destroyUpgrade`: whether the connection of a request that asks for an upgrade outside the
+    /// path is closed, without an answer, after
+    /// [`destroy_upgrade_timeout`](Builder::destroy_upgrade_timeout). Default: true. Otherwise it
+    /// stays until the client closes it.
+    pub fn destroy_upgrade(mut self, destroy: bool) -> Builder {
+        self.destroy_upgrade = destroy;
+        self
+    }
+
+    /// `destroyUpgradeTimeout`: see [`destroy_upgrade`](Builder::destroy_upgrade). Default: 1 s.
+    pub fn destroy_upgrade_timeout(mut self, timeout: Duration) -> Builder {
+        self.destroy_upgrade_timeout = timeout;
         self
     }
 
@@ -325,10 +431,18 @@ impl Builder {
 
     pub(crate) fn settings(&self) -> Result<Settings> {
         self.check()?;
-        let path = format!("{}/", self.path.trim_end_matches('/'));
+        let slash = if self.add_trailing_slash { "/" } else { "" };
+        let path = format!("{}{slash}", self.path.trim_end_matches('/'));
+        let invalid = |error: InvalidOption| Error::Option(error.option, error.reason);
+        let cors = self.cors.as_ref().map(Cors::new).transpose().map_err(invalid)?;
+        let cookie = self.cookie.as_ref().map(Cookie::new).transpose().map_err(invalid)?;
         Ok(Settings {
             options: self.options.clone(),
             path,
+            cors: cors.flatten(),
+            cookie,
+            initial_packet: self.initial_packet.clone(),
+            destroy_upgrade: self.destroy_upgrade.then_some(self.destroy_upgrade_timeout),
             transports: self.transports.clone(),
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
@@ -397,6 +511,18 @@ impl Builder {
             None => Ok(read_client(Path::new(CLIENT_FOLDER)).ok()),
         }
     }
+}
+
+fn erased<F, M>(allow_request: F) -> AllowRequest
+where
+    F: AsyncFn(&http::Request<()>) -> std::result::Result<(), M> + Send + Sync + 'static,
+    M: Into<String>,
+{
+    let allow_request = Arc::new(allow_request);
+    Arc::new(move |request| {
+        let allow_request = Arc::clone(&allow_request);
+        Box::pin(async move { allow_request(request).await.map_err(Into::into) })
+    })
 }
 
 fn read_client(folder: &Path) -> io::Result<ClientFiles> {

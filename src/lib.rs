@@ -40,11 +40,11 @@
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
 //! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
-//! | `config` | `session::recovery` `shard::shared` |
+//! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
-//! meets session. `config` fills in what a shard is built with, so it names those types of `proto`
+//! meets session. `config` fills in what a shard is built with, so it names the types of `proto`
 //! and `session` that are options. `api` encodes what users emit before it posts it, on the thread
 //! of whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
 //! table, and the table against the code: it allows nothing that is not used.
@@ -75,6 +75,7 @@ pub use api::extract::{
 pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
+pub use api::hooks::{Engine, Interrupt};
 pub use api::listeners::Listener;
 pub use api::namespace::{Candidate, Namespace};
 pub use api::server::Server;
@@ -89,12 +90,14 @@ pub use base::limits::Limits;
 pub use base::stats::Stats;
 pub use config::{Builder, HttpCompression, PerMessageDeflate};
 pub use error::{Error, Result};
+pub use proto::http::{CookieOptions, CookiePriority, CorsOptions, CorsOrigin, SameSite};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;
 pub use shard::attach::{HandOverError, HandOverReason};
+pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::run::Running;
 pub use shard::shared::ExpiredSession;
 

@@ -17,7 +17,7 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
         let name = path.to_str().unwrap().to_owned();
         if path.is_dir() && !name.ends_with("node_modules") && !name.ends_with("target") {
             sources(&path, found);
-        } else if name.ends_with(".rs") || name.ends_with(".test.js") {
+        } else if [".rs", ".test.js", ".test.mjs"].iter().any(|end| name.ends_with(end)) {
             found.push((name, fs::read_to_string(&path).unwrap()));
         }
     }

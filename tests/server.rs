@@ -11,20 +11,26 @@ mod raw;
 mod site;
 
 mod server {
+    mod allow_request;
     mod client_bundle;
     mod closing;
     mod compression;
+    mod cookie;
+    mod cross_origin;
     mod hand_over;
     mod handshake;
+    mod headers;
     mod heartbeat;
     mod http_compression;
     mod http_syntax;
     mod limits;
     mod listeners;
+    mod middleware;
     mod polling;
     mod requests;
     #[cfg(feature = "tower")]
     mod service;
+    mod session_ids;
     mod upgrade;
     mod websocket;
 }

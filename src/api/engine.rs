@@ -35,6 +35,7 @@ use super::ask::ask_shard;
 use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
+use super::hooks::Engine;
 
 pub use crate::proto::parser::Message;
 
@@ -78,6 +79,11 @@ impl Server {
     /// [`DisconnectReason`], which is one of the first five.
     pub fn on_close<A>(&self, handler: impl Handler<A>) -> &Server {
         self.add(Trigger::Disconnect, handler)
+    }
+
+    /// What is done with requests before they are clients.
+    pub fn engine(&self) -> Engine {
+        self.0.engine()
     }
 
     fn add<A>(&self, trigger: Trigger, handler: impl Handler<A>) -> &Server {

@@ -8,6 +8,7 @@ pub mod extract;
 pub mod fetch;
 pub mod handler;
 pub mod handshake;
+pub mod hooks;
 pub mod listeners;
 pub mod namespace;
 pub mod server;

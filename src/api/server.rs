@@ -19,6 +19,7 @@ use crate::shard::shared::{ExpiredSession, Shared};
 
 use super::emit::{Emitted, Emitter};
 use super::fetch::FetchSockets;
+use super::hooks::Engine;
 use super::namespace::{Candidate, Namespace};
 use super::signals::Signals;
 use super::targets::IntoTargets;
@@ -55,6 +56,9 @@ impl Server {
 
     pub(crate) fn build(builder: &Builder) -> Result<Server> {
         let shared = Shared::new(builder.settings()?);
+        if let Some(allow_request) = &builder.allow_request {
+            shared.hooks.change(|hooks| hooks.allow_request = Some(Arc::clone(allow_request)));
+        }
         shared.define("/");
         let plan = Plan::new(builder.shards, builder.pin)?;
         let addresses = builder.addresses.as_slice().into();
@@ -74,6 +78,11 @@ impl Server {
             false => self.shared.define(&format!("/{name}")),
         };
         Namespace { shared: Arc::clone(&self.shared), definition }
+    }
+
+    /// The engine below (`io.engine`): what is done with requests before they are clients.
+    pub fn engine(&self) -> Engine {
+        Engine { shared: Arc::clone(&self.shared) }
     }
 
     /// The namespaces whose names match a regular expression (`of` with a `RegExp`): a child comes

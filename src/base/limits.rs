@@ -25,6 +25,9 @@ pub struct Limits {
     pub body_bytes_per_second: u32,
     /// A request body must be complete this long after its head in any case: 30 s. Then: 408.
     pub body_timeout: Duration,
+    /// The application may take this long to decide about a request, in all the hooks that it has
+    /// for that: 20 s, as long as the official client waits for a connection. Then: 503.
+    pub decision_timeout: Duration,
     /// A kept-alive connection without a request is closed after this time: 5 s.
     pub keep_alive_timeout: Duration,
     /// Bytes kept of what a client sends behind a request that is not answered yet: 64 KiB.
@@ -117,6 +120,7 @@ impl Default for Limits {
             body_grace: Duration::from_secs(10),
             body_bytes_per_second: 500,
             body_timeout: Duration::from_secs(30),
+            decision_timeout: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(5),
             pipelined_bytes: 64 * 1024,
             message_bytes: 1_000_000,
@@ -167,6 +171,9 @@ impl Limits {
 
 /// Header slots on the stack of the head parser.
 pub const HEADERS_MAX: usize = 100;
+
+/// Longest session id that the application may make, in bytes. It stands in every request target.
+pub const SESSION_ID_BYTES_MAX: usize = 256;
 
 /// The parser keeps one bit a level, so the deepest nesting is a constant.
 pub const JSON_DEPTH_MAX: usize = 128;

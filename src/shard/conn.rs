@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use async_task::Task;
+
 use crate::base::clock::Time;
 use crate::base::slab::Key;
-use crate::proto::http::{BodyReader, Encoding, HeadScanner};
+use crate::proto::http::{BodyReader, Encoding, FieldBuf, HeadScanner};
 use crate::proto::websocket::{Decoder, WindowBits};
 
+use super::decide::Decided;
 use super::queue::Queue;
 use super::shared::Settings;
 use super::timer::Armed;
@@ -71,6 +74,8 @@ pub struct Http {
     pub body_began: (Time, usize),
     /// What the packets that answer the current request may be compressed with.
     pub encoding: Option<Encoding>,
+    /// What the answer to the current request holds besides its own headers.
+    pub fields: Box<[FieldBuf]>,
     /// The address of the peer.
     pub peer: Option<SocketAddr>,
 }
@@ -81,6 +86,10 @@ pub enum Stage {
     /// Its head is awaited.
     #[default]
     Head,
+    /// The application is asked about it, by a task that ends with the connection.
+    Deciding(Option<Task<()>>),
+    /// The application has been asked about it.
+    Decided(Box<Decided>),
     /// Its body is being received.
     Body(BodyReader, Vec<u8>, Purpose),
     /// It is a GET of this session, which waits for packets.

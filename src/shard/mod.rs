@@ -6,6 +6,7 @@
 //! connection. Nothing in a shard is shared and nothing is locked. User code never runs while its
 //! state is borrowed.
 
+pub mod aliases;
 pub mod attach;
 mod batch;
 mod compression;
@@ -15,9 +16,11 @@ mod connection;
 pub mod context;
 mod copies;
 mod crowd;
+mod decide;
 mod dispatch;
 mod emit;
 pub mod handler;
+pub mod hooks;
 mod join;
 mod joined;
 pub mod listeners;
@@ -31,6 +34,7 @@ mod recovery;
 pub mod registry;
 mod request;
 mod response;
+mod route;
 pub mod run;
 mod session;
 pub mod shared;

@@ -42,6 +42,7 @@ impl Context {
                     self.run_jobs();
                     return self.pump_websocket(key, &mut rest);
                 }
+                HttpStep::Decide(undecided) => self.decide_request(key, *undecided),
                 HttpStep::Fallback(request) => self.fall_back(key, *request),
             }
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use async_task::Runnable;
 use bytes::Bytes;
@@ -14,15 +15,17 @@ use crate::base::id::SocketId;
 use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
-use crate::proto::http::{self, Encoding};
-use crate::proto::parser::Form;
+use crate::proto::http::{self, Cookie, Cors, Encoding};
+use crate::proto::parser::{Form, Message};
 use crate::proto::websocket::DeflateOptions;
 use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Transport;
 
+use super::aliases::Aliases;
 use super::compression::ContextBudget;
 use super::handler::Definition;
+use super::hooks::{Hooks, Registered};
 use super::moved::Moved;
 use super::registry::Registry;
 
@@ -53,8 +56,16 @@ pub type ExpiryListener = Arc<dyn Fn(&ExpiredSession) + Send + Sync>;
 pub struct Settings {
     /// Timing and limits.
     pub options: Options,
-    /// The path, with the slash behind it.
+    /// What the targets of requests that belong to the server begin with.
     pub path: String,
+    /// Which pages of other sites may use the server.
+    pub cors: Option<Cors>,
+    /// The cookie of polling handshakes.
+    pub cookie: Option<Cookie>,
+    /// The message that is sent behind the open packet.
+    pub initial_packet: Option<Message>,
+    /// When a connection is closed whose request asks for an upgrade outside the path.
+    pub destroy_upgrade: Option<Duration>,
     /// The transports that are offered.
     pub transports: Vec<Transport>,
     /// Whether an upgrade is advertised.
@@ -128,6 +139,8 @@ pub struct Post {
     pub mailbox: Mailbox<Command>,
     /// Its tasks that can go on.
     pub ready: ReadyQueue<Runnable>,
+    /// Its sessions, as it has counted them last.
+    pub clients: AtomicUsize,
 }
 
 /// One server, as all its shards and handles know it.
@@ -144,6 +157,10 @@ pub struct Shared {
     pub registry: Registry,
     /// Told of each namespace that is made.
     namespace_listeners: RwLock<Vec<NamespaceListener>>,
+    /// What the application has to say about requests.
+    pub hooks: Registered,
+    /// Session ids that the application has made.
+    pub aliases: Aliases,
     /// Told of each socket that was kept for nothing.
     expiry_listeners: RwLock<Vec<ExpiryListener>>,
     /// Where sockets are that came back on another shard.
@@ -174,6 +191,8 @@ impl Shared {
             posts: OnceLock::new(),
             registry: Registry::default(),
             namespace_listeners: RwLock::default(),
+            hooks: Registered::default(),
+            aliases: Aliases::default(),
             expiry_listeners: RwLock::default(),
             moved: Moved::default(),
             outside: Mutex::default(),
@@ -271,6 +290,7 @@ impl Shared {
         let forgotten = std::mem::take(&mut *listeners);
         drop(listeners);
         drop(forgotten);
+        self.hooks.change(|hooks| *hooks = Hooks::default());
         let mut listeners = self.expiry_listeners.write().unwrap_or_else(PoisonError::into_inner);
         let forgotten = std::mem::take(&mut *listeners);
         drop(listeners);

@@ -21,6 +21,7 @@ use crate::session::{Effect, Options, Session};
 use super::batch::Batch;
 use super::compression::Compression;
 use super::conn::Conn;
+use super::hooks::{ConnectionError, Followed};
 use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
@@ -117,8 +118,10 @@ pub enum Job {
     EngineClose(Key, DisconnectReason),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
-    /// What the application had put into a socket is dropped.
+    /// What the application had put into a socket, or registered, is dropped.
     Drop(Box<dyn Any>),
+    /// A request was refused.
+    ConnectionError(Box<ConnectionError>),
     /// A command for a shard that has ended: nobody must wait for what its sockets would have said.
     Lost(Command),
 }
@@ -177,6 +180,8 @@ pub struct State {
     pub namespaces: Namespaces,
     /// The names that sessions have asked for, about which parents have not decided yet.
     pub undecided: HashMap<Key, Vec<Arc<str>>>,
+    /// What the application has to say about requests.
+    pub hooks: Followed,
     /// Deadlines.
     pub timers: Timers,
     /// Sleeping tasks.
@@ -241,6 +246,7 @@ impl State {
             sockets: Slab::new(),
             namespaces: Namespaces::default(),
             undecided: HashMap::new(),
+            hooks: Followed::default(),
             timers: Timers::default(),
             sleepers: Slab::new(),
             dirty: VecDeque::new(),

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
@@ -16,11 +17,12 @@ use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
-use super::conn::Role;
+use super::conn::{Role, Stage};
 use super::connection::is_idle;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
+use super::response::SHUTTING_DOWN;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
 use super::timer::Owner;
@@ -59,6 +61,7 @@ impl<D: Driver> Shard<D> {
         Arc::new(Post {
             mailbox: Mailbox::new(limits.mailbox_commands, Arc::clone(&bell)),
             ready: ReadyQueue::new(bell),
+            clients: AtomicUsize::new(0),
         })
     }
 
@@ -393,7 +396,9 @@ impl State {
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
         let outbox = std::mem::take(&mut self.outbox);
-        (sockets, namespaces, jobs, sleepers, outbox, self.dismantle_recovery())
+        let connections = std::mem::take(&mut self.connections);
+        let recovery = self.dismantle_recovery();
+        (sockets, namespaces, jobs, sleepers, outbox, connections, recovery)
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
@@ -440,16 +445,18 @@ impl State {
         }
     }
 
-    /// Closes connections on which nothing is under way; once no session can need them.
+    /// Closes connections on which nothing is under way, and those that wait for the application to
+    /// decide; once no session can need them.
     fn drop_idle(&mut self) {
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let idle = self.connections.get(key).is_some_and(|conn| match &conn.role {
-                Role::Http(http) => is_idle(http) && conn.is_flushed(),
-                _ => false,
-            });
-            if idle {
-                self.drop_connection(key);
+            let Some(conn) = self.connections.get(key) else { continue };
+            match &conn.role {
+                Role::Http(http) if is_idle(http) && conn.is_flushed() => self.drop_connection(key),
+                Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
+                    self.refuse_fault(key, SHUTTING_DOWN);
+                }
+                _ => {}
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The door for fuzzers: whatever arrives, and however it is cut, the outcome is one.
 
-use super::{BodyReader, FOR_FILES, Fault, Head, HeadScanner, Query, write_switching_protocols};
+use super::{
+    BodyReader, Cors, CorsOptions, CorsOrigin, FOR_FILES, Fault, Head, HeadScanner, Method, Query,
+    write_switching_protocols,
+};
 use crate::base::limits::Limits;
 use crate::proto::websocket::DeflateOptions;
 
@@ -102,6 +105,33 @@ fn describe(head: &Head<'_>) -> String {
         assert_eq!(lines, 5 + asked, "no line is added");
     }
     let encoding = head.accepted_encoding(FOR_FILES);
-    let said = (handshake, deflate, encoding);
+    let said = (handshake, deflate, encoding, cross_origin(head));
     format!("{head:?} {} {} {pairs:?} {headers:?} {said:?}", head.target, query.path())
+}
+
+/// What a server that lists one origin says to the page that a request comes from.
+fn cross_origin(head: &Head<'_>) -> Option<Result<Vec<u8>, Fault>> {
+    const LISTED: &str = "http://ok.example";
+    let origin = match head.origin() {
+        Ok(origin) => origin?,
+        Err(fault) => return Some(Err(fault)),
+    };
+    let options = CorsOptions {
+        origin: CorsOrigin::List(vec![LISTED.to_owned()]),
+        covers_upgrades: true,
+        ..CorsOptions::default()
+    };
+    let Ok(Some(cors)) = Cors::new(&options) else { unreachable!("the options are right") };
+    let name = origin.to_ascii_lowercase();
+    let is_listed = name == LISTED.as_bytes() || name == [LISTED.as_bytes(), b":80"].concat();
+    assert_eq!(cors.allows_upgrade(Some(origin)), is_listed, "no other origin passes for it");
+    let fields = cors.options_fields(head, Some(origin));
+    let is_named = fields.iter().any(|field| field.name() == "Access-Control-Allow-Origin");
+    assert_eq!(is_named, is_listed, "it is named when it is allowed");
+    let mut out = Vec::new();
+    let is_answered = cors.respond_to_options(&mut out, head, Some(origin), false);
+    assert_eq!(is_answered, head.method == Method::Options, "OPTIONS is answered, nothing else is");
+    let lines = memchr::memchr_iter(b'\n', &out).count();
+    assert_eq!(lines, if is_answered { fields.len() + 4 } else { 0 }, "no line is added");
+    Some(Ok(out))
 }
