@@ -95,15 +95,19 @@ impl Socket {
     /// Asks `middleware` before the handlers of each event of this socket (`use`), behind those of
     /// its namespace ([`Namespace::packet_middleware`](crate::Namespace::packet_middleware)).
     pub fn use_<A>(&self, middleware: impl Middleware<A>) -> Option<Listener> {
-        let middleware = handler::middleware_recipe(middleware)();
-        self.with_listeners(|listeners| Listener(listeners.add_middleware(middleware)))
+        let mut middleware = Some(handler::middleware_recipe(middleware)());
+        self.with_listeners(|listeners| {
+            Some(Listener(listeners.add_middleware(middleware.take()?)))
+        })?
     }
 
     fn listen<A>(&self, event: &str, handler: impl Handler<A>, is_once: bool) -> Option<Listener> {
         let is_reserved = RESERVED_EVENTS.contains(&event);
         assert!(!is_reserved, "{event:?} is reserved: see `Namespace::on_disconnect`");
-        let handler = handler::recipe(handler)();
-        self.with_listeners(|listeners| Listener(listeners.add(event, handler, is_once)))
+        let mut handler = Some(handler::recipe(handler)());
+        self.with_listeners(|listeners| {
+            Some(Listener(listeners.add(event, handler.take()?, is_once)))
+        })?
     }
 
     fn listen_to_all<A>(
@@ -112,19 +116,21 @@ impl Socket {
         place: Place,
         handler: impl Handler<A>,
     ) -> Option<Listener> {
-        let handler: ShardHandler = handler::recipe(handler)();
+        let mut handler: Option<ShardHandler> = Some(handler::recipe(handler)());
         self.with_state(|state, key| {
             let socket = state.sockets.get_mut(key)?;
             let listeners = socket.extra.get_or_insert_default().listeners.get_or_insert_default();
             let heard = hears_outgoing(listeners);
-            let id = listeners.add_any(direction, place, handler);
+            let id = listeners.add_any(direction, place, handler.take()?);
             let hears = hears_outgoing(listeners);
             state.outgoing_listeners += usize::from(hears && !heard);
             Some(Listener(id))
         })?
     }
 
-    fn with_listeners<R>(&self, work: impl FnOnce(&mut Listeners) -> R) -> Option<R> {
+    /// Works with the listeners, if the socket is there. `work` is kept until the state is not
+    /// borrowed any more: what it holds is user code.
+    fn with_listeners<R>(&self, mut work: impl FnMut(&mut Listeners) -> R) -> Option<R> {
         self.with_state(|state, key| {
             let socket = state.sockets.get_mut(key)?;
             Some(work(socket.extra.get_or_insert_default().listeners.get_or_insert_default()))

@@ -95,7 +95,7 @@ impl Server {
     /// [`Error::Pattern`]: it is no regular expression, in the syntax of the crate `regex-lite`.
     pub fn of_pattern(&self, pattern: &str) -> Result<Namespace> {
         let pattern = Regex::new(pattern).map_err(|error| Error::Pattern(error.to_string()))?;
-        Ok(self.parent(Matcher::Pattern(pattern)))
+        Ok(self.parent(Matcher::Pattern(Arc::new(pattern))))
     }
 
     /// As [`of_pattern`](Server::of_pattern), for the names that an async predicate takes (`of`

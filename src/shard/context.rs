@@ -146,6 +146,7 @@ impl Context {
                 Job::Resolve(waiter, answer) => {
                     self.isolated(|| waiter.resolve(answer));
                 }
+                Job::Wake(waker) => self.isolated(|| waker.wake()),
                 Job::Drop(value) => self.isolated(|| drop(value)),
                 Job::Lost(command) => self.isolated(|| command.is_lost()),
             }
@@ -153,7 +154,7 @@ impl Context {
     }
 
     /// Runs user code whose panic must not spread.
-    fn isolated(&self, work: impl FnOnce()) {
+    pub(super) fn isolated(&self, work: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             self.handler_panicked(panic);
         }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -206,6 +206,7 @@ pub struct Definition {
     /// Its name.
     pub name: Box<str>,
     kind: Kind,
+    stage: AtomicU8,
     /// The id of the next packet that wants an answer (protocol.md §14.6): one count for all
     /// sockets, so that a broadcast that wants answers is encoded once, too.
     next_packet_id: AtomicU64,
@@ -216,11 +217,18 @@ pub struct Definition {
 enum Kind {
     /// It was made by name.
     Named,
-    /// It decides about names that nobody has made.
-    Parent(Matcher),
+    /// It decides about names that nobody has made, until the server has ended.
+    Parent(RwLock<Option<Matcher>>),
     /// It was made because a parent took its name. It has so many sockets, on all shards.
     Child(Arc<Definition>, AtomicUsize),
 }
+
+/// The application is being told of a namespace: nobody may enter it yet.
+const BEING_MADE: u8 = 0;
+/// Clients may enter it.
+const OPEN: u8 = 1;
+/// It was removed.
+const GONE: u8 = 2;
 
 impl Definition {
     /// A namespace without handlers of its own.
@@ -237,7 +245,7 @@ impl Definition {
 
     /// A parent without handlers.
     pub fn parent(name: &str, matcher: Matcher) -> Definition {
-        Definition::of_kind(u16::MAX, name, Kind::Parent(matcher))
+        Definition::of_kind(u16::MAX, name, Kind::Parent(RwLock::new(Some(matcher))))
     }
 
     /// A namespace that no shard has, so that nobody is in it.
@@ -250,6 +258,7 @@ impl Definition {
             index,
             name: name.into(),
             kind,
+            stage: AtomicU8::new(BEING_MADE),
             next_packet_id: AtomicU64::new(0),
             recipes: RwLock::default(),
         }
@@ -268,17 +277,46 @@ impl Definition {
         }
     }
 
+    /// Whether clients may enter it.
+    pub fn is_open(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == OPEN
+    }
+
+    /// Whether it was removed: its index may be that of another one.
+    pub fn is_gone(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == GONE
+    }
+
+    /// The application knows of it.
+    pub fn open(&self) {
+        self.stage.store(OPEN, Ordering::Release);
+    }
+
+    /// It is removed.
+    pub fn close(&self) {
+        self.stage.store(GONE, Ordering::Release);
+    }
+
     /// Whether it is a parent with a pattern, which a name matches.
     pub fn matches(&self, name: &str) -> bool {
-        matches!(&self.kind, Kind::Parent(Matcher::Pattern(pattern)) if pattern.is_match(name))
+        matches!(self.matcher(), Some(Matcher::Pattern(pattern)) if pattern.is_match(name))
     }
 
     /// Whether it is a parent that takes a candidate.
     pub async fn takes(&self, candidate: &Candidate) -> bool {
+        match self.matcher() {
+            Some(Matcher::Pattern(pattern)) => pattern.is_match(&candidate.name),
+            Some(Matcher::Predicate(ask)) => ask(candidate.clone()).await,
+            None => false,
+        }
+    }
+
+    fn matcher(&self) -> Option<Matcher> {
         match &self.kind {
-            Kind::Parent(Matcher::Pattern(pattern)) => pattern.is_match(&candidate.name),
-            Kind::Parent(Matcher::Predicate(ask)) => ask(candidate.clone()).await,
-            Kind::Named | Kind::Child(..) => false,
+            Kind::Parent(matcher) => {
+                matcher.read().unwrap_or_else(PoisonError::into_inner).clone()
+            }
+            Kind::Named | Kind::Child(..) => None,
         }
     }
 
@@ -346,13 +384,18 @@ impl Definition {
         }
     }
 
-    /// Forgets all handlers, with what they have captured: often the server itself.
+    /// Forgets all handlers, and what decides about names, with what they have captured: often the
+    /// server itself.
     pub fn forget_handlers(&self) {
         let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
         let forgotten = std::mem::take(&mut *recipes);
         drop(recipes);
         // Dropping them is user code, which may ask this namespace something.
         drop(forgotten);
+        if let Kind::Parent(matcher) = &self.kind {
+            let forgotten = matcher.write().unwrap_or_else(PoisonError::into_inner).take();
+            drop(forgotten);
+        }
     }
 
     /// Makes one shard's handlers: those of the parent, if there is one, and then its own.

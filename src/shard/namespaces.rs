@@ -85,7 +85,8 @@ impl Namespaces {
             .map(|(_, handlers)| handlers)
             .collect();
         let mut known = registry.named();
-        let children = self.by_name.values().filter_map(|&index| self.get(index));
+        let here = self.by_name.values().filter_map(|&index| self.get(index));
+        let children = here.filter(|space| space.definition.parent_of().is_some());
         known.extend(children.map(|space| Arc::clone(&space.definition)));
         for definition in known {
             let handlers = self.handlers_of(&definition);

@@ -175,7 +175,8 @@ impl State {
             };
             self.jobs.push_back(Job::EngineClose(key, reason));
         }
-        self.undecided.remove(&key);
+        let undecided = self.undecided.remove(&key).into_iter().flatten();
+        self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
         if self.sessions.remove(key).is_some() {
             self.stats.sessions_closed += 1;
         }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
@@ -18,6 +19,7 @@ use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
 use super::conn::Conn;
+use super::join::Question;
 use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
@@ -100,6 +102,8 @@ pub enum Job {
     EngineClose(Key, DisconnectReason),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
+    /// A task has nothing to wait for any more.
+    Wake(Waker),
     /// What the application had put into a socket is dropped.
     Drop(Box<dyn Any>),
     /// A command for a shard that has ended: nobody must wait for what its sockets would have said.
@@ -135,7 +139,7 @@ pub struct Backlog {
 #[derive(Default)]
 pub struct Sleeper {
     /// Wakes it.
-    pub waker: Option<std::task::Waker>,
+    pub waker: Option<Waker>,
     /// Its entry among the timers.
     pub armed: Armed,
 }
@@ -159,7 +163,7 @@ pub struct State {
     /// The namespaces.
     pub namespaces: Namespaces,
     /// The names that sessions have asked for, about which parents have not decided yet.
-    pub undecided: HashMap<Key, Vec<Arc<str>>>,
+    pub undecided: HashMap<Key, Vec<Question>>,
     /// Deadlines.
     pub timers: Timers,
     /// Sleeping tasks.

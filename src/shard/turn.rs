@@ -136,6 +136,7 @@ impl<D: Driver> Shard<D> {
         self.take_completions();
         self.take_commands();
         self.take_timers();
+        self.refill_random();
         context.run_ready();
         context.run_jobs();
         self.take_backlog();
@@ -372,7 +373,8 @@ impl State {
         let sockets = std::mem::take(&mut self.sockets);
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
-        (sockets, namespaces, jobs, sleepers, std::mem::take(&mut self.outbox))
+        let undecided = std::mem::take(&mut self.undecided);
+        (sockets, namespaces, jobs, sleepers, undecided, std::mem::take(&mut self.outbox))
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
