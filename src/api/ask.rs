@@ -58,7 +58,8 @@ pub(crate) fn deliver(
     let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
     let id = ack.as_ref().map(|expected| expected.id);
     let wire = encode(&mut Encoder::default(), &definition.name, id).into();
-    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack })
+    let is_told = here(&shared).is_none_or(|context| context.with(|state| !state.is_telling));
+    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, is_told, ack })
 }
 
 /// Why the mailbox of a shard did not take a command.

@@ -13,6 +13,8 @@ pub struct Listener(ListenerId);
 
 /// Listeners of this socket alone. Each costs memory for each socket that has it: what all sockets
 /// of a namespace listen to is better registered there ([`Namespace::on`](crate::Namespace::on)).
+/// What a client can make an application register should have a limit of the application's.
+///
 /// They are for handlers on the socket's shard; elsewhere, and when it has gone, nothing is
 /// registered and the answer is `None`.
 impl Socket {
@@ -24,9 +26,10 @@ impl Socket {
     ///
     /// # fn main() -> fanfare::Result<()> {
     /// let io = Server::builder().build()?;
-    /// io.of("/").on("subscribe", async |socket: Socket, Data(topic): Data<String>| {
-    ///     socket.on(&topic, async move |socket: Socket| {
-    ///         socket.emit("heard", &topic);
+    /// io.of("/").on_connect(async |socket: Socket| {
+    ///     let address = socket.handshake().and_then(|handshake| handshake.address());
+    ///     socket.on("message", async move |Data(text): Data<String>| {
+    ///         println!("{address:?} says {text}");
     ///     });
     /// });
     /// # Ok(())
@@ -81,7 +84,7 @@ impl Socket {
     }
 
     /// Runs `handler` for every event that the client is sent, also by a broadcast
-    /// (`onAnyOutgoing`).
+    /// (`onAnyOutgoing`). See [`Namespace::on_any_outgoing`](crate::Namespace::on_any_outgoing).
     pub fn on_any_outgoing<A>(&self, handler: impl Handler<A>) -> Option<Listener> {
         self.listen_to_all(Direction::Outgoing, Place::Last, handler)
     }
@@ -90,6 +93,29 @@ impl Socket {
     /// (`prependAnyOutgoing`).
     pub fn prepend_any_outgoing<A>(&self, handler: impl Handler<A>) -> Option<Listener> {
         self.listen_to_all(Direction::Outgoing, Place::First, handler)
+    }
+
+    /// Takes all listeners of all events off (`offAny`). Answers how many there were.
+    pub fn off_any(&self) -> usize {
+        self.off_all(Direction::Incoming)
+    }
+
+    /// Takes all listeners of what the client is sent off (`offAnyOutgoing`). Answers how many
+    /// there were.
+    pub fn off_any_outgoing(&self) -> usize {
+        self.off_all(Direction::Outgoing)
+    }
+
+    fn off_all(&self, direction: Direction) -> usize {
+        let removed = self.with_state(|state, key| {
+            let listeners = state.sockets.get_mut(key)?.extra.as_mut()?.listeners.as_mut()?;
+            let removed = listeners.remove_any(direction);
+            let heard = direction == Direction::Outgoing && !removed.is_empty();
+            state.outgoing_listeners -= usize::from(heard);
+            Some(removed)
+        });
+        // What is dropped is user code: not inside.
+        removed.flatten().map_or(0, |removed| removed.len())
     }
 
     /// Asks `middleware` before the handlers of each event of this socket (`use`), behind those of

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use regex_lite::Regex;
@@ -194,6 +195,39 @@ impl Server {
     /// Sends the event `message` to all sockets of `/`.
     pub fn send(&self, args: impl Arguments) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`send`](Server::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
+    }
+
+    /// Aims at the sockets of `/` whose clients are writable at that moment. See
+    /// [`Emitter::volatile`].
+    pub fn volatile(&self) -> Emitter {
+        self.of("/").volatile()
+    }
+
+    /// Aims at the sockets of `/` of this process. See [`Emitter::local`].
+    pub fn local(&self) -> Emitter {
+        self.of("/").local()
+    }
+
+    /// How long the `emit_with_ack` that follows waits. See [`Emitter::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Emitter {
+        self.of("/").timeout(timeout)
+    }
+
+    /// The namespace `/`: the same as `of("/")` (`io.sockets`).
+    pub fn sockets(&self) -> Namespace {
+        self.of("/")
+    }
+
+    /// The namespaces there are, also those that a parent has made; no parents.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let all = self.shared.registry.namespaces().into_iter();
+        let shared = &self.shared;
+        all.map(|definition| Namespace { shared: Arc::clone(shared), definition }).collect()
     }
 
     /// Serves clients on an address, on threads of its own, and returns at once. With port 0 the

@@ -178,6 +178,7 @@ impl State {
         socket.position = space.sockets.len() as u32;
         space.sockets.push(key.index);
         let session = socket.session;
+        self.tell_begun(address);
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
         self.send_packet(session, address.namespace, |out, name| {
             socket::write_connect(out, name, address.id());

@@ -146,6 +146,7 @@ impl Context {
                 Job::Resolve(waiter, answer) => {
                     self.isolated(|| waiter.resolve(answer));
                 }
+                Job::Room(change) => self.room_changed(&change),
                 Job::Wake(waker) => self.isolated(|| waker.wake()),
                 Job::Drop(value) => self.isolated(|| drop(value)),
                 Job::Lost(command) => self.isolated(|| command.is_lost()),

@@ -95,7 +95,10 @@ impl Context {
 
     /// Calls those who hear of the events that a socket is sent.
     pub(super) fn outgoing(self: &Rc<Self>, socket: SocketAddress, frame: &Frame) {
-        let handlers = self.with(|state| state.outgoing_listeners_of(socket));
+        let handlers = self.with(|state| {
+            state.is_telling = true;
+            state.outgoing_listeners_of(socket)
+        });
         for packet in events_of(frame.bytes()) {
             let mut event = Event {
                 name: &packet.name,
@@ -105,6 +108,7 @@ impl Context {
             };
             self.hear(&handlers, &mut event);
         }
+        self.with(|state| state.is_telling = false);
     }
 }
 

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::id::SocketId;
 use crate::base::slab::Key;
 use crate::command::{Expected, SocketAddress, Waiter};
 use crate::proto::socket::DisconnectReason;
@@ -113,7 +114,25 @@ pub struct Handlers {
     pub events: Events,
     /// For engine messages, on a server without namespaces.
     pub message: Vec<Handler>,
+    /// Told of what becomes of rooms.
+    pub rooms: Vec<(RoomEvent, RoomListener)>,
 }
+
+/// What may become of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomEvent {
+    /// It has got its first member.
+    Create,
+    /// A socket has joined it.
+    Join,
+    /// A socket has left it.
+    Leave,
+    /// Its last member has left it.
+    Delete,
+}
+
+/// Told of a room, and of the socket that has joined or left it.
+pub type RoomListener = Arc<dyn Fn(&str, SocketId) + Send + Sync>;
 
 impl Handlers {
     /// Whether there are some that hear of events whatever their names.
@@ -158,6 +177,7 @@ pub struct Recipes {
     middlewares: Vec<MiddlewareRecipe>,
     packet_middlewares: Vec<MiddlewareRecipe>,
     handlers: HashMap<Trigger, Vec<HandlerRecipe>>,
+    rooms: Vec<(RoomEvent, RoomListener)>,
 }
 
 /// What a handler is for.
@@ -211,6 +231,8 @@ pub struct Definition {
     /// sockets, so that a broadcast that wants answers is encoded once, too.
     next_packet_id: AtomicU64,
     recipes: RwLock<Recipes>,
+    /// By room, the shards that have a member of it; only while somebody hears of rooms.
+    rooms: Mutex<HashMap<Box<str>, u16>>,
 }
 
 /// What a namespace is.
@@ -261,6 +283,7 @@ impl Definition {
             stage: AtomicU8::new(BEING_MADE),
             next_packet_id: AtomicU64::new(0),
             recipes: RwLock::default(),
+            rooms: Mutex::default(),
         }
     }
 
@@ -384,6 +407,32 @@ impl Definition {
         }
     }
 
+    /// Registers a listener of its rooms.
+    pub fn add_room_listener(&self, event: RoomEvent, listener: RoomListener) {
+        let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
+        recipes.rooms.push((event, listener));
+    }
+
+    /// A shard has got the first member of a room. Answers whether no other shard had one.
+    pub fn room_begins(&self, room: &str) -> bool {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let shards = rooms.entry(room.into()).or_default();
+        *shards += 1;
+        *shards == 1
+    }
+
+    /// A shard has lost the last member of a room. Answers whether no other shard has one.
+    pub fn room_ends(&self, room: &str) -> bool {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shards) = rooms.get_mut(room) else { return false };
+        *shards -= 1;
+        let is_last = *shards == 0;
+        if is_last {
+            rooms.remove(room);
+        }
+        is_last
+    }
+
     /// Forgets all handlers, and what decides about names, with what they have captured: often the
     /// server itself.
     pub fn forget_handlers(&self) {
@@ -411,11 +460,13 @@ impl Recipes {
         self.middlewares.is_empty()
             && self.packet_middlewares.is_empty()
             && self.handlers.is_empty()
+            && self.rooms.is_empty()
     }
 
     fn add_to(&self, handlers: &mut Handlers) {
         handlers.middlewares.extend(self.middlewares.iter().map(|recipe| recipe()));
         handlers.packet_middlewares.extend(self.packet_middlewares.iter().map(|recipe| recipe()));
+        handlers.rooms.extend(self.rooms.iter().cloned());
         for (trigger, list) in &self.handlers {
             let made = list.iter().map(|recipe| recipe());
             match trigger {

@@ -26,6 +26,7 @@ mod queue;
 pub mod registry;
 mod request;
 mod response;
+mod rooms;
 pub mod run;
 mod session;
 pub mod shared;

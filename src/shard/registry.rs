@@ -156,7 +156,7 @@ impl Registry {
         named.filter(|found| found.is_open()).cloned().collect()
     }
 
-    /// All but the parents, if they are open.
+    /// All but the parents, those that are open.
     pub fn namespaces(&self) -> Vec<Arc<Definition>> {
         let inner = self.read();
         inner.slots.iter().flatten().filter(|found| found.is_open()).cloned().collect()

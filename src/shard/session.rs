@@ -235,6 +235,7 @@ impl State {
     pub fn depart(&mut self, address: SocketAddress, reason: DisconnectReason) {
         let Some(key) = self.socket_key(address) else { return };
         self.leave_all(key);
+        self.tell_ended(address);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.phase = SocketPhase::Gone;
         self.jobs.push_back(Job::Disconnect(address, reason));

@@ -25,6 +25,7 @@ use super::listeners::Listeners;
 use super::namespaces::Namespaces;
 use super::queue::{Outgoing, Spare};
 use super::registry::Candidate;
+use super::rooms::RoomChange;
 use super::shared::Shared;
 use super::timer::{Armed, Owner, Timers};
 
@@ -102,6 +103,8 @@ pub enum Job {
     EngineClose(Key, DisconnectReason),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
+    /// A room has changed, and somebody hears of that.
+    Room(Box<RoomChange>),
     /// A task has nothing to wait for any more.
     Wake(Waker),
     /// What the application had put into a socket is dropped.
@@ -196,6 +199,9 @@ pub struct State {
     pub batch: Batch,
     /// Sockets that listen to what they are sent.
     pub outgoing_listeners: usize,
+    /// Whether those who listen to what is sent are being told: what they send themselves is not
+    /// told again, which would never end.
+    pub is_telling: bool,
     /// Sockets chosen by the selection at hand.
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
@@ -235,6 +241,7 @@ impl State {
             effects: Vec::new(),
             batch: Batch::default(),
             outgoing_listeners: 0,
+            is_telling: false,
             chosen: Vec::new(),
             random: VecDeque::new(),
             is_closing: false,
