@@ -9,6 +9,8 @@ mod fixture;
 
 #[path = "socket/acks.rs"]
 mod acks;
+#[path = "socket/adapter.rs"]
+mod adapter;
 #[path = "socket/api.rs"]
 mod api;
 #[path = "socket/batches.rs"]
@@ -21,16 +23,26 @@ mod broadcast;
 mod connect;
 #[path = "socket/disconnect.rs"]
 mod disconnect;
+#[path = "socket/dynamic.rs"]
+mod dynamic;
 #[path = "socket/events.rs"]
 mod events;
+#[path = "socket/fetch.rs"]
+mod fetch;
+#[path = "socket/listeners.rs"]
+mod listeners;
 #[path = "socket/middleware.rs"]
 mod middleware;
 #[path = "socket/panics.rs"]
 mod panics;
+#[path = "socket/predicates.rs"]
+mod predicates;
 #[path = "socket/rooms.rs"]
 mod rooms;
 #[path = "socket/threads.rs"]
 mod threads;
+#[path = "socket/transports.rs"]
+mod transports;
 #[path = "socket/violations.rs"]
 mod violations;
 #[path = "socket/vulnerabilities.rs"]

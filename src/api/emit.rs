@@ -322,9 +322,7 @@ impl Emitter {
             Wire::from(encoder.event(name, id, event, json, &written.attachments))
         };
         let (wire, is_told) = match here(&self.shared) {
-            Some(context) => {
-                context.with(|state| (encode(&mut state.encoder), !state.is_telling))
-            }
+            Some(context) => context.with(|state| (encode(&mut state.encoder), !state.is_telling)),
             None => (encode(&mut Encoder::default()), true),
         };
         let broadcast = Arc::new(Broadcast {

@@ -65,11 +65,7 @@ impl Context {
     }
 
     /// Asks the middlewares, one after the other, and then calls the handlers.
-    fn dispatch_behind(
-        self: &Rc<Self>,
-        middlewares: Vec<Middleware>,
-        event: &Event<'_>,
-    ) {
+    fn dispatch_behind(self: &Rc<Self>, middlewares: Vec<Middleware>, event: &Event<'_>) {
         let Some(socket) = event.socket else { return };
         let (context, kept) = (Rc::clone(self), Kept::of(event));
         self.start(async move {

@@ -336,9 +336,7 @@ impl Definition {
 
     fn matcher(&self) -> Option<Matcher> {
         match &self.kind {
-            Kind::Parent(matcher) => {
-                matcher.read().unwrap_or_else(PoisonError::into_inner).clone()
-            }
+            Kind::Parent(matcher) => matcher.read().unwrap_or_else(PoisonError::into_inner).clone(),
             Kind::Named | Kind::Child(..) => None,
         }
     }

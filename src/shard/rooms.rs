@@ -126,11 +126,7 @@ impl State {
         }
     }
 
-    fn tell_left<'a>(
-        &mut self,
-        address: SocketAddress,
-        rooms: impl IntoIterator<Item = &'a str>,
-    ) {
+    fn tell_left<'a>(&mut self, address: SocketAddress, rooms: impl IntoIterator<Item = &'a str>) {
         let space = self.namespaces.get(address.namespace);
         let Some(space) = space.filter(|space| space.hears_rooms) else { return };
         for room in rooms {

@@ -61,6 +61,11 @@ impl Fixture {
         Polling::joined(self.address)
     }
 
+    /// A polling client that has joined nothing.
+    pub fn polling_open(&self) -> Polling {
+        Polling::open(self.address)
+    }
+
     /// A client of `/` on a certain shard: the kernel chooses, so it is asked until it agrees.
     pub fn client_on(&self, shard: u16) -> (Client, String) {
         for _ in 0..200 {
@@ -77,6 +82,16 @@ impl Fixture {
     pub fn client_on_each(&self) -> Vec<(Client, String)> {
         let shards = block_on(self.io.stats()).len();
         (0..shards).map(|shard| self.client_on(u16::try_from(shard).unwrap())).collect()
+    }
+
+    /// Waits until `/` has so many sockets: those that left before have gone then.
+    #[track_caller]
+    pub fn wait_for_sockets(&self, count: usize) {
+        let until = Instant::now() + DEADLINE;
+        while block_on(self.io.fetch_sockets()).len() != count {
+            assert!(Instant::now() < until, "not {count} sockets");
+            thread::yield_now();
+        }
     }
 
     /// A counter, summed over the shards.
