@@ -101,7 +101,11 @@ impl Server {
 
     /// As [`of_pattern`](Server::of_pattern), for the names that an async predicate takes (`of`
     /// with a function). It is asked on the shard of the client and must not block; while it waits
-    /// the client may not send anything for the namespace.
+    /// the client may not send anything for the namespace, and when the client goes meanwhile it is
+    /// dropped. One session may wait for [`Limits::namespaces_per_session`] answers, and one that
+    /// has joined nothing for [`Builder::connect_timeout`].
+    ///
+    /// [`Limits::namespaces_per_session`]: crate::Limits::namespaces_per_session
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {
@@ -130,7 +134,7 @@ impl Server {
 
     /// Calls `listener` for each namespace that is made from now on (`new_namespace`), before
     /// anyone joins it: by [`of`](Server::of), or because a parent takes its name. It must not
-    /// block.
+    /// block. If it panics there is no such namespace, and whoever asked for it is refused.
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {

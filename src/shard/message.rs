@@ -289,14 +289,28 @@ impl State {
         ack: Option<u64>,
     ) -> Step<'a> {
         let Some(address) = self.address(key) else { return Step::Nothing };
-        let heard_by = match self.audience(key, address.namespace) {
-            Some(audience) => HeardBy::OthersFirst(Box::new(audience)),
-            None => match self.event_handlers(key, address.namespace, &name) {
-                Some(handlers) => HeardBy::Handlers(handlers),
-                None => return Step::Nothing,
-            },
+        let Some(space) = self.namespaces.get(address.namespace) else {
+            return Step::Nothing;
         };
-        Step::Event(EventStep { socket: address, heard_by, name, args, ack })
+        let extra = self.sockets.get(key).and_then(|socket| socket.extra.as_ref());
+        let has_listeners = extra.is_some_and(|extra| extra.listeners.is_some());
+        let heard_by = match has_listeners || space.handlers.hear_of_all() {
+            false => space.handlers.events.of(&name).cloned().map(HeardBy::Handlers),
+            true => self.heard_by(key, address.namespace, &name),
+        };
+        match heard_by {
+            Some(heard_by) => Step::Event(EventStep { socket: address, heard_by, name, args, ack }),
+            None => Step::Nothing,
+        }
+    }
+
+    /// Who hears of an event of a socket with listeners of its own, or in a namespace with those
+    /// that hear of all.
+    fn heard_by(&mut self, key: Key, namespace: u16, name: &str) -> Option<HeardBy> {
+        match self.audience(key, namespace) {
+            Some(audience) => Some(HeardBy::OthersFirst(Box::new(audience))),
+            None => self.event_handlers(key, namespace, name).map(HeardBy::Handlers),
+        }
     }
 
     /// The handlers of an event that has come, if there are any. Those that listen once do not hear
@@ -324,9 +338,6 @@ impl State {
         let handlers = &self.namespaces.get(namespace)?.handlers;
         let extra = self.sockets.get(key)?.extra.as_ref();
         let listeners = extra.and_then(|extra| extra.listeners.as_ref());
-        if listeners.is_none() && !handlers.hear_of_all() {
-            return None;
-        }
         let (mut any, mut middlewares) =
             (handlers.any.clone(), handlers.packet_middlewares.clone());
         if let Some(listeners) = listeners {

@@ -153,7 +153,7 @@ fn b39_15_who_goes_leaves_all_rooms_and_that_is_told() {
     each(|shards| {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {
-            io.of("/").on_connect(async |socket: Socket| drop(socket.join(["r", "s"])));
+            io.of("/").on_connect(async |socket: Socket| socket.join(["r", "s"]));
             log_rooms(io, "/", &log);
             io.of("/refuses").middleware(async |socket: &Socket| {
                 socket.join("r");

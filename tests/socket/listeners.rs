@@ -226,7 +226,7 @@ fn b32_57_b32_58_b32_59_b32_60_listeners_of_what_is_sent_see_emits_and_broadcast
         client.send("421[\"ask\"]");
         client.expect(&["431[1]", "42[\"direct\",1,\"2\"]"]);
         expect("direct 1,\"2\"");
-        server.io.emit("broadcast", [1]);
+        server.io.emit("broadcast", vec![1]);
         server.io.emit("second", ());
         client.expect(&["42[\"broadcast\",[1]]", "42[\"second\"]"]);
         expect("broadcast [1]");
@@ -386,14 +386,14 @@ fn listeners_may_do_to_themselves_what_they_like() {
                     let log = log.clone();
                     socket.once("x", async move |socket: Socket| {
                         log.add("the next one");
-                        socket.on_any(async |socket: Socket| drop(socket.off_any()));
+                        socket.on_any(async |socket: Socket| socket.off_any());
                         socket.use_(async |socket: &Socket| {
                             socket.use_(async |_: &Socket| Ok(()));
                             Ok(())
                         });
                     });
                 });
-                socket.on("x", async |socket: Socket| drop(socket.emit("still called", ())));
+                socket.on("x", async |socket: Socket| socket.emit("still called", ()));
             });
         });
         let mut client = server.client();
@@ -475,7 +475,7 @@ fn b26_13_disconnecting_handlers_find_the_socket_in_its_rooms() {
     each(|shards| {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {
-            io.of("/").on_connect(async |socket: Socket| drop(socket.join(["a", "b"])));
+            io.of("/").on_connect(async |socket: Socket| socket.join(["a", "b"]));
             let (going, gone) = (log.clone(), log.clone());
             io.of("/").on_disconnecting(async move |socket: Socket, reason: DisconnectReason| {
                 let mut rooms = socket.rooms();
@@ -550,7 +550,7 @@ fn two_that_hear_what_the_other_is_sent_do_not_talk_for_ever() {
                 count.fetch_add(1, Ordering::Relaxed);
                 let all = all.lock().unwrap().clone();
                 let others = all.into_iter().filter(|other| *other != socket);
-                others.for_each(|other| drop(other.emit("echo", ())));
+                others.for_each(|other| assert!(other.emit("echo", ()).is_queued()));
             });
         });
         let mut clients = server.client_on_each();
@@ -575,7 +575,7 @@ fn prepare_panics(io: &Server) {
     bad.on_connect(async |socket: Socket| {
         socket.join("room");
         socket.on("own", async || panic!("as the test wants"));
-        socket.once("own", async |socket: Socket| drop(socket.emit("goes on", ())));
+        socket.once("own", async |socket: Socket| socket.emit("goes on", ()));
         socket.use_(async |_: &Socket, EventName(event): EventName| match event.as_str() {
             "refused" => Err(Refuse::new("no")),
             "panic" => panic!("as the test wants"),
