@@ -117,7 +117,7 @@ impl Shared {
         let (definition, is_new) = self.registry.define(name);
         if is_new {
             self.namespace_made(&definition);
-            self.ring();
+            self.changed();
         }
         definition
     }
@@ -145,7 +145,6 @@ impl Shared {
         };
         listeners.iter().for_each(|listener| listener(self, definition));
         made.definition.open();
-        self.registry.changed();
     }
 
     /// A registration has changed: every shard makes its handlers anew in its next turn.
