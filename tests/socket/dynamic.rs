@@ -6,7 +6,7 @@ use fanfare::{Auth, Emitted, Namespace, Refuse, Server, Socket};
 use serde::Deserialize;
 
 use crate::client::Client;
-use crate::fixture::{Events, Fixture, Log, block_on, each, log, options};
+use crate::fixture::{Events, Fixture, Log, block_on, each, log, options, wait_until};
 
 #[derive(Deserialize)]
 struct Token {
@@ -35,14 +35,7 @@ fn on_each(server: &Fixture, name: &str) -> Vec<Client> {
 /// Waits until a parent has so many children.
 #[track_caller]
 pub fn await_children(parent: &Namespace, count: usize) {
-    for _ in 0..10_000 {
-        if parent.children().len() == count {
-            return;
-        }
-        std::thread::yield_now();
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    panic!("{} children, not {count}", parent.children().len());
+    wait_until(|| parent.children().len() == count);
 }
 
 #[test]
@@ -219,7 +212,7 @@ fn b27_6_clients_that_race_for_one_name_share_one_child() {
                 io.on_new_namespace(move |namespace| {
                     let log = log.clone();
                     // The longer it takes, the more would get in before the middleware is there.
-                    std::thread::sleep(std::time::Duration::from_millis(2));
+                    (0..1_000).for_each(|_| std::thread::yield_now());
                     namespace.middleware(async move |_: &Socket| {
                         log.add("asked");
                         Ok(())

@@ -9,7 +9,7 @@ use fanfare::{Namespace, Raw, Server, Socket};
 
 use crate::client::{Client, Received};
 use crate::dynamic::{await_children, numbered, unknown};
-use crate::fixture::{Fixture, each, log, options};
+use crate::fixture::{Fixture, each, log, options, wait_until};
 use crate::panics::quiet;
 
 /// A parent that decides when it is told to. What it holds is gone when nobody waits for it.
@@ -40,13 +40,7 @@ impl Gate {
 
     #[track_caller]
     fn await_waiting(&self, count: usize) {
-        for _ in 0..10_000 {
-            if self.waiting() == count {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        panic!("{} wait, not {count}", self.waiting());
+        wait_until(|| self.waiting() == count);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Every kind of broadcast reaches clients over polling, over WebSocket, and in between: group 34 of
-//! the inventory.
+//! Every kind of broadcast reaches clients over polling, over WebSocket, and in between: group 34
+//! of the inventory.
 
 use bytes::Bytes;
 use fanfare::{Auth, Emitter, Namespace, Server, Socket};

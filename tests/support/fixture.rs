@@ -33,6 +33,16 @@ pub fn each(test: impl Fn(usize)) {
     test(2);
 }
 
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < until, "it is not so after {DEADLINE:?}");
+        thread::yield_now();
+    }
+}
+
 impl Fixture {
     pub fn start(shards: usize, prepare: impl FnOnce(&Server)) -> Fixture {
         Fixture::with(options(shards), prepare)
@@ -87,11 +97,7 @@ impl Fixture {
     /// Waits until `/` has so many sockets: those that left before have gone then.
     #[track_caller]
     pub fn wait_for_sockets(&self, count: usize) {
-        let until = Instant::now() + DEADLINE;
-        while block_on(self.io.fetch_sockets()).len() != count {
-            assert!(Instant::now() < until, "not {count} sockets");
-            thread::yield_now();
-        }
+        wait_until(|| block_on(self.io.fetch_sockets()).len() == count);
     }
 
     /// A counter, summed over the shards.
