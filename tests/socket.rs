@@ -37,6 +37,8 @@ mod middleware;
 mod panics;
 #[path = "socket/predicates.rs"]
 mod predicates;
+#[path = "socket/recovery.rs"]
+mod recovery;
 #[path = "socket/rooms.rs"]
 mod rooms;
 #[path = "socket/threads.rs"]

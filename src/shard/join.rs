@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::base::id::PrivateId;
 use crate::base::slab::Key;
 use crate::proto::socket::{self, Body};
 use crate::room::Memberships;
@@ -14,6 +15,7 @@ use crate::session::Violation;
 
 use super::context::Context;
 use super::handler::Definition;
+use super::recovery::Recoverable;
 use super::registry::{Candidate, NoChild};
 use super::state::{Extra, Job, Socket, SocketPhase, State};
 use super::time::Sleep;
@@ -21,8 +23,8 @@ use super::time::Sleep;
 /// Pause between two looks at what is there in a moment.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Random bytes of the id of a socket.
-const NONCE_BYTES: usize = size_of::<u64>();
+/// Random bytes that the ids of a socket take at most.
+const ID_BYTES: usize = size_of::<u64>() + PrivateId::SECRET_BYTES;
 
 /// A name that a session has asked for, about which parents have not decided yet.
 pub struct Question {
@@ -70,7 +72,7 @@ impl Context {
     /// Waits until a socket can be given an id: as many as wait for the same answer of a parent may
     /// go on in one turn.
     async fn randomness(self: &Rc<Self>) {
-        while self.with(|state| state.random.len() < NONCE_BYTES) {
+        while self.with(|state| state.random.len() < ID_BYTES) {
             Sleep::new(Rc::clone(self), PAUSE).await;
         }
     }
@@ -137,7 +139,7 @@ impl State {
         if self.may_not_ask(key, packet.namespace) {
             return self.violation(key, Violation::State);
         }
-        if self.random.len() < NONCE_BYTES {
+        if self.random.len() < ID_BYTES {
             return self.ask_parents(key, packet.namespace, auth);
         }
         let named = self.namespaces.named(packet.namespace).map(|space| &space.definition);
@@ -234,11 +236,21 @@ impl State {
         auth: Option<&[u8]>,
     ) -> bool {
         let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return false };
+        let secret = match self.recovery.is_some() {
+            true => match self.random_bytes() {
+                Some(secret) => Some(secret),
+                None => return false,
+            },
+            false => None,
+        };
         self.namespaces.ensure(definition);
         let Some(entry) = self.sessions.get_mut(key) else { return false };
         let index = definition.index;
-        let extra =
-            auth.map(|auth| Box::new(Extra { auth: Some(auth.into()), ..Extra::default() }));
+        let slot = self.sockets.next_key().index;
+        let recovery = secret
+            .map(|secret| Box::new(Recoverable::new(PrivateId::new(self.index, slot, secret))));
+        let extra = (auth.is_some() || recovery.is_some())
+            .then(|| Box::new(Extra { auth: auth.map(Into::into), recovery, ..Extra::default() }));
         let socket = self.sockets.insert(Socket {
             nonce,
             session: key,
@@ -250,7 +262,9 @@ impl State {
         });
         entry.session.namespaces.add(index, socket);
         self.namespaces.hold(index);
-        if let Some(address) = self.address(socket) {
+        if let Some(address) = self.address(socket)
+            && !self.claim(address, auth)
+        {
             self.jobs.push_back(Job::Connect(address));
         }
         true
