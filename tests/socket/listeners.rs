@@ -550,7 +550,9 @@ fn two_that_hear_what_the_other_is_sent_do_not_talk_for_ever() {
                 count.fetch_add(1, Ordering::Relaxed);
                 let all = all.lock().unwrap().clone();
                 let others = all.into_iter().filter(|other| *other != socket);
-                others.for_each(|other| assert!(other.emit("echo", ()).is_queued()));
+                others.for_each(|other| {
+                    other.emit("echo", ());
+                });
             });
         });
         let mut clients = server.client_on_each();

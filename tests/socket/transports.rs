@@ -189,7 +189,7 @@ fn b34_5_a_volatile_binary_broadcast_reaches_whoever_is_writable() {
         assert_eq!(held.finish(), (200, format!("{header}\u{1e}bAQID")));
         for client in &mut clients[1..] {
             for _ in 0..rounds {
-                client.expect(&[header.clone()], Some((b"\x01\x02\x03", "AQID")));
+                client.expect(std::slice::from_ref(&header), Some((b"\x01\x02\x03", "AQID")));
             }
         }
     });
