@@ -35,7 +35,7 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `session` `shard::shared` |
+//! | `config` | `base` `error` `proto` `session` `shard::shared` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
@@ -83,6 +83,7 @@ pub use base::stats::Stats;
 pub use config::Builder;
 pub use error::{Error, Result};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
+pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;

@@ -6,6 +6,8 @@
 mod client;
 #[path = "support/fixture.rs"]
 mod fixture;
+#[path = "support/msgpack.rs"]
+mod msgpack;
 
 #[path = "socket/acks.rs"]
 mod acks;
@@ -31,10 +33,14 @@ mod events;
 mod fetch;
 #[path = "socket/listeners.rs"]
 mod listeners;
+#[path = "socket/messagepack.rs"]
+mod messagepack;
 #[path = "socket/middleware.rs"]
 mod middleware;
 #[path = "socket/panics.rs"]
 mod panics;
+#[path = "socket/parser.rs"]
+mod parser;
 #[path = "socket/predicates.rs"]
 mod predicates;
 #[path = "socket/recovery.rs"]

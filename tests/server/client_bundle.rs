@@ -62,7 +62,7 @@ fn b28_1_b28_2_b28_4_b28_9_b28_11_b34_12_b34_13_b34_15_b34_17_every_file_is_serv
 }
 
 #[test]
-fn b28_3_b28_5_b28_10_b28_12_b34_14_b34_16_b34_18_the_map_of_every_file_is_served() {
+fn b28_3_b28_5_b28_10_b28_12_b34_14_b34_16_b34_18_every_file_has_its_map() {
     let package = Package::new("maps");
     on_io_with(
         |builder| builder.client_folder(package.0.join("dist")),
@@ -72,6 +72,7 @@ fn b28_3_b28_5_b28_10_b28_12_b34_14_b34_16_b34_18_the_map_of_every_file_is_serve
                 let response = client.get(&format!("/socket.io/{file}.map"));
                 let json = "application/json; charset=utf-8";
                 assert_eq!(response.head, bundle_head(json, response.body.len()));
+                assert_eq!(response.text(), format!("{{\"file\":\"{file}.map\"}}"));
             }
         },
     );
