@@ -35,7 +35,8 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `proto` `session` `shard::shared` |
+//! | `config` | `base` `error` `proto::parser` `session::Options` `shard::shared` |
+//! | `config` | `session::handshake` `session::recovery` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
