@@ -91,6 +91,8 @@ pub enum SocketCommand {
         wire: Wire,
         /// Whether it may be dropped when the client is not writable.
         volatile: bool,
+        /// Whether those who listen to what is sent are told of it.
+        is_told: bool,
         /// Who wants the answer.
         ack: Option<Expected>,
         /// Names it if it can be sent again.
@@ -122,6 +124,8 @@ pub struct Broadcast {
     pub wire: Arc<Wire>,
     /// Whether it may be dropped for clients that are not writable.
     pub volatile: bool,
+    /// Whether those who listen to what is sent are told of it.
+    pub is_told: bool,
     /// Who wants the answers.
     pub ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
     /// Names it if it can be sent again, to those who missed it.

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn attachments_follow_their_header_in_the_same_bytes() {
+    fn b19_1_attachments_follow_their_header_in_the_same_bytes() {
         let attachments = [Bytes::from_static(b"\x01\x02"), Bytes::new()];
         let mut encoder = Encoder::default();
         let wire = Wire::from(encoder.event("/a", Some(3), "hi", b",1", &attachments));

@@ -67,6 +67,7 @@ pub mod session;
 mod shard;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
+pub use api::adapter::Adapter;
 pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
 pub use api::engine;
 pub use api::extract::{

@@ -237,6 +237,7 @@ impl Emitter {
         let (collector, receiver) = Collector::new(self.shared.posts().len());
         let emitted = match self.shared.posts() {
             [] => Emitted::Closed,
+            _ if self.definition.is_gone() => Emitted::Closed,
             _ if self.definition.is_parent() => Emitted::Refused(EmitError::ParentNamespace),
             _ => {
                 let id = self.definition.packet_id();
@@ -302,6 +303,8 @@ impl Emitter {
     fn namespaces(&self) -> Vec<Arc<Definition>> {
         match self.definition.is_parent() {
             true => self.shared.registry.children(&self.definition),
+            // The index of one that is gone may be another one's.
+            false if self.definition.is_gone() => Vec::new(),
             false => vec![Arc::clone(&self.definition)],
         }
     }
@@ -309,8 +312,10 @@ impl Emitter {
     /// Does something for each namespace that is meant. The answer is the last one that is not
     /// [`Emitted::Queued`].
     fn for_each_namespace(&self, mut emit: impl FnMut(&Emitter) -> Emitted) -> Emitted {
-        if !self.definition.is_parent() {
-            return emit(self);
+        match self.definition.is_parent() {
+            false if self.definition.is_gone() => return Emitted::Closed,
+            false => return emit(self),
+            true => {}
         }
         let of_children = self
             .namespaces()
@@ -339,9 +344,9 @@ impl Emitter {
             let packet = packets.event(id, event, &written.json, &written.attachments);
             packet.map(|packet| Wire::from(packet.compress(self.compress)))
         };
-        let encoded = match here(&self.shared) {
-            Some(context) => context.with(|state| encode(&mut state.encoder)),
-            None => encode(&mut Encoder::default()),
+        let (encoded, is_told) = match here(&self.shared) {
+            Some(context) => context.with(|state| (encode(&mut state.encoder), !state.is_telling)),
+            None => (encode(&mut Encoder::default()), true),
         };
         let wire = match encoded {
             Ok(wire) => wire,
@@ -352,6 +357,7 @@ impl Emitter {
             selection: self.selection.clone(),
             wire: Arc::new(wire),
             volatile: self.is_volatile,
+            is_told,
             ack,
             offset: numbered.offset,
         });

@@ -1,6 +1,7 @@
 //! What users type. Everything public is re-exported at the root of the crate.
 
 pub mod ack;
+pub mod adapter;
 pub mod ask;
 pub mod emit;
 pub mod engine;

@@ -1,9 +1,12 @@
 //! A namespace: its handlers, and emits to its sockets.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::base::id::SocketId;
 use crate::proto::json::{ArgsError, Arguments};
 use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
@@ -12,6 +15,7 @@ use super::emit::{Emitted, Emitter};
 use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
 use super::handshake::Handshake;
+use super::socket::Socket;
 use super::targets::IntoTargets;
 
 /// A namespace of a server. Cheap to clone, usable from any thread.
@@ -146,7 +150,8 @@ impl Namespace {
     }
 
     /// Runs `handler` for every event that a client is sent (`onAnyOutgoing`), broadcasts included:
-    /// once for each recipient. It costs the shortcut that broadcasts take otherwise.
+    /// once for each recipient. It costs the shortcut that broadcasts take otherwise. What
+    /// `handler` emits before it waits is not told to such handlers again: that would never end.
     pub fn on_any_outgoing<A>(&self, handler: impl Handler<A>) -> &Namespace {
         self.add(Trigger::AnyOutgoing, Place::Last, handler)
     }
@@ -286,9 +291,41 @@ impl Namespace {
         self.emitter().disconnect_sockets(close)
     }
 
+    /// Its sockets, on all shards, to be awaited on any thread (`namespace.sockets`).
+    ///
+    /// ```no_run
+    /// # async fn example(io: fanfare::Server) {
+    /// println!("{} clients", io.of("/").sockets().await.len());
+    /// # }
+    /// ```
+    pub async fn sockets(&self) -> HashMap<SocketId, Socket> {
+        let found = self.fetch_sockets().await;
+        found.iter().map(|socket| (socket.id(), socket.socket())).collect()
+    }
+
     /// Sends the event `message` to all sockets.
     pub fn send(&self, args: impl Arguments) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`send`](Namespace::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
+    }
+
+    /// Aims at everybody whose client is writable at that moment. See [`Emitter::volatile`].
+    pub fn volatile(&self) -> Emitter {
+        self.emitter().volatile()
+    }
+
+    /// Aims at everybody of this process. See [`Emitter::local`].
+    pub fn local(&self) -> Emitter {
+        self.emitter().local()
+    }
+
+    /// How long the `emit_with_ack` that follows waits. See [`Emitter::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Emitter {
+        self.emitter().timeout(timeout)
     }
 
     fn remove(&self, trigger: &Trigger) -> bool {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use regex_lite::Regex;
@@ -109,12 +110,16 @@ impl Server {
     /// [`Error::Pattern`]: it is no regular expression, in the syntax of the crate `regex-lite`.
     pub fn of_pattern(&self, pattern: &str) -> Result<Namespace> {
         let pattern = Regex::new(pattern).map_err(|error| Error::Pattern(error.to_string()))?;
-        Ok(self.parent(Matcher::Pattern(pattern)))
+        Ok(self.parent(Matcher::Pattern(Arc::new(pattern))))
     }
 
     /// As [`of_pattern`](Server::of_pattern), for the names that an async predicate takes (`of`
     /// with a function). It is asked on the shard of the client and must not block; while it waits
-    /// the client may not send anything for the namespace.
+    /// the client may not send anything for the namespace, and when the client goes meanwhile it is
+    /// dropped. One session may wait for [`Limits::namespaces_per_session`] answers, and one that
+    /// has joined nothing for [`Builder::connect_timeout`].
+    ///
+    /// [`Limits::namespaces_per_session`]: crate::Limits::namespaces_per_session
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {
@@ -143,7 +148,7 @@ impl Server {
 
     /// Calls `listener` for each namespace that is made from now on (`new_namespace`), before
     /// anyone joins it: by [`of`](Server::of), or because a parent takes its name. It must not
-    /// block.
+    /// block. If it panics there is no such namespace, and whoever asked for it is refused.
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {
@@ -230,6 +235,39 @@ impl Server {
     /// Sends the event `message` to all sockets of `/`.
     pub fn send(&self, args: impl Arguments) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`send`](Server::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
+    }
+
+    /// Aims at the sockets of `/` whose clients are writable at that moment. See
+    /// [`Emitter::volatile`].
+    pub fn volatile(&self) -> Emitter {
+        self.of("/").volatile()
+    }
+
+    /// Aims at the sockets of `/` of this process. See [`Emitter::local`].
+    pub fn local(&self) -> Emitter {
+        self.of("/").local()
+    }
+
+    /// How long the `emit_with_ack` that follows waits. See [`Emitter::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Emitter {
+        self.of("/").timeout(timeout)
+    }
+
+    /// The namespace `/`: the same as `of("/")` (`io.sockets`).
+    pub fn sockets(&self) -> Namespace {
+        self.of("/")
+    }
+
+    /// The namespaces there are, also those that a parent has made; no parents.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let all = self.shared.registry.namespaces().into_iter();
+        let shared = &self.shared;
+        all.map(|definition| Namespace { shared: Arc::clone(shared), definition }).collect()
     }
 
     /// Serves clients on all addresses of [`Builder::listen`], on threads of its own, and returns

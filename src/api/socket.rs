@@ -92,6 +92,11 @@ impl Socket {
         self.emit("message", args)
     }
 
+    /// The same as [`send`](Socket::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
+    }
+
     /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
     /// or all of them when `T` is a tuple. See [`timeout`](Socket::timeout).
     ///
@@ -137,8 +142,11 @@ impl Socket {
     pub fn broadcast(&self) -> Emitter {
         let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
         let definition = shared.namespace(self.address.namespace);
-        // A child may have gone with its last socket: then nobody is meant.
-        let definition = definition.unwrap_or_else(Definition::nowhere);
+        // A child may have gone with its last socket, and its index be another one's by now: then
+        // nobody is meant.
+        let definition = definition
+            .filter(|definition| definition.parent_of().is_none() || !self.is_forgotten())
+            .unwrap_or_else(Definition::nowhere);
         Emitter::new(shared, definition).except(self.id())
     }
 
@@ -213,6 +221,12 @@ impl Socket {
             Some((request, extra.and_then(|extra| extra.auth.clone())))
         })??;
         Some(Handshake::new(request, auth))
+    }
+
+    /// Whether its shard, if this thread works for it, does not know it any more.
+    fn is_forgotten(&self) -> bool {
+        let context = self.own_shard();
+        context.is_some_and(|own| own.with(|state| state.socket_key(self.address).is_none()))
     }
 
     pub(crate) fn shared(&self) -> Option<Arc<Shared>> {

@@ -50,6 +50,7 @@ impl Batch {
                 last.namespace == next.namespace
                     && last.selection == next.selection
                     && last.wire.is_compressible() == next.wire.is_compressible()
+                    && last.is_told == next.is_told
                     && self.bytes + next.wire.bytes().len() <= BATCH_BYTES_MAX
             })
     }
@@ -121,8 +122,7 @@ impl State {
         let last = batch.broadcasts.last().cloned();
         let volatile = last.as_ref().is_some_and(|last| last.volatile);
         let ack = last.as_ref().and_then(|last| last.ack.as_ref());
-        let is_heard =
-            last.as_ref().is_some_and(|last| self.has_outgoing_listeners(last.namespace));
+        let is_heard = last.as_ref().is_some_and(|last| self.is_heard(last));
         if let Some((_, _, collector)) = ack {
             collector.asked(batch.recipients.len());
         }
@@ -152,7 +152,7 @@ impl State {
     /// something; for the others they wait.
     pub(super) fn flush_batch<D: Driver>(&mut self, driver: &mut D, most: usize) {
         let Some(last) = self.batch.broadcasts.last() else { return };
-        if self.has_outgoing_listeners(last.namespace) {
+        if self.is_heard(last) {
             return self.queue_batch();
         }
         let mut batch = std::mem::take(&mut self.batch);
@@ -174,6 +174,10 @@ impl State {
             batch.clear();
         }
         self.batch = batch;
+    }
+
+    fn is_heard(&self, broadcast: &Broadcast) -> bool {
+        broadcast.is_told && self.has_outgoing_listeners(broadcast.namespace)
     }
 
     /// Chooses the recipients, if that was not done, and gives what they are sent.

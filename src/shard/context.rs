@@ -165,6 +165,8 @@ impl Context {
                 Job::Resolve(waiter, answer) => {
                     self.isolated(|| waiter.resolve(answer));
                 }
+                Job::Room(change) => self.room_changed(&change),
+                Job::Wake(waker) => self.isolated(|| waker.wake()),
                 Job::Drop(value) => self.isolated(|| drop(value)),
                 Job::ConnectionError(error) => self.connection_refused(&error),
                 Job::Lost(Command::Recover(request)) => {

@@ -202,7 +202,7 @@ impl Reply {
     fn decided(&mut self, fields: Vec<FieldBuf>, ruling: Ruling) {
         let Some(head) = self.head.take() else { return };
         let decided = Box::new(Decided { head, fields, ruling });
-        let task = self.context.with(|state| state.decided(self.connection, decided));
+        let task = self.context.with(|state| state.request_decided(self.connection, decided));
         drop(task);
     }
 }
@@ -262,7 +262,7 @@ impl State {
 
     /// The application has been asked about a request: its connection goes on in the turn. Gives
     /// the task, which has ended.
-    fn decided(&mut self, key: Key, decided: Box<Decided>) -> Option<Task<()>> {
+    fn request_decided(&mut self, key: Key, decided: Box<Decided>) -> Option<Task<()>> {
         let stage = self.http_mut(key).map(|http| &mut http.stage)?;
         let Stage::Deciding(task) = stage else { return None };
         let task = task.take();

@@ -34,6 +34,7 @@ mod recovery;
 pub mod registry;
 mod request;
 mod response;
+mod rooms;
 mod route;
 pub mod run;
 mod session;

@@ -208,7 +208,8 @@ impl State {
             };
             self.jobs.push_back(Job::EngineClose(key, reason));
         }
-        self.undecided.remove(&key);
+        let undecided = self.undecided.remove(&key).into_iter().flatten();
+        self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
         if let Some(entry) = self.sessions.remove(key) {
             self.stats.sessions_closed += 1;
             self.count_clients();
@@ -269,6 +270,9 @@ impl State {
     pub fn depart(&mut self, key: Key, reason: DisconnectReason) {
         self.keep_or_forget(key, reason);
         self.leave_all(key);
+        if let Some(address) = self.address(key) {
+            self.tell_ended(address);
+        }
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.phase = SocketPhase::Gone;
         self.jobs.push_back(Job::Disconnect(key, reason));

@@ -215,8 +215,8 @@ impl Shared {
     pub fn define(self: &Arc<Self>, name: &str) -> Arc<Definition> {
         let (definition, is_new) = self.registry.define(name);
         if is_new {
-            self.ring();
             self.namespace_made(&definition);
+            self.changed();
         }
         definition
     }
@@ -233,11 +233,17 @@ impl Shared {
         listeners.push(listener);
     }
 
-    /// A namespace was made: the application is told.
+    /// A namespace was made: the application is told, and then clients may join it. If it panics
+    /// there is no such namespace.
     pub fn namespace_made(self: &Arc<Self>, definition: &Arc<Definition>) {
-        let listeners = self.namespace_listeners.read().unwrap_or_else(PoisonError::into_inner);
-        let listeners = listeners.clone();
+        let made = Made { registry: &self.registry, definition };
+        // Not while the list is locked: a listener may add another, or make a namespace.
+        let listeners = {
+            let list = self.namespace_listeners.read();
+            list.unwrap_or_else(PoisonError::into_inner).clone()
+        };
         listeners.iter().for_each(|listener| listener(self, definition));
+        made.definition.open();
     }
 
     /// Has `listener` told of each socket that was kept for nothing.
@@ -340,6 +346,20 @@ impl Shared {
         let first = !self.closing.swap(true, Ordering::AcqRel);
         self.posts().iter().for_each(|post| post.mailbox.bell().ring());
         first
+    }
+}
+
+/// A namespace that the application is being told of.
+struct Made<'a> {
+    registry: &'a Registry,
+    definition: &'a Arc<Definition>,
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if !self.definition.is_open() {
+            self.registry.discard(self.definition);
+        }
     }
 }
 

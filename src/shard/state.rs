@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
@@ -22,12 +23,14 @@ use super::batch::Batch;
 use super::compression::Compression;
 use super::conn::Conn;
 use super::hooks::{ConnectionError, Followed};
+use super::join::Question;
 use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
 use super::queue::{Outgoing, Spare};
 use super::recovery::{Recoverable, Recovery};
 use super::registry::Candidate;
+use super::rooms::RoomChange;
 use super::shared::{ExpiredSession, Shared};
 use super::timer::{Armed, Owner, Timers};
 
@@ -118,6 +121,10 @@ pub enum Job {
     EngineClose(Key, DisconnectReason),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
+    /// A room has changed, and somebody hears of that.
+    Room(Box<RoomChange>),
+    /// A task has nothing to wait for any more.
+    Wake(Waker),
     /// What the application had put into a socket, or registered, is dropped.
     Drop(Box<dyn Any>),
     /// A request was refused.
@@ -155,7 +162,7 @@ pub struct Backlog {
 #[derive(Default)]
 pub struct Sleeper {
     /// Wakes it.
-    pub waker: Option<std::task::Waker>,
+    pub waker: Option<Waker>,
     /// Its entry among the timers.
     pub armed: Armed,
 }
@@ -179,7 +186,7 @@ pub struct State {
     /// The namespaces.
     pub namespaces: Namespaces,
     /// The names that sessions have asked for, about which parents have not decided yet.
-    pub undecided: HashMap<Key, Vec<Arc<str>>>,
+    pub undecided: HashMap<Key, Vec<Question>>,
     /// What the application has to say about requests.
     pub hooks: Followed,
     /// Deadlines.
@@ -220,6 +227,9 @@ pub struct State {
     pub recovery: Option<Box<Recovery>>,
     /// Sockets that listen to what they are sent.
     pub outgoing_listeners: usize,
+    /// Whether those who listen to what is sent are being told: what they send themselves is not
+    /// told again, which would never end.
+    pub is_telling: bool,
     /// Sockets chosen by the selection at hand.
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
@@ -265,6 +275,7 @@ impl State {
             batch: Batch::default(),
             recovery,
             outgoing_listeners: 0,
+            is_telling: false,
             chosen: Vec::new(),
             random: VecDeque::new(),
             is_closing: false,

@@ -136,6 +136,7 @@ impl<D: Driver> Shard<D> {
         self.take_completions();
         self.take_commands();
         self.take_timers();
+        self.refill_random();
         context.run_ready();
         context.run_jobs();
         self.take_backlog();
@@ -398,7 +399,8 @@ impl State {
         let outbox = std::mem::take(&mut self.outbox);
         let connections = std::mem::take(&mut self.connections);
         let recovery = self.dismantle_recovery();
-        (sockets, namespaces, jobs, sleepers, outbox, connections, recovery)
+        let undecided = std::mem::take(&mut self.undecided);
+        (sockets, namespaces, jobs, sleepers, undecided, outbox, connections, recovery)
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.

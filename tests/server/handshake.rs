@@ -76,15 +76,15 @@ fn b2_17_a_new_client_is_handed_to_the_application() {
         connection.send_text("welcome");
     });
     let running = server.spawn("127.0.0.1:0").unwrap();
-    let mut websocket = Client::connect(running.address());
+    let mut websocket = Client::connect(running.address().unwrap());
     let line = "GET /engine.io/?EIO=4&transport=websocket";
     assert_eq!(websocket.ask(request(line, WEBSOCKET_HEADERS)).status, 101);
     sid_of(&websocket.text());
     assert_eq!(websocket.text(), "4welcome");
     let target = "/engine.io/?EIO=4&transport=polling";
-    let open = Client::connect(running.address()).get(target);
+    let open = Client::connect(running.address().unwrap()).get(target);
     let target = format!("{target}&sid={}", sid_of(open.text()));
-    assert_eq!(Client::connect(running.address()).get(&target).text(), "4welcome");
+    assert_eq!(Client::connect(running.address().unwrap()).get(&target).text(), "4welcome");
 }
 
 #[test]

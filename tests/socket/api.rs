@@ -248,7 +248,7 @@ fn b26_23_b32_50_reserved_event_names_are_refused() {
 }
 
 #[test]
-fn arguments_that_json_cannot_express_are_refused() {
+fn b36_10_arguments_that_json_cannot_express_are_refused() {
     each(|shards| {
         let server = Fixture::start(shards, |_| {});
         let mut client = server.client();
@@ -338,7 +338,7 @@ fn options_that_make_no_sense_are_errors_that_name_them() {
 }
 
 #[test]
-fn a_server_starts_once_and_on_an_address_that_is_free() {
+fn b28_22_a_server_starts_once_and_on_an_address_that_is_free() {
     let server = Fixture::start(1, |_| {});
     assert_eq!(server.io.address(), Some(server.address));
     assert!(matches!(server.io.spawn("127.0.0.1:0"), Err(Error::Started)));

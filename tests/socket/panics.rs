@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::fixture::{Fixture, each, log};
 
 /// Keeps what these tests provoke out of the output; other threads still tell of theirs.
-fn quiet() {
+pub fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let hook = panic::take_hook();
