@@ -64,8 +64,9 @@ mod shard;
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
 pub use api::engine;
+pub use api::event::{Argument, Asks, Carries, Emits, Event, Heard, Named, Payload, Suits};
 pub use api::extract::{
-    Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
+    Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData, Untyped,
 };
 pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};

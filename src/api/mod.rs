@@ -4,6 +4,7 @@ pub mod ack;
 pub mod ask;
 pub mod emit;
 pub mod engine;
+pub mod event;
 pub mod extract;
 pub mod fetch;
 pub mod handler;

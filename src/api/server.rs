@@ -15,6 +15,7 @@ use crate::shard::run::{Plan, Running};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
+use super::event::Emits;
 use super::fetch::FetchSockets;
 use super::namespace::{Candidate, Namespace};
 use super::signals::Signals;
@@ -152,7 +153,7 @@ impl Server {
     }
 
     /// Sends an event to every client of `/`. See [`Emitter::emit`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.of("/").emit(event, args)
     }
 
