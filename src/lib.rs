@@ -37,6 +37,7 @@
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
 //! | `config` | `base` `error` `session::Options` `session::handshake` `shard::shared` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
+//! | `test` | `api` `base` `driver` `proto` `session::handshake` `shard` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
 //! meets session. `config` fills in what a shard is built with, so it names the two types of
@@ -60,6 +61,8 @@ mod room;
 #[doc(hidden)]
 pub mod session;
 mod shard;
+#[cfg(feature = "test")]
+pub mod test;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
@@ -94,6 +97,7 @@ pub mod internal {
     pub use crate::mailbox::{Bell, Mailbox};
     pub use crate::room::{Memberships, Rooms, Selection};
     pub use crate::shard::shared::{Post, Shared};
+    pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
 
     /// The shards' common part of a server that a test drives by itself.

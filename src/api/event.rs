@@ -128,7 +128,10 @@ pub trait Heard<A>: Named {}
 
 /// What names an event whose arguments are read as `T`. A string is read as whatever the caller
 /// asks for, an [`Event`] as its own arguments.
-pub trait Carries<T>: Named {}
+pub trait Carries<T>: Named {
+    /// What its acknowledgement carries; [`Untyped`] for a string.
+    type Answer;
+}
 
 impl<S: AsRef<str> + ?Sized> Named for &S {
     fn name(&self) -> &str {
@@ -139,7 +142,9 @@ impl<S: AsRef<str> + ?Sized> Named for &S {
 impl<S: AsRef<str> + ?Sized, P: Arguments> Emits<P> for &S {}
 impl<S: AsRef<str> + ?Sized, P: Arguments, T: FromArguments> Asks<P, T> for &S {}
 impl<S: AsRef<str> + ?Sized, A> Heard<A> for &S {}
-impl<S: AsRef<str> + ?Sized, T: FromArguments> Carries<T> for &S {}
+impl<S: AsRef<str> + ?Sized, T: FromArguments> Carries<T> for &S {
+    type Answer = Untyped;
+}
 
 /// An event is passed as it is or by reference.
 macro_rules! events {
@@ -152,7 +157,9 @@ macro_rules! events {
 
         impl<Args, Answer, P: Payload<Args>> Emits<P> for $event {}
         impl<Args, Answer, P: Payload<Args>> Asks<P, Answer> for $event {}
-        impl<Args, Answer> Carries<Args> for $event {}
+        impl<Args, Answer> Carries<Args> for $event {
+            type Answer = Answer;
+        }
     )*};
 }
 

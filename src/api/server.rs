@@ -206,8 +206,13 @@ impl Server {
     pub fn spawn(&self, address: impl ToSocketAddrs) -> Result<Running> {
         let address = address.to_socket_addrs().map_err(Error::Address)?.next();
         let address = address.ok_or_else(|| Error::Address(std::io::ErrorKind::NotFound.into()))?;
+        self.take_plan()?.start(&self.shared, address)
+    }
+
+    /// How it is to be started, which happens once.
+    pub(crate) fn take_plan(&self) -> Result<Plan> {
         let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
-        plan.ok_or(Error::Started)?.start(&self.shared, address)
+        plan.ok_or(Error::Started)
     }
 
     /// Serves clients on an address until [`close`](Server::close) is called or the process gets
