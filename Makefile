@@ -18,10 +18,10 @@ $(CLIENT)/socket.io.min.js:
 # Sets up what the tests need, then runs all of them.
 test:
 	tests/setup.sh
-	cargo test
+	cargo test --all-features
 	cargo test --bench '*'
 	cargo test --manifest-path perf/limit/Cargo.toml
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	cargo build --release --bin fanfare --example conformance
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \

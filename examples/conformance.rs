@@ -130,7 +130,8 @@ fn target(namespace: &Namespace, custom: &Namespace) {
         let Some((millis, rest)) = raw.split_first() else { return };
         let Some((rooms, payload)) = rest.split_first::<Vec<String>>() else { return };
         let asked = space.to(rooms).timeout(Duration::from_millis(millis));
-        let (is_complete, answers) = match asked.emit_with_ack::<Raw, _>("question", payload).await {
+        let (is_complete, answers) = match asked.emit_with_ack::<Raw, _>("question", payload).await
+        {
             Ok(answers) => (true, answers),
             Err(incomplete) => (false, incomplete.answers),
         };

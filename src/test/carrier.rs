@@ -94,9 +94,8 @@ impl Link {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut head = httparse::Response::new(&mut headers);
         let Ok(httparse::Status::Complete(begin)) = head.parse(&self.buffer) else { return None };
-        let length = head.headers.iter().find(|header| {
-            header.name.eq_ignore_ascii_case("content-length")
-        });
+        let length =
+            head.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
         let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok());
         let (status, end) = (head.code?, begin + length.unwrap_or(0));
         if self.buffer.len() < end {

@@ -255,7 +255,8 @@ fn b24_16_b24_18_who_does_not_answer_is_counted_beside_the_answers() {
         let server = Fixture::start(shards, |_| {});
         let mut clients = server.client_on_each();
         clients.extend(server.client_on_each());
-        let answers = server.io.of("/").emitter().timeout(SHORT * 10).emit_with_ack::<u64, _>("q", ());
+        let answers =
+            server.io.of("/").emitter().timeout(SHORT * 10).emit_with_ack::<u64, _>("q", ());
         let (_silent, others) = clients.split_last_mut().unwrap();
         let (wrong, others) = others.split_last_mut().unwrap();
         wrong.0.expect(&["420[\"q\"]"]);

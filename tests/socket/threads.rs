@@ -92,7 +92,10 @@ fn a_handle_whose_socket_is_gone_answers_so_and_never_panics() {
         client.join("/");
         // A thread cannot know; it is told when it asks for an answer.
         assert_eq!(gone.emit("x", ()), Emitted::Queued);
-        assert!(matches!(block_on(gone.emit_with_ack::<(), _>("q", ())), Err(AckError::Disconnected)));
+        assert!(matches!(
+            block_on(gone.emit_with_ack::<(), _>("q", ())),
+            Err(AckError::Disconnected)
+        ));
         gone.join("room");
         gone.leave("room");
         gone.disconnect(true);
