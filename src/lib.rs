@@ -16,6 +16,31 @@
 //! }
 //! ```
 //!
+//! # Events that are declared
+//! An event may be a name, as above, or an [`Event`]: declared once, with the types of its arguments
+//! and its acknowledgement. What does not fit does not compile, neither where it is sent nor where
+//! it is handled.
+//!
+//! ```
+//! use fanfare::{Ack, Data, Event, Server, Socket};
+//!
+//! /// Who says what; answered with whether it was delivered.
+//! const CHAT: Event<(String, String), bool> = Event::new("chat");
+//!
+//! fn register(io: &Server) {
+//!     io.of("/").on(CHAT, chat);
+//! }
+//!
+//! async fn chat(socket: Socket, Data((who, what)): Data<(String, String)>, ack: Ack<bool>) {
+//!     socket.broadcast().emit(CHAT, (&who, &what));
+//!     ack.send(true);
+//! }
+//! ```
+//!
+//! # Tests of applications
+//! With the feature `test` there is `fanfare::test`: a whole application and its clients in the
+//! thread of a test, on virtual time, without ports and without sleeping.
+//!
 //! # How data flows
 //! ```text
 //! kernel ─▶ driver ─▶ proto::http | proto::websocket ─▶ proto::engine ─▶ proto::socket ─▶ session

@@ -8,3 +8,5 @@ mod clients;
 mod rooms;
 #[path = "kit/time.rs"]
 mod time;
+#[path = "kit/typed.rs"]
+mod typed;
