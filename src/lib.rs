@@ -92,9 +92,9 @@ pub mod test;
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
 pub use api::engine;
-pub use api::event::{Argument, Asks, Carries, Emits, Event, Heard, Named, Payload, Suits};
+pub use api::event::{self, Event};
 pub use api::extract::{
-    Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData, Untyped,
+    Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
 };
 pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};

@@ -1,4 +1,8 @@
 //! Events that are declared once, with their types, and what may stand where an event is named.
+//!
+//! [`Event`] is what users write. The traits are what methods ask for: [`Emits`] and [`Asks`] where
+//! an event is sent, [`Heard`] where it is handled; [`Payload`] and [`Argument`] say what may be
+//! sent, [`Suits`] what a handler may ask for.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,8 +13,10 @@ use serde::Serialize;
 use crate::proto::json::{Arguments, FromArguments, Raw};
 use crate::proto::socket::is_reserved;
 
-use super::extract::{Ack, Auth, Data, EventName, FromEvent, State, TryData, Untyped};
+use super::extract::{Ack, Auth, Data, EventName, FromEvent, State, TryData};
 use super::socket::Socket;
+
+pub use super::extract::Untyped;
 
 /// An event that is declared once, with the types of its arguments and of its acknowledgement, and
 /// used wherever an event is named: what does not fit does not compile.
@@ -41,7 +47,7 @@ use super::socket::Socket;
 /// # What may be emitted
 /// Owned values, and what they are borrowed as: for a declared `String` also `&str`, for a `Vec<T>`
 /// also `&[T]`, for any `T` also `&T`, each of them also inside a tuple. A value of a type of your
-/// own that is the only argument is passed by reference. See [`Payload`].
+/// own that is the only argument goes by reference: see [`Payload`].
 ///
 /// ```compile_fail,E0277
 /// # use fanfare::{Event, Server};
@@ -112,6 +118,10 @@ pub trait Named: sealed::Sealed {
 
 /// What names an event that carries `P`. A string carries any [`Arguments`], an [`Event`] every
 /// [`Payload`] of its own arguments.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name an event",
+    note = "an event is named by a `&str` or by a `fanfare::Event`"
+)]
 pub trait Emits<P>: Named {}
 
 /// What names an event that carries `P` and is answered with `T`. A string is answered with
@@ -124,6 +134,10 @@ pub trait Asks<P, T>: Emits<P> {}
 
 /// What names an event that a handler of the extractors `A` can handle. A string can be handled by
 /// any handler, an [`Event`] by one whose extractors all [suit](Suits) it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name an event",
+    note = "an event is named by a `&str` or by a `fanfare::Event`"
+)]
 pub trait Heard<A>: Named {}
 
 /// What names an event whose arguments are read as `T`. A string is read as whatever the caller
@@ -184,8 +198,26 @@ mod sealed {
 /// | a tuple of up to eight | a tuple of [`Argument`]s |
 /// | [`Untyped`] | all [`Arguments`] |
 ///
-/// That a type of your own goes by reference is a limit of Rust: the compiler cannot be told that
-/// it is no tuple.
+/// A type of your own goes by reference, since the compiler cannot know that it is no tuple. Or you
+/// say that it stands for itself:
+///
+/// ```
+/// use fanfare::Event;
+/// use fanfare::event::Payload;
+///
+/// #[derive(serde::Deserialize, serde::Serialize)]
+/// struct Move { x: u8, y: u8 }
+///
+/// impl Payload<Move> for Move {}
+///
+/// const MOVE: Event<Move> = Event::new("move");
+///
+/// # fn main() -> fanfare::Result<()> {
+/// # let io = fanfare::Server::builder().build()?;
+/// io.emit(MOVE, Move { x: 1, y: 2 });
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what is declared: `{Args}`",
     label = "the event or its acknowledgement is declared with `{Args}`",
@@ -248,7 +280,8 @@ values! {
 /// An extractor of your own says for which events it may be asked:
 ///
 /// ```
-/// use fanfare::{Data, Event, EventParts, FromEvent, Rejection, Server, Socket, Suits};
+/// use fanfare::event::Suits;
+/// use fanfare::{Data, Event, EventParts, FromEvent, Rejection, Server, Socket};
 ///
 /// const RENAME: Event<String> = Event::new("rename");
 ///
@@ -275,7 +308,7 @@ values! {
     message = "`{Self}` does not suit the event, which is `{E}`",
     label = "a handler of this event may not ask for `{Self}`",
     note = "`Data<Args>` and `Ack<Answer>` have the types of `Event<Args, Answer>`",
-    note = "an extractor of your own implements `fanfare::Suits<Event<Args, Answer>>`"
+    note = "an extractor of your own implements `fanfare::event::Suits<Event<Args, Answer>>`"
 )]
 pub trait Suits<E>: FromEvent {}
 

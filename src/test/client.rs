@@ -293,6 +293,9 @@ impl Client {
 
     /// Leaves the namespace (`socket.disconnect()`). Others on the same connection stay.
     pub fn disconnect(&self) {
+        if !self.is_connected() {
+            return;
+        }
         self.with_session(|session| {
             let mut packet = Vec::new();
             write_disconnect(&mut packet, &self.namespace);

@@ -152,7 +152,7 @@ impl Session {
             }
             News::Ping if self.is_silent => {}
             News::Ping => self.carrier.send(vec![Message::Text(b"3".to_vec())]),
-            News::Packet(text) => match socket::decode(&text, &Limits::default()) {
+            News::Packet(text) => match socket::decode(&text, &limits()) {
                 Ok(packet) if packet.attachments > 0 => {
                     let missing = packet.attachments;
                     self.incomplete = Some(Incomplete { text, attachments: Vec::new(), missing });
@@ -188,7 +188,7 @@ impl Session {
 
     /// A whole Socket.IO packet has come.
     fn packet(&mut self, text: &[u8], attachments: Vec<Bytes>) {
-        let Ok(packet) = socket::decode(text, &Limits::default()) else { return };
+        let Ok(packet) = socket::decode(text, &limits()) else { return };
         let Some(socket) = self.sockets.get_mut(packet.namespace) else {
             panic!("the server sent a packet for {:?}", packet.namespace);
         };
@@ -217,6 +217,11 @@ impl Session {
             _ => {}
         }
     }
+}
+
+/// A server may send more than it takes.
+fn limits() -> Limits {
+    Limits { attachments: usize::MAX, ..Limits::default() }
 }
 
 /// What follows the type and the namespace of a packet.

@@ -54,7 +54,10 @@ fn events_and_acknowledgements_go_both_ways_with_binary_values() {
         let (question, reply) = alice.expect_with_ack::<Bytes, _>("question");
         assert_eq!(question, data);
         reply.send((question, 9));
-        assert_eq!(alice.expect::<(Bytes, u8)>("answer"), (data, 9));
+        assert_eq!(alice.expect::<(Bytes, u8)>("answer"), (data.clone(), 9));
+        // More than a server takes.
+        app.server().emit("many", &vec![data; 12]);
+        assert_eq!(alice.expect::<Vec<Bytes>>("many").len(), 12);
         alice.expect_nothing();
     });
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use fanfare::event::Suits;
 use fanfare::test::App;
 use fanfare::{
     Ack, Auth, Data, Event, EventName, EventParts, FromEvent, Raw, Rejection, Server, Socket,
-    State, Suits, TryData,
+    State, TryData,
 };
 use serde_json::{Value, json};
 
