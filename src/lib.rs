@@ -17,9 +17,9 @@
 //! ```
 //!
 //! # Events that are declared
-//! An event may be a name, as above, or an [`Event`]: declared once, with the types of its arguments
-//! and its acknowledgement. What does not fit does not compile, neither where it is sent nor where
-//! it is handled.
+//! An event may be a name, as above, or an [`Event`]: declared once, with the types of its
+//! arguments and its acknowledgement. What does not fit does not compile, neither where it is sent
+//! nor where it is handled.
 //!
 //! ```
 //! use fanfare::{Ack, Data, Event, Server, Socket};

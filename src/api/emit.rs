@@ -186,8 +186,8 @@ impl Emitter {
         self
     }
 
-    /// Sends an event: one of this name, or an [`Event`](crate::Event) with exactly its arguments. A
-    /// tuple is several arguments, `()` is none, everything else is one; see [`Arguments`]. It is
+    /// Sends an event: one of this name, or an [`Event`](crate::Event) with exactly its arguments.
+    /// A tuple is several arguments, `()` is none, everything else is one; see [`Arguments`]. It is
     /// encoded once, whatever the number of recipients, and never blocks.
     ///
     /// On a thread of the server it takes effect at once for the sockets of that shard, and in

@@ -57,8 +57,8 @@ pub use super::extract::Untyped;
 /// ```
 ///
 /// # What a handler may ask for
-/// [`Data`] and [`TryData`] of `Args`, [`Ack`] of `Answer`, and everything that is not of the event:
-/// see [`Suits`].
+/// [`Data`] and [`TryData`] of `Args`, [`Ack`] of `Answer`, and everything that is not of the
+/// event: see [`Suits`].
 ///
 /// ```compile_fail,E0277
 /// # use fanfare::{Data, Event, Server};
@@ -192,7 +192,7 @@ mod sealed {
 /// | declared | sent |
 /// |---|---|
 /// | any `T` | `&T` |
-/// | `String`, `Vec<T>`, numbers, `bool`, `Option<T>`, maps, `serde_json::Value`, `Bytes` … | itself |
+/// | `String`, `Vec<T>`, numbers, `bool`, `Option<T>`, maps, `Value`, `Bytes`, `Raw` | itself |
 /// | `String` | `&str` |
 /// | `Vec<T>` | `&[T]` |
 /// | a tuple of up to eight | a tuple of [`Argument`]s |
