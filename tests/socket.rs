@@ -27,6 +27,8 @@ mod events;
 mod middleware;
 #[path = "socket/panics.rs"]
 mod panics;
+#[path = "socket/recovery.rs"]
+mod recovery;
 #[path = "socket/rooms.rs"]
 mod rooms;
 #[path = "socket/threads.rs"]

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::base::id::PrivateId;
 use crate::base::slab::Key;
 use crate::proto::socket::{self, Body};
 use crate::room::Memberships;
@@ -11,6 +12,7 @@ use crate::session::Violation;
 
 use super::context::Context;
 use super::handler::Definition;
+use super::recovery::Recoverable;
 use super::registry::Candidate;
 use super::state::{Extra, Job, Socket, SocketPhase, State};
 
@@ -147,11 +149,21 @@ impl State {
         auth: Option<&[u8]>,
     ) -> bool {
         let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return false };
+        let secret = match self.recovery.is_some() {
+            true => match self.random_bytes() {
+                Some(secret) => Some(secret),
+                None => return false,
+            },
+            false => None,
+        };
         self.namespaces.ensure(definition);
         let Some(entry) = self.sessions.get_mut(key) else { return false };
         let index = definition.index;
-        let extra =
-            auth.map(|auth| Box::new(Extra { auth: Some(auth.into()), ..Extra::default() }));
+        let slot = self.sockets.next_key().index;
+        let recovery = secret
+            .map(|secret| Box::new(Recoverable::new(PrivateId::new(self.index, slot, secret))));
+        let extra = (auth.is_some() || recovery.is_some())
+            .then(|| Box::new(Extra { auth: auth.map(Into::into), recovery, ..Extra::default() }));
         let socket = self.sockets.insert(Socket {
             nonce,
             session: key,
@@ -163,7 +175,9 @@ impl State {
         });
         entry.session.namespaces.add(index, socket);
         self.namespaces.hold(index);
-        if let Some(address) = self.address(socket) {
+        if let Some(address) = self.address(socket)
+            && !self.claim(address, auth)
+        {
             self.jobs.push_back(Job::Connect(address));
         }
         true

@@ -13,6 +13,8 @@ const { values: flags } = parseArgs({
     "upgrade-timeout-ms": { type: "string" },
     "max-payload-bytes": { type: "string" },
     transports: { type: "string" },
+    // The package brings its own.
+    client: { type: "string" },
   },
 });
 
@@ -38,6 +40,13 @@ for (const name of ["/", "/custom"]) {
     emit(namespace, socket);
   });
 }
+
+io.of("/guarded").use((socket, next) => {
+  if (socket.handshake.auth.token === "open sesame") return next();
+  const refusal = new Error("not allowed");
+  refusal.data = { code: 7, why: "no ☃ token" };
+  next(refusal);
+});
 
 // An ack is a function only if the client asked for one.
 const done = (ack) => ack?.();
