@@ -56,7 +56,7 @@ fn events_and_acknowledgements_go_both_ways_with_binary_values() {
         reply.send((question, 9));
         assert_eq!(alice.expect::<(Bytes, u8)>("answer"), (data.clone(), 9));
         // More than a server takes.
-        app.server().emit("many", &vec![data; 12]);
+        app.server().emit("many", vec![data; 12]);
         assert_eq!(alice.expect::<Vec<Bytes>>("many").len(), 12);
         alice.expect_nothing();
     });

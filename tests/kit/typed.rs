@@ -26,7 +26,7 @@ fn typed_events_are_the_same_for_both_sides() {
         io.of("/").on(NAMES, async |socket: Socket, TryData(names): TryData<Vec<String>>| {
             let name = socket.emit_with_ack(NAME, ()).await.unwrap();
             let names = names.unwrap_or_default();
-            socket.emit(&NAMED, json!({ "name": name, "is_known": names.contains(&name) }));
+            socket.emit(NAMED, json!({ "name": name, "is_known": names.contains(&name) }));
         });
     };
     each(register, |app| {
@@ -69,11 +69,13 @@ fn an_event_carries_what_is_declared_in_every_form_that_it_may_have() {
     io.emit(NOTHING, ());
     alice.expect(NOTHING);
     io.emit(TEXT, "a");
-    io.emit(&TEXT, "a".to_owned());
-    io.of("/").emit(TEXT, &"a".to_owned());
+    let (event, text) = (&TEXT, &"a".to_owned());
+    io.emit(event, text.clone());
+    io.of("/").emit(event, text);
     assert_eq!(alice.received(TEXT), ["a"; 3]);
     io.to(alice.id()).emit(NUMBER, 1);
-    io.emit(NUMBER, &1);
+    let number = &1;
+    io.emit(NUMBER, number);
     assert_eq!(alice.received(NUMBER), [1, 1]);
     io.emit(LIST, vec![1, 2]);
     io.emit(LIST, &[1, 2][..]);
