@@ -26,7 +26,7 @@ impl Socket {
     /// # fn main() -> fanfare::Result<()> {
     /// let io = Server::builder().build()?;
     /// io.of("/").on("subscribe", async |socket: Socket, Data(topic): Data<String>| {
-    ///     socket.on(&topic, async move |socket: Socket| {
+    ///     socket.on(&topic.clone(), async move |socket: Socket| {
     ///         socket.emit("heard", &topic);
     ///     });
     /// });
