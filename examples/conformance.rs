@@ -7,6 +7,7 @@ mod arguments;
 use std::time::Duration;
 
 use arguments::Arguments;
+use fanfare::parser::Form;
 use fanfare::{
     Ack, Auth, Builder, Data, DisconnectReason, Namespace, Raw, Refuse, Server, Socket, Transport,
 };
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 const USAGE: &str = "
   --ping-interval-ms, --ping-timeout-ms, --connect-timeout-ms, --upgrade-timeout-ms MILLISECONDS
   --max-payload-bytes BYTES
-  --transports polling,websocket";
+  --transports polling,websocket
+  --parser msgpack";
 
 fn main() {
     let mut builder = Server::builder().limits(|limits| limits.send_queue_bytes = 16 * 1024 * 1024);
@@ -48,6 +50,10 @@ fn option(
             let all = [Transport::Polling, Transport::WebSocket];
             builder.transports(all.into_iter().filter(named).collect::<Vec<_>>())
         }
+        "parser" => match parser.value()?.string()?.as_str() {
+            "msgpack" => builder.parser(Form::MessagePack),
+            other => return Err(format!("there is no parser {other}").into()),
+        },
         _ => return Ok((builder, false)),
     };
     Ok((builder, true))

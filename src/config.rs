@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
+use crate::proto::parser::Form;
 use crate::session::Options;
 use crate::session::handshake::Transport;
 use crate::session::recovery::ConnectionStateRecovery;
@@ -48,6 +49,7 @@ pub struct Builder {
     serve_client: bool,
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
+    form: Form,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
@@ -71,6 +73,7 @@ impl Builder {
             serve_client: has_namespaces,
             client_folder: None,
             keep_handshake: true,
+            form: Form::Json,
             cleanup_empty_child_namespaces: false,
             fallback: None,
             crowd_left: None,
@@ -197,6 +200,14 @@ impl Builder {
         self
     }
 
+    /// `parser`: the form of packets on the wire, which must be that of the clients: see
+    /// [`parser`](crate::parser). Default: [`Form::Json`]. An engine server has no packets and
+    /// ignores it.
+    pub fn parser(mut self, parser: impl Into<Form>) -> Builder {
+        self.form = parser.into();
+        self
+    }
+
     /// How many shards the server has: threads with a ring, a listener and clients of their own.
     /// Default: one for each core that the process may run on.
     pub fn shards(mut self, shards: usize) -> Builder {
@@ -268,6 +279,7 @@ impl Builder {
             fallback: self.fallback.clone(),
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
+            form: self.form.clone(),
             states: self.states.clone(),
         })
     }

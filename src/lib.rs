@@ -60,7 +60,7 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `session` `shard::shared` |
+//! | `config` | `base` `error` `proto` `session` `shard::shared` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //! | `test` | `api` `base` `driver` `proto` `session::handshake` `shard` |
 //!
@@ -111,6 +111,7 @@ pub use base::stats::Stats;
 pub use config::Builder;
 pub use error::{Error, Result};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
+pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;

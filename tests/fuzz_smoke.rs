@@ -22,6 +22,8 @@ const DOORS: &[Door] = &[
     Door { name: "engine", exercise: proto::engine::exercise, inputs: 400_000 },
     Door { name: "http", exercise: proto::http::exercise, inputs: 40_000 },
     Door { name: "json", exercise: proto::json::exercise, inputs: 400_000 },
+    Door { name: "msgpack", exercise: proto::msgpack::exercise, inputs: 200_000 },
+    Door { name: "parser", exercise: proto::parser::exercise, inputs: 400_000 },
     Door { name: "socket", exercise: proto::socket::exercise, inputs: 400_000 },
     Door { name: "websocket", exercise: proto::websocket::exercise, inputs: 60_000 },
 ];
@@ -63,6 +65,10 @@ const WORDS: &[&[u8]] = &[
     b"%2",
     b"b",
     b"51-",
+    b"\xa4data\x92\xa1e",
+    b"\xc4\x01x",
+    b"\xd4\x00\x00",
+    b"\xdd\xff\xff\xff\xff",
     b"=",
     b" ",
 ];
@@ -80,6 +86,16 @@ fn http_takes_whatever_arrives() {
 #[test]
 fn json_takes_whatever_arrives() {
     fuzz("json");
+}
+
+#[test]
+fn msgpack_takes_whatever_arrives() {
+    fuzz("msgpack");
+}
+
+#[test]
+fn parser_takes_whatever_arrives() {
+    fuzz("parser");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod client;
 #[path = "support/fixture.rs"]
 mod fixture;
+#[path = "support/msgpack.rs"]
+mod msgpack;
 
 #[path = "socket/acks.rs"]
 mod acks;
@@ -23,10 +25,14 @@ mod connect;
 mod disconnect;
 #[path = "socket/events.rs"]
 mod events;
+#[path = "socket/messagepack.rs"]
+mod messagepack;
 #[path = "socket/middleware.rs"]
 mod middleware;
 #[path = "socket/panics.rs"]
 mod panics;
+#[path = "socket/parser.rs"]
+mod parser;
 #[path = "socket/recovery.rs"]
 mod recovery;
 #[path = "socket/rooms.rs"]

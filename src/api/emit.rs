@@ -16,7 +16,7 @@ use crate::base::id::SocketId;
 use crate::command::{
     Audience, Broadcast, Change, Collector, Command, Members, Unanswered, Waiter,
 };
-use crate::fanout::Encoder;
+use crate::fanout::{Encoder, Inexpressible};
 use crate::proto::json::{Arguments, FromArguments, Raw};
 use crate::proto::socket::is_reserved;
 use crate::room::Selection;
@@ -54,6 +54,9 @@ pub enum EmitError {
     ReservedEvent,
     /// An argument cannot be expressed in JSON, such as a map whose keys are no strings.
     Arguments,
+    /// The [`parser`](crate::Builder::parser) of the server cannot express the packet: one of the
+    /// application's own refused it, or for MessagePack it is nested too deeply or too large.
+    Parser,
     /// The answers of all children of a namespace cannot be gathered: ask each of them.
     ParentNamespace,
 }
@@ -62,6 +65,12 @@ impl Emitted {
     /// Whether it will be sent.
     pub fn is_queued(self) -> bool {
         self == Emitted::Queued
+    }
+}
+
+impl From<Inexpressible> for Emitted {
+    fn from(_: Inexpressible) -> Emitted {
+        Emitted::Refused(EmitError::Parser)
     }
 }
 
@@ -319,12 +328,17 @@ impl Emitter {
             false => Numbered::new(&self.shared, false, &mut written.json),
         };
         let encode = |encoder: &mut Encoder| {
-            let (name, json) = (&self.definition.name, &written.json);
-            Wire::from(encoder.event(name, id, event, json, &written.attachments))
+            let packets = encoder.packets(&self.shared.settings.form, &self.definition.name);
+            let packet = packets.event(id, event, &written.json, &written.attachments);
+            packet.map(Wire::from)
         };
-        let wire = match here(&self.shared) {
+        let encoded = match here(&self.shared) {
             Some(context) => context.with(|state| encode(&mut state.encoder)),
             None => encode(&mut Encoder::default()),
+        };
+        let wire = match encoded {
+            Ok(wire) => wire,
+            Err(inexpressible) => return inexpressible.into(),
         };
         let broadcast = Arc::new(Broadcast {
             namespace: self.definition.index,
@@ -403,8 +417,8 @@ impl SocketEmitter {
             false => Numbered::new(&shared, true, &mut written.json).offset,
         };
         let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
-        deliver(&self.socket, self.is_volatile, ack, offset, |encoder, namespace, id| {
-            encoder.event(namespace, id, event, &written.json, &written.attachments)
+        deliver(&self.socket, self.is_volatile, ack, offset, |packets, id| {
+            packets.event(id, event, &written.json, &written.attachments)
         })
     }
 }
@@ -414,6 +428,7 @@ impl fmt::Display for EmitError {
         formatter.write_str(match self {
             EmitError::ReservedEvent => "the caller's event name is reserved",
             EmitError::Arguments => "the caller's arguments cannot be expressed in JSON",
+            EmitError::Parser => "the caller's arguments cannot be expressed by the parser",
             EmitError::ParentNamespace => "the caller asks all children of a namespace at once",
         })
     }

@@ -34,18 +34,11 @@ use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
 
+pub use crate::proto::parser::Message;
+
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Server(super::server::Server);
-
-/// A message of a client, or for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Binary(Bytes),
-}
 
 /// A client. Copyable; what is asked of a client that has gone does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

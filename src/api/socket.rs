@@ -248,8 +248,8 @@ impl Socket {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
-        deliver(self, false, None, None, |encoder, namespace, _| {
-            encoder.ack(namespace, id, &written.json, &written.attachments)
+        deliver(self, false, None, None, |packets, _| {
+            packets.ack(id, &written.json, &written.attachments)
         })
     }
 }

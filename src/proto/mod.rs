@@ -3,5 +3,7 @@
 pub mod engine;
 pub mod http;
 pub mod json;
+pub mod msgpack;
+pub mod parser;
 pub mod socket;
 pub mod websocket;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::base::slab::Key;
 use crate::command::SocketAddress;
-use crate::proto::socket::{self, DisconnectReason};
+use crate::proto::socket::DisconnectReason;
 
 use super::context::{Context, Release};
 use super::handler::{Event, Handlers, Middleware, Refused};
@@ -188,9 +188,7 @@ impl State {
         }
         let pid = self.sockets.get(key).and_then(Socket::pid);
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
-        self.send_packet(session, address.namespace, |out, name| {
-            socket::write_connect(out, name, address.id(), pid);
-        });
+        self.send_packet(session, address.namespace, |packets| packets.connect(address.id(), pid));
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.session.connected();
         }
@@ -205,9 +203,8 @@ impl State {
         let Some(key) = self.socket_key(address) else { return };
         let Some(socket) = self.sockets.get(key) else { return };
         let session = socket.session;
-        self.send_packet(session, address.namespace, |out, name| {
-            let data = refused.data.as_deref();
-            socket::write_connect_error(out, name, &refused.message, data);
+        self.send_packet(session, address.namespace, |packets| {
+            packets.connect_error(&refused.message, refused.data.as_deref())
         });
         self.socket_gone(key, DisconnectReason::ServerNamespaceDisconnect);
         let limit = self.shared.settings.options.limits.namespaces_per_session;

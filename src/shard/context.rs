@@ -26,6 +26,8 @@ pub struct Context {
     pub post: Arc<Post>,
     state: RefCell<State>,
     copies: RefCell<Copies>,
+    /// Where packets of MessagePack become text.
+    pub(super) texts: Cell<Vec<u8>>,
     /// Tasks that have not finished.
     tasks: Cell<usize>,
 }
@@ -47,8 +49,8 @@ impl Context {
     /// The context of a shard that has not begun.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Rc<Context> {
         let state = RefCell::new(State::new(index, shards, Arc::clone(&shared)));
-        let (copies, tasks) = (RefCell::default(), Cell::new(0));
-        Rc::new(Context { index, shared, post, state, copies, tasks })
+        let (copies, texts, tasks) = (RefCell::default(), Cell::default(), Cell::new(0));
+        Rc::new(Context { index, shared, post, state, copies, texts, tasks })
     }
 
     /// The shard that this thread is working for.
@@ -169,7 +171,7 @@ impl Context {
 
     /// Gives back what else has grown for a crowd that is gone, and tells the application.
     pub fn relax(&self, least: usize) {
-        drop(self.copies.take());
+        drop((self.copies.take(), self.texts.take()));
         self.with(|state| state.relax(least));
         if let Some(crowd_left) = &self.shared.settings.crowd_left {
             self.isolated(|| crowd_left());

@@ -12,8 +12,7 @@ use crate::command::{
     Audience, Change, Command, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered,
     Waiter,
 };
-use crate::fanout::Encoder;
-use crate::proto::socket;
+use crate::fanout::{Encoder, Encoding, Inexpressible, Packets};
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
 
@@ -50,38 +49,67 @@ impl State {
         &mut self,
         session: Key,
         namespace: u16,
-        write: impl FnOnce(&mut Vec<u8>, &str),
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Encoding<'a>,
     ) {
         let mut encoder = std::mem::take(&mut self.encoder);
         if let Some(space) = self.namespaces.get(namespace) {
-            let encoded = encoder.packet(&[], |out| write(out, &space.definition.name));
-            self.send(session, Outgoing::Own(encoded), false);
+            let form = &self.shared.settings.form;
+            let packet = encode(encoder.packets(form, &space.definition.name));
+            self.send_or_close(session, packet);
         }
         self.encoder = encoder;
     }
 
-    /// Encodes a packet and queues it for one socket. `encode` is given the name of the namespace
-    /// and the id that the acknowledgement will have.
+    /// The same, of a namespace that need not exist.
+    pub fn send_packet_of(
+        &mut self,
+        session: Key,
+        namespace: &str,
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Encoding<'a>,
+    ) {
+        let mut encoder = std::mem::take(&mut self.encoder);
+        let packet = encode(encoder.packets(&self.shared.settings.form, namespace));
+        self.send_or_close(session, packet);
+        self.encoder = encoder;
+    }
+
+    fn send_or_close(&mut self, session: Key, packet: Encoding<'_>) {
+        match packet {
+            Ok(packet) => {
+                self.send(session, Outgoing::Own(packet), false);
+            }
+            // A client that cannot be told where it stands is better off with a new session.
+            Err(Inexpressible) => {
+                self.close_session(session, DisconnectReason::ForcedServerClose);
+            }
+        }
+    }
+
+    /// Encodes a packet and queues it for one socket. `encode` is given the id that the
+    /// acknowledgement will have.
+    ///
+    /// # Errors
+    /// The parser of the server cannot express the packet.
     pub fn emit_own(
         &mut self,
         socket: SocketAddress,
         volatile: bool,
         ack: Option<(Option<Duration>, Waiter)>,
         offset: Option<Offset>,
-        encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
-    ) -> Queued {
+        encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Encoding<'a>,
+    ) -> Result<Queued, Inexpressible> {
         let Some(space) = self.namespaces.get(socket.namespace) else {
-            return Queued::Gone;
+            return Ok(Queued::Gone);
         };
         let mut encoder = std::mem::take(&mut self.encoder);
         let definition = &space.definition;
         let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
         let id = ack.as_ref().map(|expected| expected.id);
-        let encoded = encode(&mut encoder, &definition.name, id);
-        let queued = match offset {
-            None => self.emit(socket, Outgoing::Own(encoded), volatile, ack),
-            Some(offset) => self.emit_logged(socket, encoded.into(), offset),
-        };
+        let packets = encoder.packets(&self.shared.settings.form, &definition.name);
+        let queued = encode(packets, id).map(|packet| match offset {
+            None => self.emit(socket, Outgoing::Own(packet), volatile, ack),
+            Some(offset) => self.emit_logged(socket, packet.into(), offset),
+        });
         self.encoder = encoder;
         queued
     }
@@ -436,7 +464,7 @@ impl State {
     fn send_disconnect(&mut self, key: Key) {
         let Some(socket) = self.sockets.get(key) else { return };
         let (session, namespace) = (socket.session, socket.namespace);
-        self.send_packet(session, namespace, socket::write_disconnect);
+        self.send_packet(session, namespace, |packets| packets.disconnect());
     }
 }
 

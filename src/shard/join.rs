@@ -191,10 +191,6 @@ impl State {
         if entry.session.namespaces.refused() > refusals_max || name.len() > echo_max {
             return self.violation(key, Violation::State);
         }
-        self.send_own(key, |encoder| {
-            encoder.packet(&[], |out| {
-                socket::write_connect_error(out, name, "Invalid namespace", None);
-            })
-        });
+        self.send_packet_of(key, name, |packets| packets.connect_error("Invalid namespace", None));
     }
 }

@@ -27,14 +27,14 @@ pub enum Inbound<'a> {
 }
 
 /// What is left to do for a message when the state is not borrowed any more.
-enum Step<'a> {
+pub(super) enum Step<'a> {
     Nothing,
     Event(EventStep<'a>),
     /// A binary packet has got its last attachment.
     Assembled(Box<Assembly>),
     /// An answer for one of ours.
     Answer(Waiter, Raw),
-    /// A message on a server without namespaces.
+    /// A message that is no packet of the default form: the application or a parser takes it.
     Message(&'a [u8], bool),
     /// The same, decoded from base64.
     Decoded(Vec<u8>),
@@ -77,23 +77,25 @@ impl Context {
             Step::Answer(waiter, answer) => {
                 self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
             }
-            Step::Message(data, is_binary) => self.engine_message(session, data, is_binary),
-            Step::Decoded(data) => self.engine_message(session, &data, true),
+            Step::Message(data, is_binary) => self.whole_message(session, data, is_binary),
+            Step::Decoded(data) => self.whole_message(session, &data, true),
             Step::Assembled(assembly) => {
                 let step = self.with(|state| {
                     state.socket_packet(session, &assembly.header, &assembly.attachments)
                 });
-                match step {
-                    Step::Event(event) => self.dispatch(event, &assembly.attachments),
-                    other => self.take_answer(other),
-                }
+                self.take_packet(step, &assembly.attachments);
             }
         }
     }
 
-    fn take_answer(&self, step: Step<'_>) {
-        if let Step::Answer(waiter, answer) = step {
-            self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
+    /// Does what is left to do for a packet that has all its attachments.
+    pub(super) fn take_packet(self: &Rc<Self>, step: Step<'_>, attachments: &[Bytes]) {
+        match step {
+            Step::Event(event) => self.dispatch(event, attachments),
+            Step::Answer(waiter, answer) => {
+                self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
+            }
+            _ => {}
         }
     }
 }
@@ -133,7 +135,7 @@ impl State {
                 self.drive(key, |session, effects| session.client_close(now, effects));
             }
             Ok(Packet::Message(data)) => return self.engine_payload(key, data),
-            Ok(Packet::Binary(data)) if self.shared.settings.has_namespaces => {
+            Ok(Packet::Binary(data)) if self.shared.settings.is_plain() => {
                 return self.attachment(key, data.into());
             }
             Ok(Packet::Binary(data)) => return Step::Decoded(data),
@@ -143,7 +145,7 @@ impl State {
     }
 
     fn engine_payload<'a>(&mut self, key: Key, data: &'a [u8]) -> Step<'a> {
-        match self.shared.settings.has_namespaces {
+        match self.shared.settings.is_plain() {
             true => self.socket_text(key, data),
             false => Step::Message(data, false),
         }
@@ -164,7 +166,7 @@ impl State {
             return Step::Nothing;
         }
         entry.session.traffic(now, &options);
-        match self.shared.settings.has_namespaces {
+        match self.shared.settings.is_plain() {
             true => self.attachment(key, Bytes::copy_from_slice(data)),
             false => Step::Message(data, true),
         }
@@ -228,7 +230,8 @@ impl State {
         }
     }
 
-    fn packet<'a>(
+    /// Does what a packet asks for, or says what is left to do for it.
+    pub(super) fn packet<'a>(
         &mut self,
         key: Key,
         packet: socket::Packet<'a>,

@@ -22,6 +22,7 @@ pub mod listeners;
 mod message;
 pub mod moved;
 mod namespaces;
+mod parse;
 mod pump;
 mod queue;
 mod recovery;

@@ -242,6 +242,18 @@ impl State {
         }
     }
 
+    /// Whether nothing is kept for anybody who might come back.
+    pub fn keeps_nothing(&self) -> bool {
+        self.recovery.as_ref().is_none_or(|recovery| {
+            recovery.is_idle()
+                && recovery.stored.is_empty()
+                && recovery.stored_nonces.is_empty()
+                && recovery.adopted.is_empty()
+                && recovery.adopted_pids.is_empty()
+                && recovery.resumed_events == 0
+        }) && self.shared.moved.len() == 0
+    }
+
     /// Gives away all that may be, or hold, user code.
     pub(super) fn dismantle_recovery(&mut self) -> Option<Box<dyn Any>> {
         self.recovery.take().map(|recovery| recovery as Box<dyn Any>)

@@ -13,6 +13,7 @@ use crate::base::id::SocketId;
 use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
+use crate::proto::parser::Form;
 use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Transport;
@@ -66,8 +67,17 @@ pub struct Settings {
     pub cleanup_empty_child_namespaces: bool,
     /// Whether messages are Socket.IO packets.
     pub has_namespaces: bool,
+    /// The form of these packets.
+    pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Settings {
+    /// Whether messages are Socket.IO packets of text, with their attachments behind them.
+    pub fn is_plain(&self) -> bool {
+        self.has_namespaces && matches!(self.form, Form::Json)
+    }
 }
 
 /// The client bundle, as it is served (protocol.md §17.4).

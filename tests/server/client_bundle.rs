@@ -43,7 +43,7 @@ fn bundle_head(content_type: &str, length: usize) -> String {
 }
 
 #[test]
-fn b28_1_b28_2_b28_3_b28_4_b28_9_b28_11_every_file_and_its_map_is_served() {
+fn b28_1_b28_2_b28_4_b28_9_b28_11_b34_12_b34_13_b34_15_b34_17_every_file_is_served() {
     let package = Package::new("served");
     on_io_with(
         |builder| builder.client_folder(package.0.join("dist")),
@@ -56,9 +56,23 @@ fn b28_1_b28_2_b28_3_b28_4_b28_9_b28_11_every_file_and_its_map_is_served() {
                     assert_eq!(response.head, bundle_head(script, response.body.len()));
                     assert_eq!(response.text(), format!("// {file}"));
                 }
+            }
+        },
+    );
+}
+
+#[test]
+fn b28_3_b28_5_b28_10_b28_12_b34_14_b34_16_b34_18_every_file_has_its_map() {
+    let package = Package::new("maps");
+    on_io_with(
+        |builder| builder.client_folder(package.0.join("dist")),
+        |site| {
+            let mut client = site.client();
+            for file in FILES {
                 let response = client.get(&format!("/socket.io/{file}.map"));
                 let json = "application/json; charset=utf-8";
                 assert_eq!(response.head, bundle_head(json, response.body.len()));
+                assert_eq!(response.text(), format!("{{\"file\":\"{file}.map\"}}"));
             }
         },
     );

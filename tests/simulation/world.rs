@@ -330,7 +330,7 @@ impl Inspect for Station {
         self.shard.context().with(|state| state.sessions.len())
     }
 
-    fn assert_empty(&self) {
+    pub fn assert_empty(&self) {
         let context = self.shard.context();
         assert_eq!(context.tasks(), 0, "tasks");
         context.with(|state| {
