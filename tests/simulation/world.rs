@@ -320,7 +320,7 @@ impl Drop for World {
 }
 
 /// What a test wants to know of a shard.
-trait Inspect {
+pub trait Inspect {
     fn sessions(&self) -> usize;
     fn assert_empty(&self);
 }
@@ -330,7 +330,7 @@ impl Inspect for Station {
         self.shard.context().with(|state| state.sessions.len())
     }
 
-    pub fn assert_empty(&self) {
+    fn assert_empty(&self) {
         let context = self.shard.context();
         assert_eq!(context.tasks(), 0, "tasks");
         context.with(|state| {
