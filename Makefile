@@ -18,9 +18,7 @@ $(CLIENT)/socket.io.min.js:
 # Sets up what the tests need, then runs all of them.
 test:
 	tests/setup.sh
-	cargo test
-	cargo test --features tower --lib --test server service
-	cargo test --features tower --doc service
+	cargo test --all-features
 	cargo test --bench '*'
 	cargo test --manifest-path perf/limit/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

@@ -116,7 +116,7 @@ fn answer(namespace: &Namespace) {
     namespace.on("ask", async |socket: Socket, raw: Raw| {
         let Some((millis, question)) = raw.split_first() else { return };
         let asking = socket.timeout(Duration::from_millis(millis));
-        match asking.emit_with_ack::<Raw>("question", question).await {
+        match asking.emit_with_ack::<Raw, _>("question", question).await {
             Ok(answer) => socket.emit("answered", answer.with_first(&true).unwrap_or_default()),
             Err(_) => socket.emit("answered", false),
         };
@@ -154,7 +154,8 @@ fn target(namespace: &Namespace, custom: &Namespace) {
         let Some((millis, rest)) = raw.split_first() else { return };
         let Some((rooms, payload)) = rest.split_first::<Vec<String>>() else { return };
         let asked = space.to(rooms).timeout(Duration::from_millis(millis));
-        let (is_complete, answers) = match asked.emit_with_ack::<Raw>("question", payload).await {
+        let (is_complete, answers) = match asked.emit_with_ack::<Raw, _>("question", payload).await
+        {
             Ok(answers) => (true, answers),
             Err(incomplete) => (false, incomplete.answers),
         };

@@ -19,6 +19,32 @@
 //! # Features
 //! `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
 //! `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
+//! `test`: see below.
+//!
+//! # Events that are declared
+//! An event may be a name, as above, or an [`Event`]: declared once, with the types of its
+//! arguments and its acknowledgement. What does not fit does not compile, neither where it is sent
+//! nor where it is handled.
+//!
+//! ```
+//! use fanfare::{Ack, Data, Event, Server, Socket};
+//!
+//! /// Who says what; answered with whether it was delivered.
+//! const CHAT: Event<(String, String), bool> = Event::new("chat");
+//!
+//! fn register(io: &Server) {
+//!     io.of("/").on(CHAT, chat);
+//! }
+//!
+//! async fn chat(socket: Socket, Data((who, what)): Data<(String, String)>, ack: Ack<bool>) {
+//!     socket.broadcast().emit(CHAT, (&who, &what));
+//!     ack.send(true);
+//! }
+//! ```
+//!
+//! # Tests of applications
+//! With the feature `test` there is `fanfare::test`: a whole application and its clients in the
+//! thread of a test, on virtual time, without ports and without sleeping.
 //!
 //! # How data flows
 //! ```text
@@ -42,6 +68,7 @@
 //! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
 //! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
+//! | `test` | `api` `base` `driver` `proto` `session::handshake` `shard` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
 //! meets session. `config` fills in what a shard is built with, so it names the types of `proto`
@@ -65,11 +92,14 @@ mod room;
 #[doc(hidden)]
 pub mod session;
 mod shard;
+#[cfg(feature = "test")]
+pub mod test;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::adapter::Adapter;
 pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
 pub use api::engine;
+pub use api::event::{self, Event};
 pub use api::extract::{
     Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
 };
@@ -109,6 +139,7 @@ pub mod internal {
     pub use crate::mailbox::{Bell, Mailbox};
     pub use crate::room::{Memberships, Rooms, Selection};
     pub use crate::shard::shared::{Post, Shared};
+    pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
 
     /// The shards' common part of a server that a test drives by itself.

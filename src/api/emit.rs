@@ -18,7 +18,7 @@ use crate::command::{
 };
 use crate::fanout::{Encoder, Inexpressible};
 use crate::proto::json::{Arguments, FromArguments, Raw};
-use crate::proto::socket::RESERVED_EVENTS;
+use crate::proto::socket::is_reserved;
 use crate::room::Selection;
 use crate::shard::Queued;
 use crate::shard::handler::Definition;
@@ -26,6 +26,7 @@ use crate::shard::shared::Shared;
 
 use super::ack::{Acknowledgement, Acknowledgements};
 use super::ask::{Numbered, ask_all, deliver, here};
+use super::event::{Asks, Emits};
 use super::fetch::{FetchSockets, RemoteSocket};
 use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
@@ -108,7 +109,7 @@ impl Written {
 
     /// Serializes the arguments of an event.
     fn of_event(event: &str, args: &impl Arguments) -> Result<Written, EmitError> {
-        match RESERVED_EVENTS.contains(&event) {
+        match is_reserved(event) {
             true => Err(EmitError::ReservedEvent),
             false => Written::new(args),
         }
@@ -203,13 +204,14 @@ impl Emitter {
         self
     }
 
-    /// Sends an event. A tuple is several arguments, `()` is none, everything else is one; see
-    /// [`Arguments`]. It is encoded once, whatever the number of recipients, and never blocks.
+    /// Sends an event: one of this name, or an [`Event`](crate::Event) with exactly its arguments.
+    /// A tuple is several arguments, `()` is none, everything else is one; see [`Arguments`]. It is
+    /// encoded once, whatever the number of recipients, and never blocks.
     ///
     /// On a thread of the server it takes effect at once for the sockets of that shard, and in
     /// order for those of the others.
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
-        self.for_each_namespace(|emitter| emitter.broadcast(event, &args, None))
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
+        self.for_each_namespace(|emitter| emitter.broadcast(event.name(), &args, None))
     }
 
     /// Sends an event and gathers what every recipient acknowledges.
@@ -219,7 +221,7 @@ impl Emitter {
     /// use std::time::Duration;
     ///
     /// let votes = io.to("jury").timeout(Duration::from_secs(5));
-    /// match votes.emit_with_ack::<bool>("guilty?", ()).await {
+    /// match votes.emit_with_ack::<bool, _>("guilty?", ()).await {
     ///     Ok(votes) => println!("{votes:?}"),
     ///     Err(incomplete) => println!("{:?} did not vote", incomplete.missing),
     /// }
@@ -229,10 +231,10 @@ impl Emitter {
     /// # Errors
     /// [`Incomplete`](crate::Incomplete) when a recipient did not answer in time, went away, or
     /// answered something that is no `T`; it holds the answers that came.
-    pub fn emit_with_ack<T: FromArguments>(
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
         &self,
-        event: &str,
-        args: impl Arguments,
+        event: impl Asks<P, T>,
+        args: P,
     ) -> Acknowledgements<T> {
         let (collector, receiver) = Collector::new(self.shared.posts().len());
         let emitted = match self.shared.posts() {
@@ -241,7 +243,7 @@ impl Emitter {
             _ if self.definition.is_parent() => Emitted::Refused(EmitError::ParentNamespace),
             _ => {
                 let id = self.definition.packet_id();
-                self.broadcast(event, &args, Some((id, self.timeout, collector)))
+                self.broadcast(event.name(), &args, Some((id, self.timeout, collector)))
             }
         };
         Acknowledgements { emitted, receiver, answer: PhantomData }
@@ -402,8 +404,8 @@ impl SocketEmitter {
     }
 
     /// Sends an event. See [`Emitter::emit`] for the arguments.
-    pub fn emit(self, event: &str, args: impl Arguments) -> Emitted {
-        self.send(event, &args, None)
+    pub fn emit<P: Arguments>(self, event: impl Emits<P>, args: P) -> Emitted {
+        self.send(event.name(), &args, None)
     }
 
     /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
@@ -411,13 +413,13 @@ impl SocketEmitter {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: FromArguments>(
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
         self,
-        event: &str,
-        args: impl Arguments,
+        event: impl Asks<P, T>,
+        args: P,
     ) -> Acknowledgement<T> {
         let (sender, receiver) = oneshot::channel();
-        let emitted = self.send(event, &args, Some(sender));
+        let emitted = self.send(event.name(), &args, Some(sender));
         Acknowledgement { emitted, receiver, answer: PhantomData }
     }
 

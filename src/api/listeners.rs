@@ -1,9 +1,10 @@
 //! Listeners of one socket.
 
-use crate::proto::socket::RESERVED_EVENTS;
+use crate::proto::socket::is_reserved;
 use crate::shard::handler::{Handler as ShardHandler, Place};
 use crate::shard::listeners::{Direction, ListenerId, Listeners};
 
+use super::event::{Heard, Named};
 use super::handler::{self, Handler, Middleware};
 use super::socket::Socket;
 
@@ -39,16 +40,16 @@ impl Socket {
     /// # Panics
     /// When the name is one that Socket.IO reserves, as for
     /// [`Namespace::on`](crate::Namespace::on).
-    pub fn on<A>(&self, event: &str, handler: impl Handler<A>) -> Option<Listener> {
-        self.listen(event, handler, false)
+    pub fn on<A>(&self, event: impl Heard<A>, handler: impl Handler<A>) -> Option<Listener> {
+        self.listen(event.name(), handler, false)
     }
 
     /// As [`on`](Socket::on), for the next such event only.
     ///
     /// # Panics
     /// As [`on`](Socket::on).
-    pub fn once<A>(&self, event: &str, handler: impl Handler<A>) -> Option<Listener> {
-        self.listen(event, handler, true)
+    pub fn once<A>(&self, event: impl Heard<A>, handler: impl Handler<A>) -> Option<Listener> {
+        self.listen(event.name(), handler, true)
     }
 
     /// Takes a listener off, whatever it listens to. `false` when it is not there any more.
@@ -67,8 +68,8 @@ impl Socket {
     }
 
     /// Takes all listeners of an event off (`removeAllListeners`). Answers how many there were.
-    pub fn off_event(&self, event: &str) -> usize {
-        let removed = self.with_listeners(|listeners| listeners.remove_event(event));
+    pub fn off_event(&self, event: impl Named) -> usize {
+        let removed = self.with_listeners(|listeners| listeners.remove_event(event.name()));
         removed.map_or(0, |removed| removed.len())
     }
 
@@ -128,8 +129,7 @@ impl Socket {
     }
 
     fn listen<A>(&self, event: &str, handler: impl Handler<A>, is_once: bool) -> Option<Listener> {
-        let is_reserved = RESERVED_EVENTS.contains(&event);
-        assert!(!is_reserved, "{event:?} is reserved: see `Namespace::on_disconnect`");
+        assert!(!is_reserved(event), "{event:?} is reserved: see `Namespace::on_disconnect`");
         let mut handler = Some(handler::recipe(handler)());
         self.with_listeners(|listeners| {
             Some(Listener(listeners.add(event, handler.take()?, is_once)))

@@ -5,6 +5,7 @@ pub mod adapter;
 pub mod ask;
 pub mod emit;
 pub mod engine;
+pub mod event;
 pub mod extract;
 pub mod fetch;
 pub mod handler;

@@ -12,6 +12,7 @@ use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
+use super::event::{Emits, Heard, Named};
 use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
 use super::handshake::Handshake;
@@ -60,7 +61,8 @@ impl Namespace {
         self.add(Trigger::Connect, Place::Last, handler)
     }
 
-    /// Runs `handler` for each event of this name that a client sends. Several handlers of one
+    /// Runs `handler` for each event of this name that a client sends. For an
+    /// [`Event`](crate::Event) its arguments must be those of the event. Several handlers of one
     /// event run in the order in which they were registered; the first of them that answers
     /// acknowledges. An event without a handler is ignored.
     ///
@@ -82,8 +84,9 @@ impl Namespace {
     /// # Panics
     /// When the name is one of those that Socket.IO reserves: `connect`, `connect_error`,
     /// `disconnect`, `disconnecting`, `newListener`, `removeListener`. No client can send them.
-    pub fn on<A>(&self, event: &str, handler: impl Handler<A>) -> &Namespace {
-        let is_reserved = crate::proto::socket::RESERVED_EVENTS.contains(&event);
+    pub fn on<A>(&self, event: impl Heard<A>, handler: impl Handler<A>) -> &Namespace {
+        let event = event.name();
+        let is_reserved = crate::proto::socket::is_reserved(event);
         assert!(!is_reserved, "{event:?} is reserved: see `on_connect` and `on_disconnect`");
         self.add(Trigger::Event(event.into()), Place::Last, handler)
     }
@@ -169,8 +172,8 @@ impl Namespace {
     }
 
     /// Forgets the handlers of an event (`removeAllListeners`). Answers whether there were any.
-    pub fn off(&self, event: &str) -> bool {
-        self.remove(&Trigger::Event(event.into()))
+    pub fn off(&self, event: impl Named) -> bool {
+        self.remove(&Trigger::Event(event.name().into()))
     }
 
     /// Forgets the handlers of all events (`offAny`). Answers whether there were any.
@@ -242,7 +245,7 @@ impl Namespace {
     }
 
     /// Sends an event to every socket of the namespace. See [`Emitter::emit`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.emitter().emit(event, args)
     }
 

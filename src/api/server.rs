@@ -19,6 +19,7 @@ use crate::shard::run::{Plan, Running};
 use crate::shard::shared::{ExpiredSession, Shared};
 
 use super::emit::{Emitted, Emitter};
+use super::event::Emits;
 use super::fetch::FetchSockets;
 use super::hooks::Engine;
 use super::namespace::{Candidate, Namespace};
@@ -188,7 +189,7 @@ impl Server {
     }
 
     /// Sends an event to every client of `/`. See [`Emitter::emit`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.of("/").emit(event, args)
     }
 
@@ -291,8 +292,13 @@ impl Server {
     }
 
     fn start_on(&self, addresses: &[ListenAddress]) -> Result<Running> {
+        self.take_plan()?.start(&self.shared, addresses)
+    }
+
+    /// How it is to be started, which happens once.
+    pub(crate) fn take_plan(&self) -> Result<Plan> {
         let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
-        plan.ok_or(Error::Started)?.start(&self.shared, addresses)
+        plan.ok_or(Error::Started)
     }
 
     /// Serves clients on an address, and on those of [`Builder::listen`], until

@@ -17,6 +17,7 @@ use crate::shard::{SocketPhase, State};
 use super::ack::Acknowledgement;
 use super::ask::{ask_socket, deliver};
 use super::emit::{Emitted, Emitter, SocketEmitter, Written};
+use super::event::{Asks, Emits};
 use super::handshake::Handshake;
 use super::targets::{IntoTargets, targets};
 
@@ -81,9 +82,10 @@ impl Socket {
         })?
     }
 
-    /// Sends an event to this client. A tuple is several arguments, `()` is none, everything else
+    /// Sends an event to this client: one of this name, or an [`Event`](crate::Event) with exactly
+    /// its arguments. A tuple is several arguments, `()` is none, everything else
     /// is one; see [`Arguments`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.emitter().emit(event, args)
     }
 
@@ -108,10 +110,10 @@ impl Socket {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: FromArguments>(
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
         &self,
-        event: &str,
-        args: impl Arguments,
+        event: impl Asks<P, T>,
+        args: P,
     ) -> Acknowledgement<T> {
         self.emitter().emit_with_ack(event, args)
     }

@@ -40,6 +40,7 @@ pub mod run;
 mod session;
 pub mod shared;
 mod state;
+pub mod station;
 pub mod time;
 mod timer;
 mod turn;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::broadcast::{is_for, register};
 use crate::peer::{Kind, Leave, Peer, Phase};
 use crate::seeds;
-use crate::world::{Plan, World};
+use crate::world::{Inspect as _, Plan, World};
 
 /// Those who speak never go: the order of what they say is that of their one shard. Those who
 /// listen do, at any moment after they have joined for the first time.

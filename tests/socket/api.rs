@@ -223,7 +223,7 @@ fn b26_23_b32_50_reserved_event_names_are_refused() {
                 let refused = Emitted::Refused(EmitError::ReservedEvent);
                 assert_eq!(socket.emit(&name, ()), refused);
                 assert_eq!(socket.broadcast().emit(&name, ()), refused);
-                let answer = socket.emit_with_ack::<()>(&name, ()).await;
+                let answer = socket.emit_with_ack::<(), _>(&name, ()).await;
                 log.add(answer.unwrap_err());
             });
         });
@@ -257,7 +257,7 @@ fn b36_10_arguments_that_json_cannot_express_are_refused() {
         assert_eq!(server.io.emit("x", &keys), refused);
         assert_eq!(server.io.emit("x", (1, &keys)), refused);
         assert!(!refused.is_queued());
-        let votes = server.io.of("/").emitter().emit_with_ack::<()>("x", &keys);
+        let votes = server.io.of("/").emitter().emit_with_ack::<(), _>("x", &keys);
         assert!(block_on(votes).is_err());
         client.expect_quiet();
     });

@@ -69,7 +69,7 @@ fn b32_30_b32_31_binary_in_event_and_ack_when_the_server_asks() {
         let server = Fixture::start(shards, |io| {
             io.of("/").on("go", async move |socket: Socket| {
                 let question = Bytes::from_static(b"question");
-                let answer = socket.emit_with_ack::<(u8, Bytes)>("q", (question, 1)).await;
+                let answer = socket.emit_with_ack::<(u8, Bytes), _>("q", (question, 1)).await;
                 log.add(format!("{answer:?}"));
             });
         });

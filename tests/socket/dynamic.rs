@@ -433,7 +433,9 @@ fn a_handle_of_a_child_that_has_gone_means_nobody() {
         assert_eq!(old.sockets_join("room"), Emitted::Closed);
         assert_eq!(old.disconnect_sockets(true), Emitted::Closed);
         assert!(block_on(old.fetch_sockets()).is_empty());
-        assert!(block_on(old.emitter().emit_with_ack::<u8>("to nobody", ())).unwrap().is_empty());
+        assert!(
+            block_on(old.emitter().emit_with_ack::<u8, _>("to nobody", ())).unwrap().is_empty()
+        );
         assert!(block_on(old.emitter().all_sockets()).is_empty());
         client.expect_quiet();
     });

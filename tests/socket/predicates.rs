@@ -401,7 +401,7 @@ fn m38_an_answer_in_one_child_is_none_in_another_nor_for_another_socket() {
         let parent = numbered(&server.io);
         let (log, events) = log();
         parent.on("ask", async move |socket: Socket| {
-            let answer = socket.emit_with_ack::<String>("?", ()).await;
+            let answer = socket.emit_with_ack::<String, _>("?", ()).await;
             log.add(answer.unwrap());
         });
         let (mut asked, mut forger) = (server.open(), server.open());
