@@ -79,6 +79,18 @@ impl Shared {
         }
     }
 
+    /// Gives a connection that a shard which ends was given to one that does not. It is closed if
+    /// there is none.
+    pub fn pass_on(&self, connection: Command) {
+        let mut connection = connection;
+        for post in self.posts() {
+            match post.mailbox.post(connection) {
+                Ok(()) => return,
+                Err(back) => connection = back,
+            }
+        }
+    }
+
     /// By turns; a shard that cannot take it is passed over.
     fn post_connection(
         &self,

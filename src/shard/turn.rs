@@ -358,7 +358,11 @@ impl<D: Driver> Drop for Shard<D> {
             // Connections that others still hand over are theirs to close from now on.
             context.post.mailbox.close();
             while let Some(command) = context.post.mailbox.take() {
-                command.is_lost();
+                match command {
+                    // Its client may have a session on a shard that still says farewell.
+                    Command::Attach(..) => context.shared.pass_on(command),
+                    command => command.is_lost(),
+                }
             }
         });
     }

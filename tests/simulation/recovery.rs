@@ -26,7 +26,7 @@ impl Meeting {
     fn new(seed: u64) -> Meeting {
         // Shards that are behind by as many commands as they like.
         let mut plan = Plan::new(seed).limits(|limits| {
-            limits.mailbox_commands = if seed % 2 == 0 { 4 } else { 65_536 };
+            limits.mailbox_commands = if seed.is_multiple_of(2) { 4 } else { 65_536 };
             limits.mailbox_commands_per_turn = 1 + (seed % 4) as usize;
         });
         plan.builder = plan.builder.connection_state_recovery(ConnectionStateRecovery::default());
