@@ -29,6 +29,8 @@ mod events;
 mod messagepack;
 #[path = "socket/middleware.rs"]
 mod middleware;
+#[path = "socket/names.rs"]
+mod names;
 #[path = "socket/panics.rs"]
 mod panics;
 #[path = "socket/parser.rs"]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::proto::json::{ArgsError, Arguments};
+use crate::proto::json::{ArgsError, Arguments, FromArguments};
 use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
 
+use super::ack::Acknowledgements;
 use super::emit::{Emitted, Emitter};
 use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
@@ -244,6 +245,19 @@ impl Namespace {
     /// Aims at the sockets that are in any of these rooms. See [`Emitter::to`].
     pub fn to(&self, rooms: impl IntoTargets) -> Emitter {
         self.emitter().to(rooms)
+    }
+
+    /// Sends an event to every socket of the namespace and gathers what they acknowledge. See
+    /// [`Emitter::emit_with_ack`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn emit_with_ack<T: FromArguments>(
+        &self,
+        event: &str,
+        args: impl Arguments,
+    ) -> Acknowledgements<T> {
+        self.emitter().emit_with_ack(event, args)
     }
 
     /// The same as [`to`](Namespace::to); `in` is a keyword of Rust.
