@@ -195,9 +195,9 @@ impl Encoder {
         })
     }
 
-    /// An Engine.IO packet that is no message: its type and data.
+    /// An Engine.IO packet that is no message: its type and data. It is never compressed.
     pub fn control(&mut self, packet: &[u8]) -> Encoded<'_> {
-        self.text_message(&[], |out| out.extend_from_slice(packet))
+        self.text_message(&[], |out| out.extend_from_slice(packet)).compress(false)
     }
 
     /// An Engine.IO message of bytes.
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn attachments_follow_their_header_in_the_same_bytes() {
+    fn b19_1_attachments_follow_their_header_in_the_same_bytes() {
         let attachments = [Bytes::from_static(b"\x01\x02"), Bytes::new()];
         let mut encoder = Encoder::default();
         let wire = Wire::from(encoder.event("/a", Some(3), "hi", b",1", &attachments));

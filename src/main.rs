@@ -20,5 +20,5 @@ fn main() {
              or --client FOLDER"
         );
     }
-    arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server, Server::start, Server::wait);
 }

@@ -11,6 +11,8 @@ mod msgpack;
 
 #[path = "socket/acks.rs"]
 mod acks;
+#[path = "socket/adapter.rs"]
+mod adapter;
 #[path = "socket/api.rs"]
 mod api;
 #[path = "socket/batches.rs"]
@@ -23,8 +25,14 @@ mod broadcast;
 mod connect;
 #[path = "socket/disconnect.rs"]
 mod disconnect;
+#[path = "socket/dynamic.rs"]
+mod dynamic;
 #[path = "socket/events.rs"]
 mod events;
+#[path = "socket/fetch.rs"]
+mod fetch;
+#[path = "socket/listeners.rs"]
+mod listeners;
 #[path = "socket/messagepack.rs"]
 mod messagepack;
 #[path = "socket/middleware.rs"]
@@ -35,12 +43,16 @@ mod names;
 mod panics;
 #[path = "socket/parser.rs"]
 mod parser;
+#[path = "socket/predicates.rs"]
+mod predicates;
 #[path = "socket/recovery.rs"]
 mod recovery;
 #[path = "socket/rooms.rs"]
 mod rooms;
 #[path = "socket/threads.rs"]
 mod threads;
+#[path = "socket/transports.rs"]
+mod transports;
 #[path = "socket/violations.rs"]
 mod violations;
 #[path = "socket/vulnerabilities.rs"]

@@ -93,7 +93,10 @@ pub(crate) fn deliver(
     match encode(encoder.packets(&shared.settings.form, &definition.name), id) {
         Ok(packet) => {
             let wire = packet.into();
-            ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack, offset })
+            let is_told =
+                here(&shared).is_none_or(|context| context.with(|state| !state.is_telling));
+            let emit = SocketCommand::Emit { wire, volatile, is_told, ack, offset };
+            ask_socket(&shared, address, emit)
         }
         Err(inexpressible) => inexpressible.into(),
     }

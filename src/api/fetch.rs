@@ -15,6 +15,7 @@ use crate::shard::shared::Shared;
 
 use super::ask::here;
 use super::emit::{Emitted, SocketEmitter};
+use super::event::Emits;
 use super::handshake::Handshake;
 use super::socket::Socket;
 use super::targets::IntoTargets;
@@ -41,7 +42,7 @@ impl RemoteSocket {
     }
 
     /// Sends it an event. See [`Socket::emit`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.socket.emit(event, args)
     }
 

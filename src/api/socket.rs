@@ -17,7 +17,9 @@ use crate::shard::{SocketPhase, State};
 use super::ack::Acknowledgement;
 use super::ask::{ask_socket, deliver};
 use super::emit::{Emitted, Emitter, SocketEmitter, Written};
+use super::event::{Asks, Emits};
 use super::handshake::Handshake;
+use super::namespace::Namespace;
 use super::targets::{IntoTargets, targets};
 
 /// A client that has joined a namespace: a few plain numbers, to be copied, kept and sent to other
@@ -81,15 +83,21 @@ impl Socket {
         })?
     }
 
-    /// Sends an event to this client. A tuple is several arguments, `()` is none, everything else
+    /// Sends an event to this client: one of this name, or an [`Event`](crate::Event) with exactly
+    /// its arguments. A tuple is several arguments, `()` is none, everything else
     /// is one; see [`Arguments`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.emitter().emit(event, args)
     }
 
     /// Sends the event `message` to this client.
     pub fn send(&self, args: impl Arguments) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`send`](Socket::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
     }
 
     /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
@@ -103,10 +111,10 @@ impl Socket {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: FromArguments>(
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
         &self,
-        event: &str,
-        args: impl Arguments,
+        event: impl Asks<P, T>,
+        args: P,
     ) -> Acknowledgement<T> {
         self.emitter().emit_with_ack(event, args)
     }
@@ -121,20 +129,48 @@ impl Socket {
         self.emitter().volatile()
     }
 
+    /// Whether the packet that follows may be compressed: see [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> SocketEmitter {
+        self.emitter().compress(compress)
+    }
+
     fn emitter(&self) -> SocketEmitter {
-        SocketEmitter { socket: *self, is_volatile: false, timeout: None }
+        SocketEmitter { socket: *self, is_volatile: false, compress: true, timeout: None }
+    }
+
+    /// Its namespace (`nsp`), from which everybody in it can be reached.
+    ///
+    /// ```
+    /// use fanfare::{Server, Socket};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let io = Server::builder().build()?;
+    /// io.of_pattern(r"^/tenant-\d+$")?.on("maintenance", async |socket: Socket| {
+    ///     socket.nsp().emit("maintenance", ());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// When the server was dropped; its handlers do not run any more then.
+    pub fn nsp(&self) -> Namespace {
+        let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
+        let definition = shared.namespace(self.address.namespace);
+        // A child may have gone with its last socket, and its index be another one's by now: then
+        // nobody is meant.
+        let definition = definition
+            .filter(|definition| definition.parent_of().is_none() || !self.is_forgotten())
+            .unwrap_or_else(Definition::nowhere);
+        Namespace { shared, definition }
     }
 
     /// Aims at everybody in the namespace but this client.
     ///
     /// # Panics
-    /// When the server was dropped; its handlers do not run any more then.
+    /// As [`nsp`](Socket::nsp).
     pub fn broadcast(&self) -> Emitter {
-        let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
-        let definition = shared.namespace(self.address.namespace);
-        // A child may have gone with its last socket: then nobody is meant.
-        let definition = definition.unwrap_or_else(Definition::nowhere);
-        Emitter::new(shared, definition).except(self.id())
+        self.nsp().emitter().except(self.id())
     }
 
     /// Aims at those in any of these rooms, but not at this client.
@@ -208,6 +244,12 @@ impl Socket {
             Some((request, extra.and_then(|extra| extra.auth.clone())))
         })??;
         Some(Handshake::new(request, auth))
+    }
+
+    /// Whether its shard, if this thread works for it, does not know it any more.
+    fn is_forgotten(&self) -> bool {
+        let context = self.own_shard();
+        context.is_some_and(|own| own.with(|state| state.socket_key(self.address).is_none()))
     }
 
     pub(crate) fn shared(&self) -> Option<Arc<Shared>> {

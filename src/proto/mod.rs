@@ -6,4 +6,6 @@ pub mod json;
 pub mod msgpack;
 pub mod parser;
 pub mod socket;
+mod token;
 pub mod websocket;
+mod zlib;

@@ -25,6 +25,27 @@ pub const ID_MAX: u64 = (1 << 53) - 1;
 pub const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
+/// Whether an event must not have this name.
+pub const fn is_reserved(name: &str) -> bool {
+    let mut index = 0;
+    while index < RESERVED_EVENTS.len() {
+        if equal(RESERVED_EVENTS[index].as_bytes(), name.as_bytes()) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// Comparing slices is not yet something that a `const fn` can do.
+const fn equal(left: &[u8], right: &[u8]) -> bool {
+    let mut index = 0;
+    while index < left.len() && index < right.len() && left[index] == right[index] {
+        index += 1;
+    }
+    index == left.len() && index == right.len()
+}
+
 /// The type of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -307,7 +328,7 @@ fn read_event(
         NameKind::String => json::unescape(name),
         NameKind::Number => Cow::Borrowed(name),
     };
-    if RESERVED_EVENTS.contains(&&*name) {
+    if is_reserved(&name) {
         return Err(DecodeError::ReservedEvent);
     }
     Ok(Body::Event { name, args: event.args })

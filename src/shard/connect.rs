@@ -187,6 +187,7 @@ impl State {
             return false;
         }
         let pid = self.sockets.get(key).and_then(Socket::pid);
+        self.tell_begun(address);
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
         self.send_packet(session, address.namespace, |packets| packets.connect(address.id(), pid));
         if let Some(entry) = self.sessions.get_mut(session) {

@@ -19,14 +19,17 @@ use super::connect::plain_event;
 use super::context::Context;
 use super::handler::{AckTarget, Event, Handler, Middleware, Refused};
 use super::listeners::Direction;
-use super::message::EventStep;
+use super::message::{EventStep, HeardBy};
 use super::state::{SocketPhase, State};
 
 impl Context {
     /// Calls all who hear of an event, in place as far as none of them waits.
     pub(super) fn dispatch(self: &Rc<Self>, step: EventStep<'_>, attachments: &[Bytes]) {
-        let before = step.more.as_ref().map_or(0, |more| more.any.len());
-        let used = (before + step.handlers.len() > 1).then(|| Arc::new(AtomicBool::new(false)));
+        let several = match &step.heard_by {
+            HeardBy::Handlers(handlers) => handlers.len() > 1,
+            HeardBy::OthersFirst(_) => true,
+        };
+        let used = several.then(|| Arc::new(AtomicBool::new(false)));
         let mut event = Event {
             name: &step.name,
             args: step.args,
@@ -34,13 +37,27 @@ impl Context {
             ack: step.ack.map(|id| AckTarget { id, used }),
             ..plain_event(self, Some(step.socket), None)
         };
-        if let Some(more) = step.more {
-            self.hear(&more.any, &mut event);
-            if !more.middlewares.is_empty() {
-                return self.dispatch_behind(more.middlewares, step.handlers, &event);
+        match step.heard_by {
+            HeardBy::Handlers(handlers) => self.hear(&handlers, &mut event),
+            HeardBy::OthersFirst(audience) => {
+                self.hear(&audience.any, &mut event);
+                match audience.middlewares.is_empty() {
+                    true => self.hear_at_last(step.socket, &mut event),
+                    false => self.dispatch_behind(audience.middlewares, &event),
+                }
             }
         }
-        self.hear(&step.handlers, &mut event);
+    }
+
+    /// Calls the handlers of an event, unless the socket has gone while others heard of it.
+    fn hear_at_last(self: &Rc<Self>, socket: SocketAddress, event: &mut Event<'_>) {
+        let handlers = self.with(|state| {
+            let key = state.socket_key(socket).filter(|_| state.is_connected(socket))?;
+            state.event_handlers(key, socket.namespace, event.name)
+        });
+        if let Some(handlers) = handlers {
+            self.hear(&handlers, event);
+        }
     }
 
     fn hear(self: &Rc<Self>, handlers: &[Handler], event: &mut Event<'_>) {
@@ -50,12 +67,7 @@ impl Context {
     }
 
     /// Asks the middlewares, one after the other, and then calls the handlers.
-    fn dispatch_behind(
-        self: &Rc<Self>,
-        middlewares: Vec<Middleware>,
-        handlers: Rc<[Handler]>,
-        event: &Event<'_>,
-    ) {
+    fn dispatch_behind(self: &Rc<Self>, middlewares: Vec<Middleware>, event: &Event<'_>) {
         let Some(socket) = event.socket else { return };
         let (context, kept) = (Rc::clone(self), Kept::of(event));
         self.start(async move {
@@ -69,7 +81,7 @@ impl Context {
                     return;
                 }
             }
-            context.hear(&handlers, &mut kept.event(&context, socket));
+            context.hear_at_last(socket, &mut kept.event(&context, socket));
         });
     }
 
@@ -81,7 +93,10 @@ impl Context {
 
     /// Calls those who hear of the events that a socket is sent.
     pub(super) fn outgoing(self: &Rc<Self>, socket: SocketAddress, frame: &Frame) {
-        let handlers = self.with(|state| state.outgoing_listeners_of(socket));
+        let handlers = self.with(|state| {
+            state.is_telling = true;
+            state.outgoing_listeners_of(socket)
+        });
         for packet in events_of(frame.bytes(), &self.shared.settings.form) {
             let mut event = Event {
                 name: &packet.name,
@@ -91,6 +106,7 @@ impl Context {
             };
             self.hear(&handlers, &mut event);
         }
+        self.with(|state| state.is_telling = false);
     }
 }
 

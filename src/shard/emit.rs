@@ -125,6 +125,10 @@ impl State {
                 self.stats.volatile_dropped += 1;
                 return Queued::Dropped;
             }
+            let packet = match &mut self.compression {
+                Some(compression) => compression.outgoing(connection, &conn.role, packet),
+                None => packet,
+            };
             conn.queue.add(packet, &mut self.spare);
             let is_over_budget = conn.queue.bytes() > limit;
             conn.mark_dirty(connection, &mut self.dirty);
@@ -187,8 +191,8 @@ impl State {
         let found = key.and_then(|key| self.sockets.get(key).map(|socket| (key, socket)));
         let queued = match found {
             Some((_, found)) if found.phase == SocketPhase::Connected => {
-                let (session, is_heard) =
-                    (found.session, self.has_outgoing_listeners(socket.namespace));
+                let session = found.session;
+                let is_heard = !self.is_telling && self.has_outgoing_listeners(socket.namespace);
                 let copy = is_heard.then(|| packet.frame());
                 let queued = self.send(session, packet, volatile);
                 if let Some(frame) = copy.filter(|_| queued == Queued::Yes) {
@@ -340,14 +344,18 @@ impl State {
             return self.post(usize::from(shard), Command::Socket(address, command));
         }
         match command {
-            SocketCommand::Emit { wire, volatile, ack, offset } => match offset {
-                None => {
-                    self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
+            SocketCommand::Emit { wire, volatile, is_told, ack, offset } => {
+                self.is_telling = !is_told;
+                match offset {
+                    None => {
+                        self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
+                    }
+                    Some(offset) => {
+                        self.emit_logged(address, wire, offset);
+                    }
                 }
-                Some(offset) => {
-                    self.emit_logged(address, wire, offset);
-                }
-            },
+                self.is_telling = false;
+            }
             SocketCommand::Join(rooms) => {
                 self.join(address, &rooms);
             }
@@ -381,62 +389,6 @@ impl State {
             }
         }
         self.chosen = chosen;
-    }
-
-    /// Puts a socket into rooms. `false` when it is gone.
-    pub fn join(&mut self, address: SocketAddress, rooms: &[Target]) -> bool {
-        self.queue_batch();
-        let Some(key) = self.socket_key(address) else { return false };
-        let Some(socket) = self.sockets.get_mut(key) else { return false };
-        if matches!(socket.phase, SocketPhase::Leaving | SocketPhase::Gone) {
-            return false;
-        }
-        let Some(space) = self.namespaces.get_mut(socket.namespace) else {
-            return false;
-        };
-        for room in rooms {
-            space.rooms.join(key.index, &mut socket.memberships, room);
-        }
-        true
-    }
-
-    /// Takes a socket out of a room. `false` when it was not in it.
-    pub fn leave(&mut self, address: SocketAddress, room: &str) -> bool {
-        let Some(key) = self.socket_key(address) else { return false };
-        self.with_memberships(key, |rooms, memberships, moved| {
-            rooms.leave(memberships, room, moved)
-        })
-        .unwrap_or(false)
-    }
-
-    /// Takes a socket out of all rooms.
-    pub fn leave_all(&mut self, key: Key) {
-        self.with_memberships(key, |rooms, memberships, moved| {
-            rooms.leave_all(memberships, moved);
-        });
-    }
-
-    fn with_memberships<R>(
-        &mut self,
-        key: Key,
-        change: impl FnOnce(
-            &mut crate::room::Rooms,
-            &mut crate::room::Memberships,
-            &mut dyn FnMut(u32, crate::room::Moved),
-        ) -> R,
-    ) -> Option<R> {
-        self.queue_batch();
-        let socket = self.sockets.get_mut(key)?;
-        let space = self.namespaces.get_mut(socket.namespace)?;
-        let mut memberships = std::mem::take(&mut socket.memberships);
-        let sockets = &mut self.sockets;
-        let result = change(&mut space.rooms, &mut memberships, &mut |other, moved| {
-            if let Some(other) = sockets.key_at(other).and_then(|key| sockets.get_mut(key)) {
-                other.memberships.moved(moved);
-            }
-        });
-        self.sockets.get_mut(key)?.memberships = memberships;
-        Some(result)
     }
 
     /// Disconnects a socket, or with `close` its whole session. `false` when it is gone.

@@ -15,6 +15,7 @@ const { values: flags } = parseArgs({
     "max-payload-bytes": { type: "string" },
     transports: { type: "string" },
     parser: { type: "string" },
+    "per-message-deflate": { type: "string" },
     // The package brings its own.
     client: { type: "string" },
   },
@@ -27,6 +28,11 @@ if (flags["connect-timeout-ms"]) options.connectTimeout = Number(flags["connect-
 if (flags["upgrade-timeout-ms"]) options.upgradeTimeout = Number(flags["upgrade-timeout-ms"]);
 if (flags["max-payload-bytes"]) options.maxHttpBufferSize = Number(flags["max-payload-bytes"]);
 if (flags.parser === "msgpack") options.parser = msgpackParser;
+if (flags["per-message-deflate"]) {
+  // `false` would refuse clients that ask for it.
+  const none = flags["per-message-deflate"] === "none" || undefined;
+  options.perMessageDeflate = { serverNoContextTakeover: none, clientNoContextTakeover: none };
+}
 if (flags.transports) options.transports = flags.transports.split(",");
 
 const http = createServer();

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::broadcast::{is_for, register};
 use crate::peer::{Kind, Leave, Peer, Phase};
 use crate::seeds;
-use crate::world::{Plan, World};
+use crate::world::{Inspect as _, Plan, World};
 
 /// Those who speak never go: the order of what they say is that of their one shard. Those who
 /// listen do, at any moment after they have joined for the first time.
@@ -24,7 +24,11 @@ struct Meeting {
 
 impl Meeting {
     fn new(seed: u64) -> Meeting {
-        let mut plan = Plan::new(seed);
+        // Shards that are behind by as many commands as they like.
+        let mut plan = Plan::new(seed).limits(|limits| {
+            limits.mailbox_commands = if seed % 2 == 0 { 4 } else { 65_536 };
+            limits.mailbox_commands_per_turn = 1 + (seed % 4) as usize;
+        });
         plan.builder = plan.builder.connection_state_recovery(ConnectionStateRecovery::default());
         let mut world = World::new(seed, plan, register);
         let (speakers, listeners) = (world.random.range(1..=2), world.random.range(1..=3));
@@ -68,8 +72,9 @@ impl Meeting {
         while left > 0 {
             self.world.step();
             if self.world.random.chance(100) {
-                self.say();
-                left -= 1;
+                let burst = self.world.random.range(1..=5).min(left as usize);
+                (0..burst).for_each(|_| self.say());
+                left -= burst as u64;
             }
             if self.world.random.chance(40) {
                 self.stir();
@@ -114,7 +119,7 @@ impl Meeting {
 fn p15_who_comes_back_has_every_event_once_and_in_order_on_whichever_shard() {
     seeds::for_each("p15_who_comes_back", 2, |seed| {
         let mut meeting = Meeting::new(seed);
-        meeting.go_on(30);
+        meeting.go_on(60);
         meeting.everybody_is_back();
         meeting.check();
         meeting.world.run_for(Duration::from_millis(10));

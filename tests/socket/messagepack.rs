@@ -167,7 +167,7 @@ fn b38_3_both_sides_acknowledge() {
             echo(&io.of("/"));
             io.of("/").on("ask", async move |socket: Socket| {
                 let question = Bytes::from_static(b"question");
-                let answer = socket.emit_with_ack::<(u8, Bytes)>("q", question).await;
+                let answer = socket.emit_with_ack::<(u8, Bytes), _>("q", question).await;
                 log.add(format!("{answer:?}"));
             });
         });
@@ -242,9 +242,9 @@ fn b38_6_a_broadcast_reaches_the_clients_of_every_shard() {
             expect(client, &event(json!(["one", 1])));
             expect(client, &event(json!(["two", "bin:2"])));
         }
-        let answers = server.io.to("nobody").emit_with_ack::<u8>("q", ());
+        let answers = server.io.to("nobody").emit_with_ack::<u8, _>("q", ());
         assert_eq!(crate::fixture::block_on(answers).unwrap(), [0; 0]);
-        let answers = server.io.of("/").emitter().emit_with_ack::<Bytes>("q", ());
+        let answers = server.io.of("/").emitter().emit_with_ack::<Bytes, _>("q", ());
         for client in &mut clients {
             let asked = hear(client);
             let id = asked["id"].as_u64().unwrap();
@@ -533,7 +533,7 @@ fn an_emit_that_messagepack_cannot_express_is_refused_and_sends_nothing() {
                     ack.send(&of_handler),
                 ];
                 log.add(format!("{emitted:?}"));
-                let answer = socket.emit_with_ack::<Value>("deep", &of_handler).await;
+                let answer = socket.emit_with_ack::<Value, _>("deep", &of_handler).await;
                 log.add(format!("{answer:?}"));
             });
         });

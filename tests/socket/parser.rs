@@ -169,7 +169,7 @@ fn packets_of_every_type_have_the_form_that_a_parser_gives_them() {
             echo(io);
             log.log_disconnects(io);
             io.of("/").on("ask", async move |socket: Socket| {
-                let answer = socket.emit_with_ack::<(u8, Bytes)>("q", 1).await;
+                let answer = socket.emit_with_ack::<(u8, Bytes), _>("q", 1).await;
                 log.add(format!("{answer:?}"));
                 socket.disconnect(false);
             });
@@ -335,14 +335,14 @@ fn an_emit_that_a_parser_cannot_express_is_refused_and_sends_nothing() {
                 for event in ["refused", "nothing", "panic", "bomb"] {
                     let emitted = [socket.emit(event, 1), socket.broadcast().emit(event, 1)];
                     assert_eq!(emitted, [Emitted::Refused(EmitError::Parser); 2]);
-                    let answer = socket.emit_with_ack::<Value>(event, 1).await;
+                    let answer = socket.emit_with_ack::<Value, _>(event, 1).await;
                     log.add(format!("{answer:?}"));
                 }
             });
         });
         let mut client = joined(&server);
         assert_eq!(server.io.emit("panic", 1), Emitted::Refused(EmitError::Parser));
-        let gathered = server.io.of("/").emitter().emit_with_ack::<Value>("refused", 1);
+        let gathered = server.io.of("/").emitter().emit_with_ack::<Value, _>("refused", 1);
         assert!(block_on(gathered).is_err());
         say(&mut client, &event(json!(["x"])));
         events.expect(&["Err(Refused(Parser))"; 4]);
