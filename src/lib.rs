@@ -132,6 +132,11 @@ pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::run::Running;
 pub use shard::shared::ExpiredSession;
 
+/// The page for those who come from Node.js: its examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-node.md")]
+struct FromNode;
+
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]
 pub mod internal {

@@ -37,6 +37,8 @@ mod listeners;
 mod messagepack;
 #[path = "socket/middleware.rs"]
 mod middleware;
+#[path = "socket/names.rs"]
+mod names;
 #[path = "socket/panics.rs"]
 mod panics;
 #[path = "socket/parser.rs"]

@@ -3,17 +3,22 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 
 use crate::base::id::SocketId;
 use crate::command::{Audience, Command, Found};
+use crate::proto::json::Arguments;
 use crate::room::Target;
 use crate::shard::shared::Shared;
 
 use super::ask::here;
+use super::emit::{Emitted, SocketEmitter};
+use super::event::Emits;
 use super::handshake::Handshake;
 use super::socket::Socket;
+use super::targets::IntoTargets;
 
 /// A socket as it was when it was asked for ([`Emitter::fetch_sockets`]), on whatever shard.
 ///
@@ -31,9 +36,34 @@ impl RemoteSocket {
         self.socket.id()
     }
 
-    /// Its handle, with which it can be sent something, put into rooms and disconnected.
+    /// Its handle.
     pub fn socket(&self) -> Socket {
         self.socket
+    }
+
+    /// Sends it an event. See [`Socket::emit`].
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
+        self.socket.emit(event, args)
+    }
+
+    /// How long the `emit_with_ack` that follows waits. See [`Socket::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> SocketEmitter {
+        self.socket.timeout(timeout)
+    }
+
+    /// Has it join rooms. See [`Socket::join`].
+    pub fn join(&self, rooms: impl IntoTargets) -> bool {
+        self.socket.join(rooms)
+    }
+
+    /// Has it leave a room. See [`Socket::leave`].
+    pub fn leave(&self, room: &str) -> bool {
+        self.socket.leave(room)
+    }
+
+    /// Disconnects it. See [`Socket::disconnect`].
+    pub fn disconnect(&self, close: bool) -> bool {
+        self.socket.disconnect(close)
     }
 
     /// The rooms it was in: first the one that is named by its id, then those it had joined, in no

@@ -167,3 +167,45 @@ impl Socket {
 fn hears_outgoing(listeners: &Listeners) -> bool {
     listeners.any(Direction::Outgoing).next().is_some()
 }
+
+/// What this socket listens to, besides what all sockets of its namespace do. Empty when it has
+/// gone, and elsewhere than on its own shard.
+impl Socket {
+    /// The events that it listens to by name, each once (`eventNames`).
+    ///
+    /// ```
+    /// use fanfare::{Server, Socket};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").on_connect(async |socket: Socket| {
+    ///     socket.on("details", async || {});
+    ///     assert_eq!(socket.event_names(), ["details"]);
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn event_names(&self) -> Vec<String> {
+        self.listened(|listeners| listeners.names().into_iter().map(str::to_owned).collect())
+    }
+
+    /// Its listeners of every event that the client sends (`listenersAny`), in the order in which
+    /// they run.
+    pub fn listeners_any(&self) -> Vec<Listener> {
+        self.listened(|listeners| listeners.any_ids(Direction::Incoming).map(Listener).collect())
+    }
+
+    /// Its listeners of every event that the client is sent (`listenersAnyOutgoing`), in the order
+    /// in which they run.
+    pub fn listeners_any_outgoing(&self) -> Vec<Listener> {
+        self.listened(|listeners| listeners.any_ids(Direction::Outgoing).map(Listener).collect())
+    }
+
+    fn listened<T>(&self, read: impl FnOnce(&Listeners) -> Vec<T>) -> Vec<T> {
+        let read = self.with_state(|state, key| {
+            let listeners = state.sockets.get(key)?.extra.as_ref()?.listeners.as_ref()?;
+            Some(read(listeners))
+        });
+        read.flatten().unwrap_or_default()
+    }
+}

@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::base::id::SocketId;
-use crate::proto::json::{ArgsError, Arguments};
+use crate::proto::json::{ArgsError, Arguments, FromArguments};
 use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
 
+use super::ack::Acknowledgements;
 use super::emit::{Emitted, Emitter};
-use super::event::{Emits, Heard, Named};
+use super::event::{Asks, Emits, Heard, Named};
 use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
 use super::handshake::Handshake;
@@ -252,6 +253,19 @@ impl Namespace {
     /// Aims at the sockets that are in any of these rooms. See [`Emitter::to`].
     pub fn to(&self, rooms: impl IntoTargets) -> Emitter {
         self.emitter().to(rooms)
+    }
+
+    /// Sends an event to every socket of the namespace and gathers what they acknowledge. See
+    /// [`Emitter::emit_with_ack`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
+        &self,
+        event: impl Asks<P, T>,
+        args: P,
+    ) -> Acknowledgements<T> {
+        self.emitter().emit_with_ack(event, args)
     }
 
     /// The same as [`to`](Namespace::to); `in` is a keyword of Rust.

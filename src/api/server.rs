@@ -18,14 +18,15 @@ use crate::shard::registry::Matcher;
 use crate::shard::run::{Plan, Running};
 use crate::shard::shared::{ExpiredSession, Shared};
 
+use super::ack::Acknowledgements;
 use super::emit::{Emitted, Emitter};
-use super::event::Emits;
+use super::event::{Asks, Emits};
 use super::fetch::FetchSockets;
 use super::hooks::Engine;
 use super::namespace::{Candidate, Namespace};
 use super::signals::Signals;
 use super::targets::IntoTargets;
-use crate::proto::json::Arguments;
+use crate::proto::json::{Arguments, FromArguments};
 
 /// A Socket.IO server. Cheap to clone, usable from any thread.
 ///
@@ -196,6 +197,19 @@ impl Server {
     /// Aims at the sockets of `/` that are in any of these rooms. See [`Emitter::to`].
     pub fn to(&self, rooms: impl IntoTargets) -> Emitter {
         self.of("/").to(rooms)
+    }
+
+    /// Sends an event to every client of `/` and gathers what they acknowledge. See
+    /// [`Emitter::emit_with_ack`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
+        &self,
+        event: impl Asks<P, T>,
+        args: P,
+    ) -> Acknowledgements<T> {
+        self.of("/").emit_with_ack(event, args)
     }
 
     /// The same as [`to`](Server::to); `in` is a keyword of Rust.
@@ -388,6 +402,11 @@ impl Server {
     /// The version of the JavaScript client that is served; `None` when none is.
     pub fn client_version(&self) -> Option<&str> {
         Some(&self.shared.settings.client.as_ref()?.version)
+    }
+
+    /// What the targets of requests to this server begin with (`io.path()`).
+    pub fn path(&self) -> &str {
+        &self.shared.settings.path
     }
 
     /// The counters of each shard, by index; none before the server runs. May be awaited on any

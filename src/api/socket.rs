@@ -19,6 +19,7 @@ use super::ask::{ask_socket, deliver};
 use super::emit::{Emitted, Emitter, SocketEmitter, Written};
 use super::event::{Asks, Emits};
 use super::handshake::Handshake;
+use super::namespace::Namespace;
 use super::targets::{IntoTargets, targets};
 
 /// A client that has joined a namespace: a few plain numbers, to be copied, kept and sent to other
@@ -137,11 +138,23 @@ impl Socket {
         SocketEmitter { socket: *self, is_volatile: false, compress: true, timeout: None }
     }
 
-    /// Aims at everybody in the namespace but this client.
+    /// Its namespace (`nsp`), from which everybody in it can be reached.
+    ///
+    /// ```
+    /// use fanfare::{Server, Socket};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let io = Server::builder().build()?;
+    /// io.of_pattern(r"^/tenant-\d+$")?.on("maintenance", async |socket: Socket| {
+    ///     socket.nsp().emit("maintenance", ());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// When the server was dropped; its handlers do not run any more then.
-    pub fn broadcast(&self) -> Emitter {
+    pub fn nsp(&self) -> Namespace {
         let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
         let definition = shared.namespace(self.address.namespace);
         // A child may have gone with its last socket, and its index be another one's by now: then
@@ -149,7 +162,15 @@ impl Socket {
         let definition = definition
             .filter(|definition| definition.parent_of().is_none() || !self.is_forgotten())
             .unwrap_or_else(Definition::nowhere);
-        Emitter::new(shared, definition).except(self.id())
+        Namespace { shared, definition }
+    }
+
+    /// Aims at everybody in the namespace but this client.
+    ///
+    /// # Panics
+    /// As [`nsp`](Socket::nsp).
+    pub fn broadcast(&self) -> Emitter {
+        self.nsp().emitter().except(self.id())
     }
 
     /// Aims at those in any of these rooms, but not at this client.

@@ -58,6 +58,22 @@ impl Listeners {
         id
     }
 
+    /// The events that are listened to by name, each once, in the order of their first listeners.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for listener in &self.events {
+            if !names.contains(&&*listener.name) {
+                names.push(&listener.name);
+            }
+        }
+        names
+    }
+
+    /// The listeners of all events of a direction, in the order in which they run.
+    pub fn any_ids(&self, direction: Direction) -> impl Iterator<Item = ListenerId> {
+        self.listed(direction).iter().map(|(id, _)| *id)
+    }
+
     /// Takes a listener out, whatever it listens to.
     pub fn remove(&mut self, id: ListenerId) -> Option<Removed> {
         if let Some(at) = self.events.iter().position(|listener| listener.id == id) {
@@ -94,16 +110,19 @@ impl Listeners {
 
     /// The listeners of all events of a direction.
     pub fn any(&self, direction: Direction) -> impl Iterator<Item = Handler> {
-        let list = match direction {
-            Direction::Incoming => &self.any,
-            Direction::Outgoing => &self.any_outgoing,
-        };
-        list.iter().map(|(_, handler)| handler.clone())
+        self.listed(direction).iter().map(|(_, handler)| handler.clone())
     }
 
     /// The middlewares of the events that come.
     pub fn middlewares(&self) -> impl Iterator<Item = Middleware> {
         self.middlewares.iter().map(|(_, middleware)| middleware.clone())
+    }
+
+    fn listed(&self, direction: Direction) -> &[(ListenerId, Handler)] {
+        match direction {
+            Direction::Incoming => &self.any,
+            Direction::Outgoing => &self.any_outgoing,
+        }
     }
 
     fn list(&mut self, direction: Direction) -> &mut Vec<(ListenerId, Handler)> {
@@ -173,6 +192,19 @@ mod tests {
         fn drop(&mut self) {
             self.1.borrow_mut().push(self.0);
         }
+    }
+
+    #[test]
+    fn what_is_listened_to_is_told_in_order_and_each_event_once() {
+        let mut listeners = Listeners::default();
+        for name in ["b", "a", "b"] {
+            listeners.add(name, handler(), false);
+        }
+        assert_eq!(listeners.names(), ["b", "a"]);
+        let last = listeners.add_any(Direction::Incoming, Place::Last, handler());
+        let first = listeners.add_any(Direction::Incoming, Place::First, handler());
+        assert!(listeners.any_ids(Direction::Incoming).eq([first, last]));
+        assert_eq!(listeners.any_ids(Direction::Outgoing).count(), 0);
     }
 
     #[test]
