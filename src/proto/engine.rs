@@ -34,7 +34,8 @@ pub enum Packet<'a> {
     Open,
     /// `1`: the client ends the session.
     Close,
-    /// `2`: right only as `2probe` on a WebSocket that is to take over (§8).
+    /// `2`: right only as `2probe` on a WebSocket that is to take over (§8), but for clients of v3,
+    /// whose heartbeat it is (§13.3).
     Ping(&'a [u8]),
     /// `3`: the answer to a ping of the server.
     Pong(&'a [u8]),
@@ -133,8 +134,18 @@ pub fn write_open(out: &mut Vec<u8>, open: &Open<'_>) {
 /// Appends an attachment for a text-only transport: `b` and padded standard base64.
 pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'b');
+    append_base64(out, bytes);
+}
+
+/// Characters that [`append_base64`] makes of so many bytes.
+pub(super) fn base64_characters(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+/// Appends padded standard base64.
+pub(super) fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
-    let length = bytes.len().div_ceil(3) * 4;
+    let length = base64_characters(bytes.len());
     out.resize(start + length, 0);
     let written = STANDARD.encode_slice(bytes, &mut out[start..]);
     debug_assert_eq!(written, Ok(length), "the slice is as long as the encoding");
@@ -148,7 +159,8 @@ const WELL_FORMED: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-fn read_base64(text: &[u8]) -> Vec<u8> {
+/// Reads base64 as [`decode`] says.
+pub(super) fn read_base64(text: &[u8]) -> Vec<u8> {
     WELL_FORMED.decode(text).unwrap_or_else(|_| read_stray_base64(text))
 }
 
