@@ -1,5 +1,5 @@
-//! Engine.IO v3, which clients older than version 3 speak: packets and the payloads of long-polling
-//! (`protocol.md` §13).
+//! Engine.IO v3, which clients of Socket.IO before version 3 speak: packets, and the payloads of
+//! long-polling (`protocol.md` §13).
 //!
 //! Packets are those of v4, but binary data has a type, too: a first byte of that value on a
 //! WebSocket, `b4` and base64 where only text may pass. A payload counts where v4 separates:

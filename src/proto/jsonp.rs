@@ -62,14 +62,12 @@ impl Formatter for Literal {
         W: ?Sized + io::Write,
     {
         for piece in fragment.split_inclusive(['\u{2028}', '\u{2029}']) {
-            let (text, escape) = match (
-                piece.strip_suffix('\u{2028}'),
-                piece.strip_suffix('\u{2029}'),
-            ) {
-                (Some(text), _) => (text, "\\u2028"),
-                (_, Some(text)) => (text, "\\u2029"),
-                (None, None) => (piece, ""),
-            };
+            let (text, escape) =
+                match (piece.strip_suffix('\u{2028}'), piece.strip_suffix('\u{2029}')) {
+                    (Some(text), _) => (text, "\\u2028"),
+                    (_, Some(text)) => (text, "\\u2029"),
+                    (None, None) => (piece, ""),
+                };
             writer.write_all(text.as_bytes())?;
             writer.write_all(escape.as_bytes())?;
         }

@@ -19,10 +19,7 @@ use crate::base::limits::Limits;
 ///
 /// # Errors
 /// As [`socket::decode`].
-pub fn decode<'a>(
-    text: &'a [u8],
-    limits: &Limits,
-) -> Result<(Packet<'a>, &'a str), DecodeError> {
+pub fn decode<'a>(text: &'a [u8], limits: &Limits) -> Result<(Packet<'a>, &'a str), DecodeError> {
     let bytes_max = limits.namespace_bytes.max(limits.target_bytes);
     let mut packet = socket::decode_named(text, limits, bytes_max)?;
     let (name, query) = packet.namespace.split_once('?').unwrap_or((packet.namespace, ""));
@@ -83,12 +80,7 @@ pub fn write_connect(out: &mut Vec<u8>, namespace: &str) {
 /// and `""` are none.
 ///
 /// A namespace that does not exist is refused as in v5, with [`socket::write_connect_error`].
-pub fn write_error(
-    out: &mut Vec<u8>,
-    namespace: &str,
-    message: &str,
-    data_json: Option<&[u8]>,
-) {
+pub fn write_error(out: &mut Vec<u8>, namespace: &str, message: &str, data_json: Option<&[u8]>) {
     out.push(b'4');
     socket::write_namespace(out, namespace);
     match data_json {

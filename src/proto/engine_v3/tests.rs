@@ -194,12 +194,34 @@ fn the_open_packet_is_the_one_of_v4_behind_its_length() {
 #[test]
 fn a_malformed_payload_in_text_form_gives_the_error_at_its_place() {
     for faulty in [
-        "", ":", ":4", "a", "2", "240", "-1:4", "+1:4", " 1:4", "1 :4", "1.0:4", "1e0:4", "0x1:4",
-        "2:4", "1:", "3:4\u{20ac}", "10000000:4", "99999999999999999999999:4",
+        "",
+        ":",
+        ":4",
+        "a",
+        "2",
+        "240",
+        "-1:4",
+        "+1:4",
+        " 1:4",
+        "1 :4",
+        "1.0:4",
+        "1e0:4",
+        "0x1:4",
+        "2:4",
+        "1:",
+        "3:4\u{20ac}",
+        "10000000:4",
+        "99999999999999999999999:4",
         // The end of a length in the middle of a character.
-        "1:\u{1f600}", "2:4\u{1f600}", "3:4a\u{1f600}",
+        "1:\u{1f600}",
+        "2:4\u{1f600}",
+        "3:4a\u{1f600}",
         // No packets: of no type, v4, empty base64 of a text that is none.
-        "1:7", "1:a", "1:\u{e9}", "2:x4", "4hello\u{1e}2",
+        "1:7",
+        "1:a",
+        "1:\u{e9}",
+        "2:x4",
+        "4hello\u{1e}2",
     ] {
         assert_eq!(text(faulty), (vec![], Err(ParseError)), "{faulty:?}");
         let behind = format!("2:4a{faulty}");
@@ -264,13 +286,10 @@ fn socketioxide_741_a_byte_that_is_no_digit_is_an_error_whatever_it_is() {
 
 #[test]
 fn the_end_of_a_length_is_not_looked_for_for_ever() {
-    for (form, digit, end, mark) in [
-        (Form::Text, b'0', b':', &b""[..]),
-        (Form::Binary, 0, 0xff, &b"\x00"[..]),
-    ] {
-        let led_by = |zeros: usize| {
-            [mark, &vec![digit; zeros], &[digit + 1, end], b"4"].concat()
-        };
+    for (form, digit, end, mark) in
+        [(Form::Text, b'0', b':', &b""[..]), (Form::Binary, 0, 0xff, &b"\x00"[..])]
+    {
+        let led_by = |zeros: usize| [mark, &vec![digit; zeros], &[digit + 1, end], b"4"].concat();
         let longest = led_by(LENGTH_DIGITS_MAX - 1);
         assert_eq!(read_all(form, &longest), (vec![message("")], Ok(())));
         for digits in [LENGTH_DIGITS_MAX, 1_000_000] {
@@ -321,8 +340,24 @@ fn binary_data_has_a_type() {
 #[test]
 fn m33_text_that_is_not_base64_is_read_as_in_v4() {
     for text in [
-        "", "0", "1", "2", "2probe", "3", "5", "6", "7", "9", "4", "40", "41", "42[\"a\"]", "451-",
-        "a", "-1", "4\u{20ac}",
+        "",
+        "0",
+        "1",
+        "2",
+        "2probe",
+        "3",
+        "5",
+        "6",
+        "7",
+        "9",
+        "4",
+        "40",
+        "41",
+        "42[\"a\"]",
+        "451-",
+        "a",
+        "-1",
+        "4\u{20ac}",
     ] {
         assert_eq!(decode_text(text.as_bytes()), engine::decode(text.as_bytes()), "{text}");
     }
