@@ -7,6 +7,8 @@ import { residentKib } from "./machine.mjs";
 export const LEAVE_FACTOR = 1.1;
 export const LEAVE_LIMIT_S = 10;
 const LOOK_AGAIN_MS = 100;
+/** Memory that has not fallen for so long will not. */
+const QUIET_MS = 2500;
 
 /** Cycles over which memory must not grow; those to warm up with come before. */
 export const CHURN_CYCLES = 100_000;
@@ -47,13 +49,16 @@ async function afterLeaving(pid, before_kib) {
   }
 }
 
-/** Twice as many: what grows the first time only is no leak, and both are told. */
-async function churn(serving, load) {
+/**
+ * Twice as many: what grows the first time only is no leak, and both are told. What was grown by for
+ * clients that have just left is given the time to go.
+ */
+async function churn(serving, load, quiet_ms = QUIET_MS) {
   const series = new Series();
   const looks = [];
   for (const wanted of [WARM_UP_CYCLES, CHURN_CYCLES, CHURN_CYCLES]) {
     if (!(await cycles(wanted, series, load))) return series.failed();
-    looks.push({ cycles: series.deliveries, kib: residentKib(serving.pid) });
+    looks.push({ cycles: series.deliveries, kib: await settled(serving.pid, quiet_ms) });
   }
   const [warm, once, again] = looks;
   return series.done({
@@ -63,6 +68,19 @@ async function churn(serving, load) {
     rss_growth_kib: once.kib - warm.kib,
     rss_growth_again_kib: again.kib - once.kib,
   });
+}
+
+/** Resident memory when it has not fallen for a while, or when the time is over. */
+async function settled(pid, quiet_ms) {
+  const began_ms = performance.now();
+  let [least, fell_ms] = [residentKib(pid), began_ms];
+  for (;;) {
+    const now_ms = performance.now();
+    const kib = residentKib(pid);
+    if (kib < least) [least, fell_ms] = [kib, now_ms];
+    if (now_ms - fell_ms >= quiet_ms || now_ms - began_ms >= LEAVE_LIMIT_S * 1000) return kib;
+    await delay(LOOK_AGAIN_MS);
+  }
 }
 
 async function cycles(wanted, series, load) {

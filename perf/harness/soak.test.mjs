@@ -15,7 +15,7 @@ const serving = { pid: process.pid };
 
 test("cycles are made until there are enough, and those to warm up do not count", async () => {
   let loads = 0;
-  const found = await SOAKS.churn(serving, async () => ((loads += 1), ran()));
+  const found = await SOAKS.churn(serving, async () => ((loads += 1), ran()), 0);
   assert.equal(loads, 1 + 2 + 2);
   assert.equal(found.outcome, "ok");
   assert.equal(found.result.cycles, 120_000);
@@ -28,7 +28,7 @@ test("a fault in one of many runs is a fault of the whole", async () => {
   const found = await SOAKS.churn(serving, async () => {
     loads += 1;
     return loads === 2 ? { ...ran({ lost: 3 }), outcome: "faulty", exit: 1 } : ran();
-  });
+  }, 0);
   assert.deepEqual([found.outcome, found.exit, found.result.lost], ["faulty", 1, 3]);
 });
 
@@ -39,7 +39,7 @@ test("a run that fails ends the soak without a figure", async () => {
 });
 
 test("a server that makes no progress is given up", async () => {
-  const found = await SOAKS.churn(serving, async () => ran({ deliveries: 1 }));
+  const found = await SOAKS.churn(serving, async () => ran({ deliveries: 1 }), 0);
   assert.equal(found.outcome, "failed");
   assert.match(found.reason, /fewer than/);
 });

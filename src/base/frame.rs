@@ -14,6 +14,13 @@ pub struct Wire {
     bytes: Vec<u8>,
     /// Where the text of the one WebSocket frame begins; 0 when `bytes` is not one text frame.
     text_offset: u8,
+    variants: OnceLock<Box<Variants>>,
+}
+
+/// What recipients other than a plain WebSocket are sent, each made on its first need. Most packets
+/// have none of it, and carry a pointer for all of them together.
+#[derive(Debug, Default)]
+struct Variants {
     polling: OnceLock<Box<[u8]>>,
 }
 
@@ -45,14 +52,14 @@ impl<'a> Encoded<'a> {
 
 impl From<Encoded<'_>> for Wire {
     fn from(Encoded { bytes, text_offset }: Encoded<'_>) -> Wire {
-        Wire { bytes: bytes.into(), text_offset, polling: OnceLock::new() }
+        Wire { bytes: bytes.into(), text_offset, variants: OnceLock::new() }
     }
 }
 
 impl From<Vec<u8>> for Wire {
     /// Bytes that go out as they are.
     fn from(bytes: Vec<u8>) -> Wire {
-        Wire { bytes, text_offset: 0, polling: OnceLock::new() }
+        Wire { bytes, text_offset: 0, variants: OnceLock::new() }
     }
 }
 
@@ -66,7 +73,10 @@ impl Wire {
     /// of a text frame; for anything else `make` derives it from the frames, once.
     pub fn polling(&self, make: impl FnOnce(&[u8]) -> Vec<u8>) -> &[u8] {
         match self.text_offset {
-            0 => self.polling.get_or_init(|| make(&self.bytes).into_boxed_slice()),
+            0 => {
+                let variants = self.variants.get_or_init(Box::default);
+                variants.polling.get_or_init(|| make(&self.bytes).into_boxed_slice())
+            }
             offset => &self.bytes[usize::from(offset)..],
         }
     }
@@ -115,7 +125,7 @@ impl Frame {
         let Some(Owner::Shard(wire)) = Rc::get_mut(&mut self.0) else { return false };
         // It is several frames now: what polling is sent has to be derived from them.
         wire.text_offset = 0;
-        wire.polling.take();
+        wire.variants.take();
         wire.bytes.extend_from_slice(bytes);
         true
     }
