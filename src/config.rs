@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
 use crate::session::Options;
-use crate::session::handshake::Transport;
+use crate::session::handshake::{Offer, Transport};
 use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
 
 /// Where `npm install socket.io-client` puts the client bundle.
@@ -42,7 +42,7 @@ const CLIENT_FILES: [&str; 4] =
 pub struct Builder {
     pub(crate) options: Options,
     path: String,
-    transports: Vec<Transport>,
+    offer: Offer,
     allow_upgrades: bool,
     serve_client: bool,
     client_folder: Option<PathBuf>,
@@ -64,7 +64,7 @@ impl Builder {
         Builder {
             options,
             path: path.to_owned(),
-            transports: vec![Transport::Polling, Transport::WebSocket],
+            offer: Offer::default(),
             allow_upgrades: true,
             serve_client: has_namespaces,
             client_folder: None,
@@ -130,7 +130,29 @@ impl Builder {
 
     /// `transports`: which ones are offered. Default: both.
     pub fn transports(mut self, transports: impl Into<Vec<Transport>>) -> Builder {
-        self.transports = transports.into();
+        self.offer.transports = transports.into();
+        self
+    }
+
+    /// `allowEIO3`: whether clients of Socket.IO before version 3, which speak Engine.IO v3, are
+    /// served beside the others. Default: false; they are refused with code 5 then.
+    ///
+    /// Such a client joins `/` by itself, and takes the id of its session for that of its socket in
+    /// `/`: whoever is told the id of the socket can speak in the client's name. Do not hand those
+    /// ids on. In other namespaces its sockets have ids of their own, which it does not know.
+    pub fn allow_eio3(mut self, allow: bool) -> Builder {
+        self.offer.allow_eio3 = allow;
+        self
+    }
+
+    /// Whether polls that ask for JSONP (`forceJSONP` of old clients) are answered with scripts, for
+    /// browsers that have no other way to another origin. Default: false; they are refused with
+    /// code 3 then. In Socket.IO it has no option, and is on.
+    ///
+    /// No browser asks before it loads a script: a page of any origin can open a session, whatever
+    /// is configured about origins.
+    pub fn jsonp(mut self, allow: bool) -> Builder {
+        self.offer.jsonp = allow;
         self
     }
 
@@ -228,7 +250,7 @@ impl Builder {
         Ok(Settings {
             options: self.options.clone(),
             path,
-            transports: self.transports.clone(),
+            offer: self.offer.clone(),
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
             client: self.client()?,
@@ -245,7 +267,7 @@ impl Builder {
             (self.path.starts_with('/'), "path", "it must begin with a slash"),
             (!self.options.ping_interval.is_zero(), "ping_interval", "it must not be zero"),
             (!self.options.ping_timeout.is_zero(), "ping_timeout", "it must not be zero"),
-            (!self.transports.is_empty(), "transports", "there must be one"),
+            (!self.offer.transports.is_empty(), "transports", "there must be one"),
             (limits.message_bytes > 0, "max_http_buffer_size", "it must not be zero"),
             (
                 limits.receive_buffers.is_power_of_two(),
@@ -327,8 +349,9 @@ mod tests {
         assert_eq!(options.upgrade_timeout, Duration::from_millis(10_000));
         assert_eq!(options.connect_timeout, Some(Duration::from_millis(45_000)));
         assert_eq!(options.limits.message_bytes, 1_000_000);
-        assert_eq!(settings.transports, [Transport::Polling, Transport::WebSocket]);
+        assert_eq!(settings.offer.transports, [Transport::Polling, Transport::WebSocket]);
         assert!(settings.allow_upgrades);
+        assert!(!settings.offer.allow_eio3 && !settings.offer.jsonp);
     }
 
     #[test]

@@ -11,8 +11,26 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
+use super::engine_v3::Attachments;
 use super::json;
 use crate::base::id::SessionId;
+
+/// The revision of Engine.IO that a session speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Revision 4, of this file.
+    #[default]
+    V4,
+    /// Revision 3, of [`engine_v3`](super::engine_v3), and how its transport takes attachments.
+    V3(Attachments),
+}
+
+impl Protocol {
+    /// Whether both are of one revision.
+    pub fn is_revision_of(self, other: Protocol) -> bool {
+        (self == Protocol::V4) == (other == Protocol::V4)
+    }
+}
 
 /// Stands between two packets of a polling payload, never before the first or after the last one.
 pub const RECORD_SEPARATOR: u8 = 0x1e;

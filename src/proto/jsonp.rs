@@ -5,6 +5,7 @@
 //! always as text.
 
 use std::io;
+use std::num::NonZeroU8;
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -12,31 +13,37 @@ use serde_json::ser::{Formatter, Serializer};
 use super::engine::ParseError;
 use super::http::Query;
 
-/// Most digits of a [`Callback`]. A client counts its connections with it, from 0.
-const DIGITS_MAX: usize = 15;
+/// Most digits of a [`Callback`]. A page counts its connections with it, from 0.
+const DIGITS_MAX: usize = 5;
 
 /// The function that a page wants to be called: its place in the array `___eio`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Callback {
     digits: [u8; DIGITS_MAX],
-    length: u8,
+    /// One more than there are digits: never zero, so that no callback takes no byte.
+    end: NonZeroU8,
 }
 
 impl Callback {
     /// The callback of a query parameter `j`: its digits, however many other characters are between
-    /// them, as they are. `None` when there are more than 15.
+    /// them, as they are. `None` when there are more than 5.
     pub fn of(j: &str) -> Option<Callback> {
-        let mut callback = Callback { digits: [0; DIGITS_MAX], length: 0 };
+        let mut callback = Callback { digits: [0; DIGITS_MAX], end: NonZeroU8::MIN };
         for digit in j.bytes().filter(u8::is_ascii_digit) {
-            *callback.digits.get_mut(usize::from(callback.length))? = digit;
-            callback.length += 1;
+            let count = callback.count();
+            *callback.digits.get_mut(count)? = digit;
+            callback.end = callback.end.checked_add(1)?;
         }
         Some(callback)
     }
 
+    fn count(&self) -> usize {
+        usize::from(self.end.get()) - 1
+    }
+
     /// Its digits.
     pub fn digits(&self) -> &[u8] {
-        &self.digits[..usize::from(self.length)]
+        &self.digits[..self.count()]
     }
 }
 
@@ -170,12 +177,13 @@ mod tests {
             ("-1", "1"),
             ("007", "007"),
             ("\u{661}2", "2"),
-            ("999999999999999", "999999999999999"),
+            ("99999", "99999"),
         ] {
             assert_eq!(Callback::of(j).unwrap().digits(), digits.as_bytes(), "{j}");
         }
-        assert_eq!(Callback::of("1234567890123456"), None);
+        assert_eq!(Callback::of("123456"), None);
         assert_eq!(Callback::of(&"1".repeat(10_000)), None);
+        assert_eq!(size_of::<Option<Callback>>(), 6, "a session that polls has room for it");
     }
 
     #[test]

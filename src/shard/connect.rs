@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use crate::base::slab::Key;
 use crate::command::SocketAddress;
+use crate::proto::engine::Protocol;
 use crate::proto::socket::{self, DisconnectReason};
+use crate::proto::socket_v4;
 
 use super::context::{Context, Release};
 use super::handler::{Event, Handlers, Middleware, Refused};
@@ -165,8 +167,10 @@ impl State {
         space.sockets.push(key.index);
         let session = socket.session;
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
-        self.send_packet(session, address.namespace, |out, name| {
-            socket::write_connect(out, name, address.id());
+        let protocol = self.protocol(session).unwrap_or_default();
+        self.send_packet(session, address.namespace, |out, name| match protocol {
+            Protocol::V4 => socket::write_connect(out, name, address.id()),
+            Protocol::V3(_) => socket_v4::write_connect(out, name),
         });
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.session.connected();
@@ -182,9 +186,13 @@ impl State {
         let Some(key) = self.socket_key(address) else { return };
         let Some(socket) = self.sockets.get(key) else { return };
         let session = socket.session;
+        let protocol = self.protocol(session).unwrap_or_default();
         self.send_packet(session, address.namespace, |out, name| {
-            let data = refused.data.as_deref();
-            socket::write_connect_error(out, name, &refused.message, data);
+            let (message, data) = (&refused.message, refused.data.as_deref());
+            match protocol {
+                Protocol::V4 => socket::write_connect_error(out, name, message, data),
+                Protocol::V3(_) => socket_v4::write_error(out, name, message, data),
+            }
         });
         self.socket_gone(key, DisconnectReason::ServerNamespaceDisconnect);
         let limit = self.shared.settings.options.limits.namespaces_per_session;

@@ -82,12 +82,13 @@ impl State {
         let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
         let limit = self.shared.settings.options.limits.send_queue_bytes;
         if let Some(connection) = entry.session.websocket() {
+            let protocol = entry.session.protocol();
             let Some(conn) = self.connections.get_mut(connection) else { return Queued::Gone };
             if volatile && !conn.is_flushed() {
                 self.stats.volatile_dropped += 1;
                 return Queued::Dropped;
             }
-            conn.queue.add(packet, &mut self.spare);
+            conn.queue.add(packet.on_websocket(protocol), &mut self.spare);
             let is_over_budget = conn.queue.bytes() > limit;
             conn.mark_dirty(connection, &mut self.dirty);
             self.stats.packets_queued += 1;

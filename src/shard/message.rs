@@ -7,15 +7,19 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
+use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::command::{SocketAddress, Waiter};
-use crate::proto::engine::{self, Packet};
+use crate::proto::engine::{self, Packet, ParseError, Protocol};
+use crate::proto::engine_v3;
 use crate::proto::json::Raw;
-use crate::proto::socket::{self, Body, Kind};
+use crate::proto::socket::{self, Body, DecodeError, Kind};
+use crate::proto::socket_v4;
 use crate::session::attachment::{Assembly, Progress};
 use crate::session::{Session, Violation};
 
 use super::context::Context;
+use super::emit::Queued;
 use super::handler::{AckTarget, Event, Handler};
 use super::state::{Job, Socket, SocketPhase, State};
 
@@ -110,21 +114,48 @@ impl Context {
 impl State {
     fn engine_text<'a>(&mut self, key: Key, connection: Key, text: &'a [u8]) -> Step<'a> {
         let (options, now) = (Rc::clone(&self.options), self.now);
-        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        let Some(entry) = self.sessions.get(key) else { return Step::Nothing };
         if entry.session.is_probing(connection) {
             self.drive(key, |session, effects| session.probe_text(text, now, &options, effects));
             return Step::Nothing;
         }
+        let protocol = entry.session.protocol();
+        if !self.admits(key, connection, text.len()) {
+            return Step::Nothing;
+        }
+        let packet = match protocol {
+            Protocol::V4 => engine::decode(text),
+            Protocol::V3(_) => engine_v3::decode_text(text),
+        };
+        self.engine_packet(key, connection, packet, protocol)
+    }
+
+    /// Whether a message on a connection is to be read: whether it is one of its session, and one
+    /// that the session may still send.
+    fn admits(&mut self, key: Key, connection: Key, bytes: usize) -> bool {
+        let options = Rc::clone(&self.options);
+        let Some(entry) = self.sessions.get_mut(key) else { return false };
         if !entry.session.is_open() || !carries(&entry.session, connection) {
-            return Step::Nothing;
+            return false;
         }
-        if entry.session.charge(text.len(), &options) {
+        let is_too_much = entry.session.charge(bytes, &options);
+        if is_too_much {
             self.violation(key, Violation::State);
-            return Step::Nothing;
         }
-        let packet = engine::decode(text);
-        match &packet {
-            Ok(Packet::Pong(_)) => {
+        !is_too_much
+    }
+
+    fn engine_packet<'a>(
+        &mut self,
+        key: Key,
+        connection: Key,
+        packet: Result<Packet<'a>, ParseError>,
+        protocol: Protocol,
+    ) -> Step<'a> {
+        let (options, now) = (Rc::clone(&self.options), self.now);
+        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        match (&packet, protocol) {
+            (Ok(Packet::Pong(_)), Protocol::V4) => {
                 entry.session.pong(now, &options);
                 // The next ping is due before the timeout that has just been avoided, where the
                 // interval is the shorter one.
@@ -137,7 +168,11 @@ impl State {
                 self.last_undecodable = Some(connection);
                 self.violation(key, Violation::Undecodable);
             }
-            Ok(Packet::Ping(_)) => self.violation(key, Violation::HeartbeatDirection),
+            Ok(Packet::Ping(_)) if protocol != Protocol::V4 => self.answer_ping(key),
+            Ok(Packet::Pong(_)) if protocol == Protocol::V4 => {}
+            Ok(Packet::Ping(_) | Packet::Pong(_)) => {
+                self.violation(key, Violation::HeartbeatDirection);
+            }
             Ok(Packet::Close) => {
                 self.drive(key, |session, effects| session.client_close(now, effects));
             }
@@ -146,9 +181,20 @@ impl State {
                 return self.attachment(key, data.into());
             }
             Ok(Packet::Binary(data)) => return Step::Decoded(data),
-            Ok(Packet::Open | Packet::Pong(_) | Packet::Upgrade | Packet::Noop) => {}
+            Ok(Packet::Open | Packet::Upgrade | Packet::Noop) => {}
         }
         Step::Nothing
+    }
+
+    /// A client of protocol 3 has pinged.
+    fn answer_ping(&mut self, key: Key) {
+        let (options, now) = (Rc::clone(&self.options), self.now);
+        let Some(entry) = self.sessions.get_mut(key) else { return };
+        let is_due = entry.session.ping(now, &options);
+        if is_due && self.send_own(key, |encoder| encoder.control(engine_v3::PONG)) == Queued::Yes {
+            // It is no packet of anybody.
+            self.stats.packets_queued -= 1;
+        }
     }
 
     fn engine_payload<'a>(&mut self, key: Key, data: &'a [u8]) -> Step<'a> {
@@ -160,19 +206,22 @@ impl State {
 
     fn engine_binary<'a>(&mut self, key: Key, connection: Key, data: &'a [u8]) -> Step<'a> {
         let (options, now) = (Rc::clone(&self.options), self.now);
-        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        let Some(entry) = self.sessions.get(key) else { return Step::Nothing };
         if entry.session.is_probing(connection) {
             self.drive(key, |session, effects| session.probe_fails(effects));
             return Step::Nothing;
         }
-        if !entry.session.is_open() || entry.session.websocket() != Some(connection) {
+        let protocol = entry.session.protocol();
+        if !self.admits(key, connection, data.len()) {
             return Step::Nothing;
         }
-        if entry.session.charge(data.len(), &options) {
-            self.violation(key, Violation::State);
-            return Step::Nothing;
+        if protocol != Protocol::V4 {
+            let packet = engine_v3::decode_binary(data);
+            return self.engine_packet(key, connection, Ok(packet), protocol);
         }
-        entry.session.traffic(now, &options);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.session.traffic(now, &options);
+        }
         match self.shared.settings.has_namespaces {
             true => self.attachment(key, Bytes::copy_from_slice(data)),
             false => Step::Message(data, true),
@@ -208,7 +257,7 @@ impl State {
         self.stats.packets_received += 1;
         let limits = &self.shared.settings.options.limits;
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
-        let packet = match socket::decode(text, limits) {
+        let (packet, query) = match decode(text, entry.session.protocol(), limits) {
             Ok(packet) if entry.session.assembly.is_none() => packet,
             _ => {
                 self.violation(key, Violation::Decode);
@@ -216,7 +265,7 @@ impl State {
             }
         };
         if packet.attachments == 0 {
-            return self.packet(key, packet, &[]);
+            return self.packet(key, packet, query, &[]);
         }
         let until = self.now.after(limits.attachments_timeout);
         let assembly = Assembly::new(text, packet.attachments, until, limits.message_bytes);
@@ -228,8 +277,8 @@ impl State {
     /// A Socket.IO packet that has all its attachments.
     fn socket_packet<'a>(&mut self, key: Key, text: &'a [u8], attachments: &[Bytes]) -> Step<'a> {
         let limits = &self.shared.settings.options.limits;
-        match socket::decode(text, limits) {
-            Ok(packet) => self.packet(key, packet, attachments),
+        match decode(text, self.protocol(key).unwrap_or_default(), limits) {
+            Ok((packet, query)) => self.packet(key, packet, query, attachments),
             Err(_) => {
                 self.violation(key, Violation::Decode);
                 Step::Nothing
@@ -241,10 +290,15 @@ impl State {
         &mut self,
         key: Key,
         packet: socket::Packet<'a>,
+        query: &str,
         attachments: &[Bytes],
     ) -> Step<'a> {
-        if packet.kind == Kind::Connect {
-            self.connect_packet(key, &packet);
+        if let Body::Connect(auth) = packet.body {
+            let auth = match query {
+                "" => (auth != b"{}").then(|| auth.into()),
+                query => Some(socket_v4::auth_json(query).into()),
+            };
+            self.connect_packet(key, packet.namespace, auth, None);
             return Step::Nothing;
         }
         let Some(socket_key) = self.joined(key, packet.namespace) else {
@@ -315,26 +369,34 @@ impl State {
         }
     }
 
-    fn connect_packet(&mut self, key: Key, packet: &socket::Packet<'_>) {
+    /// The client of a session of protocol 3 is in `/` without having asked for it. Its socket has
+    /// the nonce that the id of the session was made with.
+    pub(super) fn connect_by_itself(&mut self, key: Key, nonce: u64) {
+        self.connect_packet(key, "/", None, Some(nonce));
+    }
+
+    fn connect_packet(
+        &mut self,
+        key: Key,
+        name: &str,
+        auth: Option<Box<[u8]>>,
+        nonce: Option<u64>,
+    ) {
         let namespaces_max = self.shared.settings.options.limits.namespaces_per_session;
         let Some(entry) = self.sessions.get(key) else { return };
-        let named = |space: &&super::state::Namespace| &*space.definition.name == packet.namespace;
+        let named = |space: &&super::state::Namespace| &*space.definition.name == name;
         let Some(namespace) = self.namespaces.iter().find(named) else {
-            return self.refuse_unknown(key, packet.namespace);
+            return self.refuse_unknown(key, name);
         };
         let index = namespace.definition.index;
         let is_full = entry.session.namespaces.len() >= namespaces_max;
         if entry.session.namespaces.find(index).is_some() || is_full {
             return self.violation(key, Violation::State);
         }
-        let auth = match packet.body {
-            Body::Connect(auth) if auth != b"{}" => Some(auth),
-            _ => None,
-        };
-        let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return };
-        let extra = auth.map(|auth| {
-            Box::new(super::state::Extra { auth: Some(auth.into()), ..Default::default() })
-        });
+        let nonce = nonce.or_else(|| self.random_bytes().map(u64::from_be_bytes));
+        let Some(nonce) = nonce else { return };
+        let extra = auth
+            .map(|auth| Box::new(super::state::Extra { auth: Some(auth), ..Default::default() }));
         let socket = self.sockets.insert(Socket {
             nonce,
             session: key,
@@ -364,6 +426,18 @@ impl State {
                 socket::write_connect_error(out, name, "Invalid namespace", None);
             })
         });
+    }
+}
+
+/// Reads a Socket.IO packet, with the query that an older client has put behind the namespace.
+fn decode<'a>(
+    text: &'a [u8],
+    protocol: Protocol,
+    limits: &Limits,
+) -> Result<(socket::Packet<'a>, &'a str), DecodeError> {
+    match protocol {
+        Protocol::V4 => socket::decode(text, limits).map(|packet| (packet, "")),
+        Protocol::V3(_) => socket_v4::decode(text, limits),
     }
 }
 

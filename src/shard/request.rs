@@ -10,12 +10,16 @@ use crate::base::clock::Time;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::Form;
 use crate::proto::http::{self, BodyReader, CONTINUE, Fault, Head, Query};
 use crate::proto::socket::DisconnectReason;
 use crate::proto::websocket::Decoder;
-use crate::session::handshake::{Refusal, Request, Route, Transport, route};
+use crate::session::Dialect;
+use crate::session::handshake::{Refusal, Request, Route, route};
 
 use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
+use super::session::Carried;
 use super::shared::Shared;
 use super::state::State;
 
@@ -25,8 +29,8 @@ pub enum HttpStep {
     Wait,
     /// Something was done; there may be more to do.
     Again,
-    /// The packets of a POST, to be worked off.
-    Payload(Key, Vec<u8>),
+    /// The body of a POST, whose packets are to be worked off.
+    Payload(Key, Form, Vec<u8>),
     /// The connection has become a WebSocket; these bytes came behind the handshake.
     WebSocket(Vec<u8>),
     /// A request outside the path, to be answered by the application.
@@ -147,7 +151,8 @@ impl State {
         bytes: &[u8],
     ) -> HttpStep {
         let query = Query::parse(head.target);
-        let [transport, protocol, session] = query.values(["transport", "EIO", "sid"]);
+        let names = ["transport", "EIO", "sid", "b64", "j"];
+        let [transport, protocol, session, base64, callback] = query.values(names);
         let is_illegal = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
         let request = Request {
             method: head.method,
@@ -155,14 +160,19 @@ impl State {
             transport: transport.as_deref(),
             protocol: protocol.as_deref(),
             session: session.as_deref(),
+            base64: base64.is_some_and(|value| !value.is_empty()),
+            callback: callback.as_deref(),
             illegal_origin: head.values("origin").any(|origin| origin.iter().any(is_illegal)),
         };
-        let route = match route(&request, &shared.settings.transports) {
+        let route = match route(&request, &shared.settings.offer) {
             Ok(route) => route,
             Err(refusal) => return self.refuse(key, head, refusal),
         };
         let id = match route {
-            Route::Open(transport) => return self.open(key, transport, head, bytes),
+            Route::OpenPolling(dialect) => return self.open_polling(key, dialect, bytes),
+            Route::OpenWebSocket(protocol) => {
+                return self.open_websocket(key, protocol, head, bytes);
+            }
             Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id) => id,
         };
         if id.shard() != self.index && usize::from(id.shard()) < self.outbox.len() {
@@ -171,12 +181,20 @@ impl State {
         let Some(session) = self.session_key(&id) else {
             return self.refuse(key, head, Refusal::SessionUnknown);
         };
+        let protocol = request.spoken();
+        let is_spoken = self.protocol(session).is_some_and(|own| own.is_revision_of(protocol));
         match route {
+            _ if !is_spoken => self.refuse(key, head, Refusal::BadRequest),
             Route::Poll(_) => self.poll(key, session, head),
             Route::Post(_) => self.post_begins(key, session, head),
-            Route::Upgrade(_) => self.probe(key, session, head),
+            Route::Upgrade(_) => self.probe(key, session, protocol, head),
             _ => self.refuse(key, head, Refusal::BadRequest),
         }
+    }
+
+    /// What a session speaks on its transport.
+    pub(super) fn protocol(&self, session: Key) -> Option<Protocol> {
+        self.sessions.get(session).map(|entry| entry.session.protocol())
     }
 
     /// Hands the connection to the shard that owns the session its request names.
@@ -193,27 +211,41 @@ impl State {
         HttpStep::Wait
     }
 
-    fn open(&mut self, key: Key, transport: Transport, head: &Head<'_>, bytes: &[u8]) -> HttpStep {
+    fn open_polling(&mut self, key: Key, dialect: Dialect, bytes: &[u8]) -> HttpStep {
         if self.is_closing {
-            let fault = Fault { status: 503, message: "The server is shutting down" };
-            return self.refuse_fault(key, fault);
+            return self.refuse_to_open(key);
         }
         let peer = self.http_mut(key).and_then(|http| http.peer);
-        if transport == Transport::WebSocket {
-            let accept = match head.websocket_handshake() {
-                Ok(accept) => accept,
-                Err(fault) => return self.refuse_handshake(key, fault),
-            };
-            let rest = self.switch(key, &accept);
-            let session = self.open_session(transport, key, peer, bytes);
-            self.become_websocket(key, session);
-            return HttpStep::WebSocket(rest);
-        }
-        let session = self.open_session(transport, key, peer, bytes);
+        let session = self.open_session(Carried::Polling(dialect), peer, bytes);
         let now = self.now;
         // The open packet is queued: this is answered at once.
         self.drive(session, |session, effects| session.poll(key, now, effects));
         HttpStep::Again
+    }
+
+    fn open_websocket(
+        &mut self,
+        key: Key,
+        protocol: Protocol,
+        head: &Head<'_>,
+        bytes: &[u8],
+    ) -> HttpStep {
+        if self.is_closing {
+            return self.refuse_to_open(key);
+        }
+        let accept = match head.websocket_handshake() {
+            Ok(accept) => accept,
+            Err(fault) => return self.refuse_handshake(key, fault),
+        };
+        let peer = self.http_mut(key).and_then(|http| http.peer);
+        let rest = self.switch(key, &accept);
+        let session = self.open_session(Carried::WebSocket(key, protocol), peer, bytes);
+        self.become_websocket(key, session);
+        HttpStep::WebSocket(rest)
+    }
+
+    fn refuse_to_open(&mut self, key: Key) -> HttpStep {
+        self.refuse_fault(key, Fault { status: 503, message: "The server is shutting down" })
     }
 
     fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
@@ -246,13 +278,16 @@ impl State {
             Some(Ok(false)) => return HttpStep::Wait,
             _ => return self.refuse(key, head, Refusal::BadRequest),
         }
-        if head.header("content-type") == Some(b"application/octet-stream") {
+        let form = Form::of_content_type(head.header("content-type"));
+        let dialect = self.sessions.get(session).and_then(|entry| entry.session.dialect());
+        // Others read it as what it says, or as a form whatever it says.
+        if form == Form::Binary && dialect == Some(Dialect::default()) {
             self.drive(session, |session, _| session.post_ends(key));
             self.end_session(session, DisconnectReason::TransportError);
             self.close_with(key, 400, &[], b"");
             return HttpStep::Wait;
         }
-        self.begin_body(key, reader, Purpose::Packets(session), head)
+        self.begin_body(key, reader, Purpose::Packets(session, form), head)
     }
 
     fn begin_body(
@@ -286,9 +321,9 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         conn.deadline = Time::NEVER;
         match std::mem::replace(&mut http.stage, Stage::Over) {
-            Stage::Body(_, body, Purpose::Packets(session)) => {
+            Stage::Body(_, body, Purpose::Packets(session, form)) => {
                 http.stage = Stage::Posting(session);
-                HttpStep::Payload(session, body)
+                HttpStep::Payload(session, form, body)
             }
             Stage::Body(_, body, Purpose::Fallback(request)) => {
                 HttpStep::Fallback(Box::new(request.map(|()| Bytes::from(body))))
@@ -313,14 +348,15 @@ impl State {
         }
     }
 
-    fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+    fn probe(&mut self, key: Key, session: Key, protocol: Protocol, head: &Head<'_>) -> HttpStep {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
         let accept = match head.websocket_handshake() {
             Ok(accept) => accept,
             Err(fault) => return self.refuse_handshake(key, fault),
         };
         let options = &shared.settings.options;
-        let opened = self.drive(session, |session, _| session.probe_opens(key, now, options));
+        let opened =
+            self.drive(session, |session, _| session.probe_opens(key, protocol, now, options));
         let rest = self.switch(key, &accept);
         self.become_websocket(key, session);
         if !matches!(opened, Some(Ok(()))) {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::base::frame::Frame;
 use crate::base::slab::Key;
+use crate::proto::engine_v3::{self, Form};
 use crate::proto::http::{self, Fault, Field, Head, Method, ResponseHead};
 use crate::session::handshake::Refusal;
 
@@ -12,6 +13,7 @@ use super::request::HttpStep;
 use super::state::State;
 
 const PLAIN_TEXT: Field<'static> = Field::known("Content-Type", "text/plain; charset=UTF-8");
+const OCTETS: Field<'static> = Field::known("Content-Type", engine_v3::BINARY_CONTENT_TYPE);
 const HTML: Field<'static> = Field::known("Content-Type", "text/html");
 const JSON: Field<'static> = Field::known("Content-Type", "application/json");
 const NO_STORE: Field<'static> = Field::known("cache-control", "no-store");
@@ -69,8 +71,12 @@ impl State {
     }
 
     /// Answers a GET with packets.
-    pub fn respond_packets(&mut self, key: Key, body: &[u8]) {
-        self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
+    pub fn respond_packets(&mut self, key: Key, form: Form, body: &[u8]) {
+        let content_type = match form {
+            Form::Text => PLAIN_TEXT,
+            Form::Binary => OCTETS,
+        };
+        self.respond(key, 200, &[content_type, NO_STORE], body);
     }
 
     /// Answers a request with a status alone. An unread body forces the connection to close.

@@ -5,42 +5,54 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::frame::Frame;
-use crate::base::id::SessionId;
+use crate::base::id::{SessionId, SocketId};
 use crate::base::slab::Key;
-use crate::fanout::polling_variant;
+use crate::fanout;
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::{self, Form};
 use crate::proto::socket::DisconnectReason;
-use crate::proto::{engine, websocket};
+use crate::proto::{engine, jsonp, websocket};
 use crate::session::handshake::Transport;
-use crate::session::{Answer, Effect, Session};
+use crate::session::{Answer, Dialect, Effect, Session};
 
 use super::conn::{After, Role};
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 
+/// What carries a session that opens.
+pub enum Carried {
+    /// Requests.
+    Polling(Dialect),
+    /// A connection that becomes a WebSocket.
+    WebSocket(Key, Protocol),
+}
+
 impl State {
     /// The session of an id, if this shard has it.
     pub fn session_key(&self, id: &SessionId) -> Option<Key> {
-        let key = self.sessions.key_at(id.index())?;
+        let key = match id.socket() {
+            Some(socket) => *self.sessions_of_sockets.get(&socket.nonce())?,
+            None => self.sessions.key_at(id.index())?,
+        };
         let entry = self.sessions.get(key)?;
         (id.matches(entry.session.id()) && !entry.session.is_closed()).then_some(key)
     }
 
     /// Opens a session. The open packet is queued; the caller says where it goes.
-    pub fn open_session(
-        &mut self,
-        transport: Transport,
-        connection: Key,
-        peer: Option<SocketAddr>,
-        head: &[u8],
-    ) -> Key {
-        // Without randomness an id could be guessed: it was put aside before the turn began.
-        let secret = self.random_bytes().unwrap_or_else(|| unreachable!("refilled every turn"));
-        let id = SessionId::new(self.index, self.sessions.next_key().index, secret);
+    pub fn open_session(&mut self, carried: Carried, peer: Option<SocketAddr>, head: &[u8]) -> Key {
         let shared = Arc::clone(&self.shared);
-        let options = &shared.settings.options;
-        let mut session = match transport {
-            Transport::Polling => Session::over_polling(id, self.now, options),
-            Transport::WebSocket => Session::over_websocket(id, connection, self.now, options),
+        let (now, options) = (self.now, &shared.settings.options);
+        let (transport, protocol) = match carried {
+            Carried::Polling(dialect) => (Transport::Polling, dialect.protocol),
+            Carried::WebSocket(_, protocol) => (Transport::WebSocket, protocol),
+        };
+        let joins_by_itself = protocol != Protocol::V4 && shared.settings.has_namespaces;
+        let id = self.session_id(joins_by_itself);
+        let mut session = match carried {
+            Carried::Polling(dialect) => Session::over_polling(id, dialect, now, options),
+            Carried::WebSocket(connection, protocol) => {
+                Session::over_websocket(id, connection, protocol, now, options)
+            }
         };
         if shared.settings.keep_handshake {
             session.request = Some(kept_request(peer, head));
@@ -52,14 +64,32 @@ impl State {
         if !shared.settings.has_namespaces {
             self.jobs.push_back(Job::EngineOpen(key));
         }
+        if let Some(socket) = id.socket() {
+            self.sessions_of_sockets.insert(socket.nonce(), key);
+            self.connect_by_itself(key, socket.nonce());
+        }
         key
+    }
+
+    /// The id of the next session. It is that of its first socket, too, where that joins by itself.
+    fn session_id(&mut self, joins_by_itself: bool) -> SessionId {
+        // Without randomness an id could be guessed: it was put aside before the turn began.
+        let refilled = "refilled every turn";
+        if joins_by_itself {
+            let nonce = self.random_bytes().unwrap_or_else(|| unreachable!("{refilled}"));
+            let index = self.sockets.next_key().index;
+            let socket = SocketId::new(self.index, index, u64::from_be_bytes(nonce));
+            return SessionId::of_socket(socket);
+        }
+        let secret = self.random_bytes().unwrap_or_else(|| unreachable!("{refilled}"));
+        SessionId::new(self.index, self.sessions.next_key().index, secret)
     }
 
     fn queue_open_packet(&mut self, key: Key, transport: Transport, id: &SessionId) {
         let settings = &self.shared.settings;
         let can_upgrade = transport == Transport::Polling
             && settings.allow_upgrades
-            && settings.transports.contains(&Transport::WebSocket);
+            && settings.offer.transports.contains(&Transport::WebSocket);
         let open = engine::Open {
             sid: id,
             upgrades: if can_upgrade { &["websocket"] } else { &[] },
@@ -92,12 +122,17 @@ impl State {
 
     fn carry_out(&mut self, key: Key, effect: Effect) {
         match effect {
-            Effect::Poll(connection, answer) => self.answer_poll(connection, &answer),
+            Effect::Poll(connection, answer, dialect) => {
+                self.answer_poll(connection, &answer, &dialect);
+            }
             Effect::RefusePost(connection) => self.respond_empty(connection, 400),
             Effect::AcceptPost(connection) => self.accept_post(connection),
             Effect::Text(connection, text) => self.push_text(connection, text),
             Effect::Upgraded(connection, frames) => {
-                frames.into_iter().for_each(|frame| self.push(connection, frame));
+                let protocol = self.protocol(key).unwrap_or_default();
+                for frame in frames {
+                    self.push(connection, fanout::websocket_frame(frame, protocol));
+                }
             }
             Effect::CloseWebSocket(connection) => self.close_websocket(connection, None),
             Effect::Drop(connection) => self.drop_connection(connection),
@@ -106,24 +141,31 @@ impl State {
         }
     }
 
-    fn answer_poll(&mut self, connection: Key, answer: &Answer) {
-        let separator = engine::RECORD_SEPARATOR;
-        match answer {
+    fn answer_poll(&mut self, connection: Key, answer: &Answer, dialect: &Dialect) {
+        let is_v4 = dialect.protocol == Protocol::V4;
+        let control: &[u8] = match answer {
             Answer::Packets(frames) => {
-                let mut body = Vec::with_capacity(frames.iter().map(|f| f.bytes().len()).sum());
-                for frame in frames {
-                    if !body.is_empty() {
-                        body.push(separator);
-                    }
-                    body.extend_from_slice(frame.wire().polling(polling_variant));
-                }
-                self.respond_packets(connection, &body);
+                let (payload, form) = fanout::payload(frames, dialect.protocol);
+                return self.respond_payload(connection, &payload, form, dialect);
             }
-            Answer::Noop => self.respond_packets(connection, b"6"),
-            Answer::Close => self.respond_packets(connection, b"1"),
-            Answer::NoopClose => self.respond_packets(connection, b"6\x1e1"),
-            Answer::BadRequest => self.respond_empty(connection, 400),
-        }
+            Answer::Noop if is_v4 => engine::NOOP,
+            Answer::Noop => engine_v3::NOOP_PAYLOAD,
+            Answer::Close if is_v4 => engine::CLOSE,
+            Answer::Close => engine_v3::CLOSE_PAYLOAD,
+            Answer::NoopClose if is_v4 => b"6\x1e1",
+            Answer::NoopClose => engine_v3::NOOP_CLOSE_PAYLOAD,
+            Answer::BadRequest => return self.respond_empty(connection, 400),
+        };
+        self.respond_payload(connection, control, Form::Text, dialect);
+    }
+
+    fn respond_payload(&mut self, connection: Key, payload: &[u8], form: Form, to: &Dialect) {
+        let Some(callback) = &to.callback else {
+            return self.respond_packets(connection, form, payload);
+        };
+        let mut script = Vec::with_capacity(payload.len() + 32);
+        jsonp::write_script(&mut script, callback, payload);
+        self.respond_packets(connection, Form::Text, &script);
     }
 
     /// Starts the closing handshake of a WebSocket, with a code if a rule was broken.
@@ -173,9 +215,11 @@ impl State {
             };
             self.jobs.push_back(Job::EngineClose(key, reason));
         }
-        if self.sessions.remove(key).is_some() {
-            self.stats.sessions_closed += 1;
+        let Some(entry) = self.sessions.remove(key) else { return };
+        if let Some(socket) = entry.session.id().socket() {
+            self.sessions_of_sockets.remove(&socket.nonce());
         }
+        self.stats.sessions_closed += 1;
     }
 
     fn sockets_gone(&mut self, key: Key, reason: DisconnectReason) {

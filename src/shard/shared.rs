@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
 use crate::session::Options;
-use crate::session::handshake::Transport;
+use crate::session::handshake::Offer;
 
 use super::handler::Definition;
 
@@ -28,8 +28,8 @@ pub struct Settings {
     pub options: Options,
     /// The path, with the slash behind it.
     pub path: String,
-    /// The transports that are offered.
-    pub transports: Vec<Transport>,
+    /// What is offered to those who ask for a session.
+    pub offer: Offer,
     /// Whether an upgrade is advertised.
     pub allow_upgrades: bool,
     /// Whether the request that opened a session is kept.

@@ -1,7 +1,7 @@
 //! Everything that one shard owns, but its driver. No user code runs while it is borrowed.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, SocketAddress, Waiter};
 use crate::fanout::Encoder;
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::Form;
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Memberships, Rooms};
 use crate::session::ack::Acks;
@@ -123,7 +125,11 @@ pub struct Backlog {
     pub connection: Key,
     /// The session.
     pub session: Key,
-    /// The whole body.
+    /// What the payload is written in.
+    pub protocol: Protocol,
+    /// Its form, for protocol 3.
+    pub form: Form,
+    /// The whole payload.
     pub body: Vec<u8>,
     /// Where the next packet begins; beyond the body when there is none.
     pub offset: usize,
@@ -154,6 +160,8 @@ pub struct State {
     pub connections: Slab<Conn>,
     /// The Engine.IO sessions.
     pub sessions: Slab<SessionEntry>,
+    /// Those whose id is that of a socket, by the nonce of it.
+    pub sessions_of_sockets: HashMap<u64, Key>,
     /// The Socket.IO sockets.
     pub sockets: Slab<Socket>,
     /// The namespaces, by index.
@@ -210,6 +218,7 @@ impl State {
             now: Time::ZERO,
             connections: Slab::new(),
             sessions: Slab::new(),
+            sessions_of_sockets: HashMap::new(),
             sockets: Slab::new(),
             namespaces: Vec::new(),
             timers: Timers::default(),

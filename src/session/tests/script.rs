@@ -18,10 +18,10 @@ use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::id::SessionId;
 use crate::base::slab::Key;
-use crate::proto::engine::{self, Packet};
+use crate::proto::engine::{self, Packet, Protocol};
 use crate::proto::socket::DisconnectReason;
 use crate::session::attachment::Assembly;
-use crate::session::{Answer, Effect, Mismatch, Options, Session, Violation};
+use crate::session::{Answer, Dialect, Effect, Mismatch, Options, Session, Violation};
 
 use super::ledger::{Ledger, text};
 
@@ -45,7 +45,7 @@ impl Script {
 
     /// A session over long-polling that has not joined a namespace.
     pub fn stranger(options: Options) -> Script {
-        let session = Session::over_polling(id(), Time::ZERO, &options);
+        let session = Session::over_polling(id(), Dialect::default(), Time::ZERO, &options);
         let ledger = Ledger::default();
         Script { session, options, ledger, now: Time::ZERO, names: Vec::new() }
     }
@@ -55,7 +55,8 @@ impl Script {
         let mut script = Script::polling();
         let websocket = script.key("w");
         script.ledger.websockets.push(websocket);
-        script.session = Session::over_websocket(id(), websocket, script.now, &script.options);
+        let (now, options) = (script.now, &script.options);
+        script.session = Session::over_websocket(id(), websocket, Protocol::V4, now, options);
         script.session.connected();
         script
     }
@@ -83,7 +84,7 @@ impl Script {
         let name = |key: &Key| &self.names[key.index as usize];
         let join = |frames: &[Frame]| frames.iter().map(text).collect::<Vec<_>>().join("␞");
         match effect {
-            Effect::Poll(get, answer) => {
+            Effect::Poll(get, answer, _) => {
                 let body = match answer {
                     Answer::Packets(frames) => join(frames),
                     Answer::Noop => "6".to_owned(),
@@ -217,7 +218,7 @@ impl Script {
         let websocket = self.key(name);
         let options = self.options.clone();
         let (result, effects) = self.drive(|script, _| {
-            let result = script.session.probe_opens(websocket, script.now, &options);
+            let result = script.session.probe_opens(websocket, Protocol::V4, script.now, &options);
             if result.is_ok() {
                 script.ledger.websockets.push(websocket);
             }
