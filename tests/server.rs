@@ -11,9 +11,11 @@ mod site;
 mod server {
     mod client_bundle;
     mod closing;
+    mod engine_v3;
     mod handshake;
     mod heartbeat;
     mod http_syntax;
+    mod jsonp;
     mod limits;
     mod polling;
     mod requests;

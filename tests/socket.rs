@@ -25,6 +25,8 @@ mod disconnect;
 mod events;
 #[path = "socket/middleware.rs"]
 mod middleware;
+#[path = "socket/old_clients.rs"]
+mod old_clients;
 #[path = "socket/panics.rs"]
 mod panics;
 #[path = "socket/rooms.rs"]

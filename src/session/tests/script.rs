@@ -21,7 +21,7 @@ use crate::base::slab::Key;
 use crate::proto::engine::{self, Packet, Protocol};
 use crate::proto::socket::DisconnectReason;
 use crate::session::attachment::Assembly;
-use crate::session::{Answer, Dialect, Effect, Mismatch, Options, Session, Violation};
+use crate::session::{Answer, Effect, Mismatch, Options, Session, Violation};
 
 use super::ledger::{Ledger, text};
 
@@ -45,7 +45,12 @@ impl Script {
 
     /// A session over long-polling that has not joined a namespace.
     pub fn stranger(options: Options) -> Script {
-        let session = Session::over_polling(id(), Dialect::default(), Time::ZERO, &options);
+        Script::speaking(Protocol::V4, options)
+    }
+
+    /// A session over long-polling that speaks this and has not joined a namespace.
+    pub fn speaking(protocol: Protocol, options: Options) -> Script {
+        let session = Session::over_polling(id(), protocol.into(), Time::ZERO, &options);
         let ledger = Ledger::default();
         Script { session, options, ledger, now: Time::ZERO, names: Vec::new() }
     }
@@ -200,6 +205,11 @@ impl Script {
         }
     }
 
+    /// The client, of protocol 3, says `2`. Answers whether a pong is due.
+    pub fn pings(&mut self) -> bool {
+        self.session.ping(self.now, &self.options)
+    }
+
     /// The client says `1`.
     pub fn leaves(&mut self) -> String {
         self.drive(|script, effects| script.session.client_close(script.now, effects)).1
@@ -216,9 +226,9 @@ impl Script {
     /// A WebSocket handshake names the session.
     pub fn opens(&mut self, name: &str) -> String {
         let websocket = self.key(name);
-        let options = self.options.clone();
+        let (options, protocol) = (self.options.clone(), self.session.protocol());
         let (result, effects) = self.drive(|script, _| {
-            let result = script.session.probe_opens(websocket, Protocol::V4, script.now, &options);
+            let result = script.session.probe_opens(websocket, protocol, script.now, &options);
             if result.is_ok() {
                 script.ledger.websockets.push(websocket);
             }
