@@ -56,6 +56,8 @@ pub enum Command {
     Session(SessionAddress, SessionCommand),
     /// Makes those that a selection means join or leave rooms, or disconnects them.
     Members(Arc<Members>),
+    /// Asks which of the shard's sockets are meant.
+    Fetch(Arc<Audience>, oneshot::Sender<Vec<Found>>),
     /// Asks for the shard's counters.
     Stats(oneshot::Sender<Stats>),
 }
@@ -112,6 +114,28 @@ pub struct Broadcast {
     pub ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
 }
 
+/// Sockets of one namespace.
+#[derive(Debug)]
+pub struct Audience {
+    /// The namespace.
+    pub namespace: u16,
+    /// Which of its sockets.
+    pub selection: Selection,
+}
+
+/// One of the sockets that were asked for, as it was then.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it is.
+    pub address: SocketAddress,
+    /// The rooms it was in; that of its own id first.
+    pub rooms: Vec<Target>,
+    /// The request of its session, if it is kept.
+    pub request: Option<Arc<[u8]>>,
+    /// What it sent when it joined the namespace.
+    pub auth: Option<Box<[u8]>>,
+}
+
 /// A change of many sockets of one namespace.
 pub struct Members {
     /// The namespace.
@@ -123,6 +147,7 @@ pub struct Members {
 }
 
 /// What becomes of the members that are meant.
+#[derive(Clone)]
 pub enum Change {
     /// They join these rooms.
     Join(Vec<Target>),
@@ -155,8 +180,8 @@ pub enum Unanswered {
 pub enum Waiter {
     /// The answer of one socket.
     One(oneshot::Sender<Result<Raw, Unanswered>>),
-    /// One of many answers.
-    Many(Arc<Collector>),
+    /// Those of many sockets, of which this is one.
+    Many(Arc<Collector>, SocketAddress),
 }
 
 impl Waiter {
@@ -165,7 +190,7 @@ impl Waiter {
         match self {
             // Whoever asked may have lost interest; that is no fault.
             Waiter::One(sender) => drop(sender.send(answer)),
-            Waiter::Many(collector) => collector.add(answer),
+            Waiter::Many(collector, socket) => collector.add(socket, answer),
         }
     }
 }
@@ -173,10 +198,10 @@ impl Waiter {
 /// All answers to a broadcast.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// Those that came, in no particular order.
-    pub answers: Vec<Raw>,
-    /// How many sockets have not answered.
-    pub missing: usize,
+    /// Those that came, and from whom, in no particular order.
+    pub answers: Vec<(SocketAddress, Raw)>,
+    /// Who has not answered.
+    pub missing: Vec<SocketAddress>,
 }
 
 /// Gathers the answers to a broadcast from every shard.
@@ -208,12 +233,12 @@ impl Collector {
         });
     }
 
-    fn add(&self, answer: Result<Raw, Unanswered>) {
+    fn add(&self, socket: SocketAddress, answer: Result<Raw, Unanswered>) {
         self.update(|collecting| {
             collecting.pending = collecting.pending.saturating_sub(1);
             match answer {
-                Ok(answer) => collecting.result.answers.push(answer),
-                Err(_) => collecting.result.missing += 1,
+                Ok(answer) => collecting.result.answers.push((socket, answer)),
+                Err(_) => collecting.result.missing.push(socket),
             }
         });
     }
@@ -242,6 +267,10 @@ mod tests {
         Raw::default()
     }
 
+    fn socket(index: u32) -> SocketAddress {
+        SocketAddress { nonce: 0, index, shard: 0, namespace: 0 }
+    }
+
     #[test]
     fn b24_19_nobody_asked_is_answered_at_once() {
         let (collector, mut receiver) = Collector::new(2);
@@ -249,19 +278,20 @@ mod tests {
         assert!(receiver.try_recv().unwrap().is_none());
         collector.asked(0);
         let answers = receiver.try_recv().unwrap().unwrap();
-        assert_eq!((answers.answers.len(), answers.missing), (0, 0));
+        assert_eq!((answers.answers.len(), answers.missing.len()), (0, 0));
     }
 
     #[test]
     fn b24_15_b24_16_every_answer_counts_and_so_does_every_missing_one() {
         let (collector, mut receiver) = Collector::new(2);
         collector.asked(2);
-        collector.add(Ok(answer()));
-        collector.add(Err(Unanswered::Timeout));
+        collector.add(socket(1), Ok(answer()));
+        collector.add(socket(2), Err(Unanswered::Timeout));
         assert!(receiver.try_recv().unwrap().is_none(), "the other shard has not spoken");
         collector.asked(1);
-        collector.add(Ok(answer()));
+        collector.add(socket(3), Ok(answer()));
         let answers = receiver.try_recv().unwrap().unwrap();
-        assert_eq!((answers.answers.len(), answers.missing), (2, 1));
+        let from: Vec<u32> = answers.answers.iter().map(|(socket, _)| socket.index).collect();
+        assert_eq!((from, answers.missing), (vec![1, 3], vec![socket(2)]));
     }
 }

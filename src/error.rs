@@ -15,6 +15,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The caller gave an option that makes no sense: which one, and why.
     Option(&'static str, String),
+    /// The caller gave a pattern of namespaces that is no regular expression.
+    Pattern(String),
     /// The caller named a folder for the client bundle that does not hold it.
     ClientBundle(PathBuf, io::Error),
     /// The caller gave an address that cannot be listened on, or the kernel refuses it.
@@ -35,6 +37,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Option(option, why) => write!(formatter, "option {option}: {why}"),
+            Error::Pattern(why) => write!(formatter, "not a pattern of namespaces: {why}"),
             Error::ClientBundle(folder, error) => write!(
                 formatter,
                 "the client bundle is not in {}: {error}; `npm install socket.io-client` brings \
@@ -66,7 +69,9 @@ impl error::Error for Error {
             | Error::Address(error)
             | Error::Driver(error)
             | Error::Thread(error) => Some(error),
-            Error::Option(..) | Error::Started | Error::ShardPanicked(_) => None,
+            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(_) => {
+                None
+            }
         }
     }
 }

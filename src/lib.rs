@@ -67,9 +67,11 @@ pub use api::engine;
 pub use api::extract::{
     Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
 };
+pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
-pub use api::namespace::Namespace;
+pub use api::listeners::Listener;
+pub use api::namespace::{Candidate, Namespace};
 pub use api::server::Server;
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;

@@ -88,7 +88,7 @@ impl World {
     }
 
     fn server_clients(&self) -> usize {
-        self.shard.context().with(|state| state.namespaces.first().map_or(0, |n| n.sockets.len()))
+        self.shard.context().with(|state| state.namespaces.get(0).map_or(0, |n| n.sockets.len()))
     }
 
     /// Lets the shard work until something is so and it has nothing more to do. Gives how often it

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 
-use crate::command::{Answers, Unanswered};
+use crate::base::id::SocketId;
+use crate::command::{Answers, SocketAddress, Unanswered};
 use crate::proto::json::{ArgsError, FromArguments, Raw};
 
 use super::emit::{EmitError, Emitted};
@@ -63,13 +64,18 @@ impl<T: FromArguments> Future for Acknowledgements<T> {
                 Poll::Pending => return Poll::Pending,
             },
         };
-        let (decoded, wrong): (Vec<_>, Vec<_>) =
-            answers.answers.into_iter().map(T::from_arguments).partition(Result::is_ok);
-        let answers_ok = decoded.into_iter().flatten().collect();
-        let missing = answers.missing + wrong.len();
-        Poll::Ready(match (missing, self.emitted) {
-            (0, Emitted::Queued | Emitted::Closed) => Ok(answers_ok),
-            _ => Err(Incomplete { answers: answers_ok, missing }),
+        let mut complete = Vec::with_capacity(answers.answers.len());
+        let mut missing = answers.missing;
+        for (socket, answer) in answers.answers {
+            match T::from_arguments(answer) {
+                Ok(answer) => complete.push(answer),
+                Err(_) => missing.push(socket),
+            }
+        }
+        let missing: Vec<SocketId> = missing.iter().map(SocketAddress::id).collect();
+        Poll::Ready(match self.emitted {
+            Emitted::Queued | Emitted::Closed if missing.is_empty() => Ok(complete),
+            _ => Err(Incomplete { answers: complete, missing }),
         })
     }
 }
@@ -109,13 +115,14 @@ impl Error for AckError {}
 pub struct Incomplete<T> {
     /// What came in time.
     pub answers: Vec<T>,
-    /// How many recipients did not answer.
-    pub missing: usize,
+    /// Who has not: those that did not answer in time, went away, or answered something that is no
+    /// `T`. Empty when it could not be sent to all, as with a mailbox that is full.
+    pub missing: Vec<SocketId>,
 }
 
 impl<T> fmt::Display for Incomplete<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} of the recipients did not answer", self.missing)
+        write!(formatter, "{} of the recipients did not answer", self.missing.len())
     }
 }
 

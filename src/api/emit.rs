@@ -1,31 +1,32 @@
 //! Emits: to whom, with what, and what became of them.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
 
-use crate::base::frame::{Encoded, Wire};
+use crate::base::frame::Wire;
+use crate::base::id::SocketId;
 use crate::command::{
-    Broadcast, Change, Collector, Command, Members, SocketAddress, SocketCommand, Unanswered,
-    Waiter,
+    Audience, Broadcast, Change, Collector, Command, Members, Unanswered, Waiter,
 };
 use crate::fanout::Encoder;
 use crate::proto::json::{Arguments, FromArguments, Raw};
 use crate::proto::socket::RESERVED_EVENTS;
 use crate::room::Selection;
 use crate::shard::Queued;
-use crate::shard::context::Context as Shard;
 use crate::shard::handler::Definition;
-use crate::shard::shared::{Post, Shared};
+use crate::shard::shared::Shared;
 
 use super::ack::{Acknowledgement, Acknowledgements};
+use super::ask::{ask_all, deliver, here};
+use super::fetch::{FetchSockets, RemoteSocket};
 use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
 
@@ -52,6 +53,8 @@ pub enum EmitError {
     ReservedEvent,
     /// An argument cannot be expressed in JSON, such as a map whose keys are no strings.
     Arguments,
+    /// The answers of all children of a namespace cannot be gathered: ask each of them.
+    ParentNamespace,
 }
 
 impl Emitted {
@@ -110,94 +113,6 @@ impl Drop for Written {
             ARGUMENTS.replace(std::mem::take(&mut self.json));
         }
     }
-}
-
-/// The shard that this thread works for, if it is one of this server.
-pub(crate) fn here(shared: &Shared) -> Option<Rc<Shard>> {
-    Shard::current().filter(|context| context.shared.key == shared.key)
-}
-
-/// Asks something of one socket, on its shard or from elsewhere.
-pub(crate) fn ask_socket(
-    shared: &Shared,
-    address: SocketAddress,
-    command: SocketCommand,
-) -> Emitted {
-    ask_shard(shared, address.shard, Command::Socket(address, command))
-}
-
-/// Asks something of one shard, in order with what this thread's shard has asked of it before.
-pub(crate) fn ask_shard(shared: &Shared, shard: u16, command: Command) -> Emitted {
-    match (here(shared), shared.posts().get(usize::from(shard))) {
-        (Some(context), _) => {
-            context.post(shard, command);
-            Emitted::Queued
-        }
-        (None, Some(post)) => match post.mailbox.post(command) {
-            Ok(()) => Emitted::Queued,
-            Err(_) => not_posted(post),
-        },
-        (None, None) => Emitted::Closed,
-    }
-}
-
-/// Sends a packet to one socket: at once if this thread works for its shard. `encode` is given the
-/// name of the namespace and the id that the acknowledgement will have.
-pub(crate) fn deliver(
-    socket: &Socket,
-    volatile: bool,
-    ack: Option<(Option<Duration>, Waiter)>,
-    encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
-) -> Emitted {
-    let address = socket.address;
-    if let Some(context) = socket.own_shard() {
-        return context.with(|state| state.emit_own(address, volatile, ack, encode)).into();
-    }
-    let Some(shared) = socket.shared() else { return Emitted::Closed };
-    let Some(definition) = shared.namespace(address.namespace) else { return Emitted::Closed };
-    let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
-    let id = ack.as_ref().map(|expected| expected.id);
-    let wire = encode(&mut Encoder::default(), &definition.name, id).into();
-    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack })
-}
-
-/// Why the mailbox of a shard did not take a command.
-fn not_posted(post: &Post) -> Emitted {
-    match post.mailbox.is_closed() {
-        true => Emitted::Closed,
-        false => Emitted::Overloaded,
-    }
-}
-
-/// Asks something of every shard: of this thread's own at once, of the others in order.
-fn ask_all(
-    shared: &Shared,
-    mut ask: impl FnMut() -> Command,
-    own: impl FnOnce(&Rc<Shard>),
-) -> Emitted {
-    let here = here(shared);
-    let mut emitted = Emitted::Queued;
-    if !shared.posts().is_empty() && shared.posts().iter().all(|post| post.mailbox.is_closed()) {
-        emitted = Emitted::Closed;
-    }
-    for (index, post) in shared.posts().iter().enumerate() {
-        match &here {
-            Some(context) if usize::from(context.index) == index => {}
-            Some(context) => context.with(|state| state.post(index, ask())),
-            None => {
-                if let Err(command) = post.mailbox.post(ask()) {
-                    if !post.mailbox.is_closed() {
-                        emitted = Emitted::Overloaded;
-                    }
-                    command.is_lost();
-                }
-            }
-        }
-    }
-    if let Some(context) = &here {
-        own(context);
-    }
-    emitted
 }
 
 /// An emit to many sockets of one namespace: whom it means, and how. Every method gives a new one,
@@ -263,8 +178,8 @@ impl Emitter {
         self
     }
 
-    /// How long [`emit_with_ack`](Emitter::emit_with_ack) waits. Default: as long as the sockets
-    /// are connected.
+    /// How long [`emit_with_ack`](Emitter::emit_with_ack) waits. Default:
+    /// [`Builder::ack_timeout`](crate::Builder::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Emitter {
         self.timeout = Some(timeout);
         self
@@ -276,7 +191,7 @@ impl Emitter {
     /// On a thread of the server it takes effect at once for the sockets of that shard, and in
     /// order for those of the others.
     pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
-        self.broadcast(event, &args, None)
+        self.for_each_namespace(|emitter| emitter.broadcast(event, &args, None))
     }
 
     /// Sends an event and gathers what every recipient acknowledges.
@@ -288,7 +203,7 @@ impl Emitter {
     /// let votes = io.to("jury").timeout(Duration::from_secs(5));
     /// match votes.emit_with_ack::<bool>("guilty?", ()).await {
     ///     Ok(votes) => println!("{votes:?}"),
-    ///     Err(incomplete) => println!("{} did not vote", incomplete.missing),
+    ///     Err(incomplete) => println!("{:?} did not vote", incomplete.missing),
     /// }
     /// # }
     /// ```
@@ -304,6 +219,7 @@ impl Emitter {
         let (collector, receiver) = Collector::new(self.shared.posts().len());
         let emitted = match self.shared.posts() {
             [] => Emitted::Closed,
+            _ if self.definition.is_parent() => Emitted::Refused(EmitError::ParentNamespace),
             _ => {
                 let id = self.definition.packet_id();
                 self.broadcast(event, &args, Some((id, self.timeout, collector)))
@@ -314,29 +230,75 @@ impl Emitter {
 
     /// Makes all matching sockets join rooms (`socketsJoin`).
     pub fn sockets_join(&self, rooms: impl IntoTargets) -> Emitted {
-        self.change(Change::Join(targets(rooms)))
+        self.change(&Change::Join(targets(rooms)))
     }
 
     /// Makes all matching sockets leave rooms (`socketsLeave`).
     pub fn sockets_leave(&self, rooms: impl IntoTargets) -> Emitted {
-        self.change(Change::Leave(targets(rooms)))
+        self.change(&Change::Leave(targets(rooms)))
     }
 
     /// Disconnects all matching sockets (`disconnectSockets`), with `close` their whole sessions.
     pub fn disconnect_sockets(&self, close: bool) -> Emitted {
-        self.change(Change::Disconnect(close))
+        self.change(&Change::Disconnect(close))
     }
 
-    fn change(&self, change: Change) -> Emitted {
-        let (namespace, selection) = (self.definition.index, self.selection.clone());
-        let members = Arc::new(Members { namespace, selection, change });
-        ask_all(
-            &self.shared,
-            || Command::Members(Arc::clone(&members)),
-            |context| {
-                context.with(|state| state.change_members(&members));
-            },
-        )
+    /// Tells which sockets are meant, on every shard (`fetchSockets`): where they are, their rooms,
+    /// and the requests that opened their sessions.
+    ///
+    /// ```no_run
+    /// # async fn example(io: fanfare::Server) {
+    /// for member in io.to("lobby").fetch_sockets().await {
+    ///     println!("{} is in {:?}", member.id(), member.rooms().collect::<Vec<_>>());
+    ///     member.socket().emit("hello", ());
+    /// }
+    /// # }
+    /// ```
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        let mut asked = FetchSockets::of(self.shared.key);
+        for definition in self.namespaces() {
+            let (namespace, selection) = (definition.index, self.selection.clone());
+            asked.ask(&self.shared, Audience { namespace, selection });
+        }
+        asked
+    }
+
+    /// The ids of the sockets that are meant, on every shard (`allSockets`).
+    pub async fn all_sockets(&self) -> HashSet<SocketId> {
+        self.fetch_sockets().await.iter().map(RemoteSocket::id).collect()
+    }
+
+    fn change(&self, change: &Change) -> Emitted {
+        self.for_each_namespace(|emitter| {
+            let (namespace, selection) = (emitter.definition.index, emitter.selection.clone());
+            let members = Arc::new(Members { namespace, selection, change: change.clone() });
+            ask_all(
+                &emitter.shared,
+                || Command::Members(Arc::clone(&members)),
+                |context| context.with(|state| state.change_members(&members)),
+            )
+        })
+    }
+
+    /// The namespaces that are meant: this one, or the children of a parent.
+    fn namespaces(&self) -> Vec<Arc<Definition>> {
+        match self.definition.is_parent() {
+            true => self.shared.registry.children(&self.definition),
+            false => vec![Arc::clone(&self.definition)],
+        }
+    }
+
+    /// Does something for each namespace that is meant. The answer is the last one that is not
+    /// [`Emitted::Queued`].
+    fn for_each_namespace(&self, mut emit: impl FnMut(&Emitter) -> Emitted) -> Emitted {
+        if !self.definition.is_parent() {
+            return emit(self);
+        }
+        let of_children = self
+            .namespaces()
+            .into_iter()
+            .map(|definition| emit(&Emitter { definition, ..self.clone() }));
+        of_children.filter(|emitted| !emitted.is_queued()).last().unwrap_or(Emitted::Queued)
     }
 
     fn broadcast(
@@ -391,8 +353,8 @@ impl SocketEmitter {
         self
     }
 
-    /// How long [`emit_with_ack`](SocketEmitter::emit_with_ack) waits. Default: as long as the
-    /// socket is connected.
+    /// How long [`emit_with_ack`](SocketEmitter::emit_with_ack) waits. Default:
+    /// [`Builder::ack_timeout`](crate::Builder::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> SocketEmitter {
         self.timeout = Some(timeout);
         self
@@ -440,6 +402,7 @@ impl fmt::Display for EmitError {
         formatter.write_str(match self {
             EmitError::ReservedEvent => "the caller's event name is reserved",
             EmitError::Arguments => "the caller's arguments cannot be expressed in JSON",
+            EmitError::ParentNamespace => "the caller asks all children of a namespace at once",
         })
     }
 }

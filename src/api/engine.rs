@@ -25,11 +25,12 @@ use crate::error::Result;
 use crate::fanout::Encoder;
 use crate::proto::socket::DisconnectReason;
 use crate::shard::context::Context;
-use crate::shard::handler::Trigger;
+use crate::shard::handler::{Place, Trigger};
 use crate::shard::run::Running;
 use crate::shard::shared::Shared;
 
-use super::emit::{Emitted, ask_shard};
+use super::ask::ask_shard;
+use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
 
@@ -69,24 +70,24 @@ impl Server {
 
     /// Runs `handler` for each client that has connected. It may ask for a [`Connection`].
     pub fn on_open<A>(&self, handler: impl Handler<A>) -> &Server {
-        self.add(&Trigger::Connect, handler)
+        self.add(Trigger::Connect, handler)
     }
 
     /// Runs `handler` for each message, in order. It may ask for a [`Connection`] and a
     /// [`Message`].
     pub fn on_message<A>(&self, handler: impl Handler<A>) -> &Server {
-        self.add(&Trigger::Message, handler)
+        self.add(Trigger::Message, handler)
     }
 
     /// Runs `handler` for each client that has gone. It may ask for a [`Connection`] and a
     /// [`DisconnectReason`], which is one of the first five.
     pub fn on_close<A>(&self, handler: impl Handler<A>) -> &Server {
-        self.add(&Trigger::Disconnect, handler)
+        self.add(Trigger::Disconnect, handler)
     }
 
-    fn add<A>(&self, trigger: &Trigger<'_>, handler: impl Handler<A>) -> &Server {
+    fn add<A>(&self, trigger: Trigger, handler: impl Handler<A>) -> &Server {
         let shared = &self.0.shared;
-        shared.define("/").add_handler(trigger, recipe(handler));
+        shared.define("/").add_handler(trigger, Place::Last, recipe(handler));
         shared.changed();
         self
     }

@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use crate::shard::handler::{Decision, Event, HandlerRecipe, MiddlewareRecipe, Refused, Started};
 
-use super::extract::{EventParts, FromEvent};
+use super::extract::{EventParts, FromEvent, Rejection};
 use super::socket::Socket;
 
 /// Something that can handle an event: an async function or closure whose arguments all implement
@@ -54,6 +54,11 @@ pub trait Middleware<A>: Send + Sync + 'static {
 pub struct Refuse(Refused);
 
 impl Refuse {
+    /// What the client is told.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// Refuses with a `message`.
     pub fn new(message: impl Into<String>) -> Refuse {
         Refuse(Refused { message: message.into(), data: None })
@@ -67,6 +72,16 @@ impl Refuse {
     pub fn data(mut self, data: &impl serde::Serialize) -> Refuse {
         self.0.data = serde_json::to_vec(data).ok();
         self
+    }
+}
+
+impl FromEvent for Refuse {
+    /// Why a middleware has refused the event: for handlers of
+    /// [`Namespace::on_refused`](crate::Namespace::on_refused).
+    fn from_event(parts: &mut EventParts<'_, '_>) -> Result<Refuse, Rejection> {
+        let refused =
+            parts.0.refused.ok_or(Rejection::Missing("refusal: nobody has refused it"))?;
+        Ok(Refuse(refused.clone()))
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::proto::json::Arguments;
-use crate::shard::handler::{Definition, Trigger};
+use serde::de::DeserializeOwned;
+
+use crate::proto::json::{ArgsError, Arguments};
+use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
+use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
+use super::handshake::Handshake;
 use super::targets::IntoTargets;
 
 /// A namespace of a server. Cheap to clone, usable from any thread.
@@ -21,6 +25,14 @@ impl Namespace {
     /// Its name, beginning with a slash.
     pub fn name(&self) -> &str {
         &self.definition.name
+    }
+
+    /// The children of a parent ([`Server::of_pattern`](crate::Server::of_pattern)); none for any
+    /// other namespace.
+    pub fn children(&self) -> Vec<Namespace> {
+        let children = self.shared.registry.children(&self.definition).into_iter();
+        let shared = &self.shared;
+        children.map(|definition| Namespace { shared: Arc::clone(shared), definition }).collect()
     }
 
     /// Runs `handler` for each client that has joined (`connection`). The client has been told by
@@ -41,7 +53,7 @@ impl Namespace {
     /// # }
     /// ```
     pub fn on_connect<A>(&self, handler: impl Handler<A>) -> &Namespace {
-        self.add(&Trigger::Connect, handler)
+        self.add(Trigger::Connect, Place::Last, handler)
     }
 
     /// Runs `handler` for each event of this name that a client sends. Several handlers of one
@@ -69,7 +81,7 @@ impl Namespace {
     pub fn on<A>(&self, event: &str, handler: impl Handler<A>) -> &Namespace {
         let is_reserved = crate::proto::socket::RESERVED_EVENTS.contains(&event);
         assert!(!is_reserved, "{event:?} is reserved: see `on_connect` and `on_disconnect`");
-        self.add(&Trigger::Event(event), handler)
+        self.add(Trigger::Event(event.into()), Place::Last, handler)
     }
 
     /// Runs `handler` for each socket that has gone (`disconnect`). It has left its rooms by then;
@@ -87,7 +99,113 @@ impl Namespace {
     /// # }
     /// ```
     pub fn on_disconnect<A>(&self, handler: impl Handler<A>) -> &Namespace {
-        self.add(&Trigger::Disconnect, handler)
+        self.add(Trigger::Disconnect, Place::Last, handler)
+    }
+
+    /// Runs `handler` for each socket that is about to go (`disconnecting`): it is in its rooms as
+    /// long as the handler does not wait, so that the others in them can be told.
+    ///
+    /// ```
+    /// use fanfare::{Server, Socket};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").on_disconnecting(async |socket: Socket| {
+    ///     for room in socket.rooms() {
+    ///         socket.to(room).emit("left", socket.id().to_string());
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_disconnecting<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Disconnecting, Place::Last, handler)
+    }
+
+    /// Runs `handler` for every event that a client sends, whatever its name, before the handlers
+    /// of that event (`onAny`). Ask for [`EventName`](crate::EventName) to know which it is.
+    ///
+    /// ```
+    /// use fanfare::{EventName, Raw, Server};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").on_any(async |EventName(event): EventName, args: Raw| {
+    ///     println!("{event}: {} bytes", args.args().len());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_any<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Any, Place::Last, handler)
+    }
+
+    /// As [`on_any`](Namespace::on_any), before those that are there (`prependAny`).
+    pub fn prepend_any<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Any, Place::First, handler)
+    }
+
+    /// Runs `handler` for every event that a client is sent (`onAnyOutgoing`), broadcasts included:
+    /// once for each recipient. It costs the shortcut that broadcasts take otherwise.
+    pub fn on_any_outgoing<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::AnyOutgoing, Place::Last, handler)
+    }
+
+    /// As [`on_any_outgoing`](Namespace::on_any_outgoing), before those that are there
+    /// (`prependAnyOutgoing`).
+    pub fn prepend_any_outgoing<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::AnyOutgoing, Place::First, handler)
+    }
+
+    /// Runs `handler` for each event that a middleware has refused, as the event `error` of the
+    /// reference: ask for [`Refuse`](crate::Refuse) to know why.
+    pub fn on_refused<A>(&self, handler: impl Handler<A>) -> &Namespace {
+        self.add(Trigger::Refused, Place::Last, handler)
+    }
+
+    /// Forgets the handlers of an event (`removeAllListeners`). Answers whether there were any.
+    pub fn off(&self, event: &str) -> bool {
+        self.remove(&Trigger::Event(event.into()))
+    }
+
+    /// Forgets the handlers of all events (`offAny`). Answers whether there were any.
+    pub fn off_any(&self) -> bool {
+        self.remove(&Trigger::Any)
+    }
+
+    /// Forgets the handlers of all events that clients are sent (`offAnyOutgoing`). Answers whether
+    /// there were any.
+    pub fn off_any_outgoing(&self) -> bool {
+        self.remove(&Trigger::AnyOutgoing)
+    }
+
+    /// Asks `middleware` before the handlers of each event (`socket.use`, for all sockets of the
+    /// namespace). Those of a namespace are asked in the order in which they were registered; the
+    /// first that refuses ends it, and [`on_refused`](Namespace::on_refused) is told. The client is
+    /// not.
+    ///
+    /// ```
+    /// use fanfare::{EventName, Refuse, Server, Socket};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").packet_middleware(async |_: &Socket, EventName(event): EventName| {
+    ///     match event.starts_with("admin:") {
+    ///         true => Err(Refuse::new("not yours")),
+    ///         false => Ok(()),
+    ///     }
+    /// });
+    /// io.of("/").on_refused(async |socket: Socket, why: Refuse| {
+    ///     println!("{}: {}", socket.id(), why.message());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn packet_middleware<A>(&self, middleware: impl Middleware<A>) -> &Namespace {
+        let recipe = handler::middleware_recipe(middleware);
+        self.definition.add_middleware(Gate::Packet, recipe);
+        self.shared.changed();
+        self
     }
 
     /// Asks `middleware` before a client joins (`use`). Those of a namespace are asked in the order
@@ -112,7 +230,8 @@ impl Namespace {
     /// # }
     /// ```
     pub fn middleware<A>(&self, middleware: impl Middleware<A>) -> &Namespace {
-        self.definition.add_middleware(handler::middleware_recipe(middleware));
+        let recipe = handler::middleware_recipe(middleware);
+        self.definition.add_middleware(Gate::Connection, recipe);
         self.shared.changed();
         self
     }
@@ -142,10 +261,67 @@ impl Namespace {
         Emitter::new(Arc::clone(&self.shared), Arc::clone(&self.definition))
     }
 
-    fn add<A>(&self, trigger: &Trigger<'_>, handler: impl Handler<A>) -> &Namespace {
-        self.definition.add_handler(trigger, handler::recipe(handler));
+    /// Tells which sockets there are. See [`Emitter::fetch_sockets`].
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        self.emitter().fetch_sockets()
+    }
+
+    /// Makes all sockets join rooms. See [`Emitter::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoTargets) -> Emitted {
+        self.emitter().sockets_join(rooms)
+    }
+
+    /// Makes all sockets leave rooms. See [`Emitter::sockets_leave`].
+    pub fn sockets_leave(&self, rooms: impl IntoTargets) -> Emitted {
+        self.emitter().sockets_leave(rooms)
+    }
+
+    /// Disconnects all sockets. See [`Emitter::disconnect_sockets`].
+    pub fn disconnect_sockets(&self, close: bool) -> Emitted {
+        self.emitter().disconnect_sockets(close)
+    }
+
+    /// Sends the event `message` to all sockets.
+    pub fn send(&self, args: impl Arguments) -> Emitted {
+        self.emit("message", args)
+    }
+
+    fn remove(&self, trigger: &Trigger) -> bool {
+        let removed = self.definition.remove_handlers(trigger);
+        self.shared.changed();
+        removed
+    }
+
+    fn add<A>(&self, trigger: Trigger, place: Place, handler: impl Handler<A>) -> &Namespace {
+        self.definition.add_handler(trigger, place, handler::recipe(handler));
         self.shared.changed();
         self
+    }
+}
+
+/// A client that asks for a namespace that nobody has made by name: what
+/// [`Server::of_matching`](crate::Server::of_matching) decides about.
+#[derive(Clone, Debug)]
+pub struct Candidate(pub(super) crate::shard::registry::Candidate);
+
+impl Candidate {
+    /// The name it asks for, beginning with a slash.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it sent with that (`auth` of the client); `{}` if nothing.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        crate::proto::json::from_args(self.0.auth.as_deref().unwrap_or(b"{}"), &[])
+    }
+
+    /// The request that opened its session, if it is kept.
+    pub fn handshake(&self) -> Option<Handshake> {
+        let auth = self.0.auth.as_deref().map(Box::from);
+        self.0.request.clone().map(|request| Handshake::new(request, auth))
     }
 }
 

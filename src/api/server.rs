@@ -4,16 +4,19 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
+use regex_lite::Regex;
 
 use crate::base::stats::Stats;
 use crate::command::Command;
 use crate::config::Builder;
 use crate::error::{Error, Result};
+use crate::shard::registry::Matcher;
 use crate::shard::run::{Plan, Running};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
-use super::namespace::Namespace;
+use super::fetch::FetchSockets;
+use super::namespace::{Candidate, Namespace};
 use super::signals::Signals;
 use super::targets::IntoTargets;
 use crate::proto::json::Arguments;
@@ -57,13 +60,94 @@ impl Server {
     /// missing slash is added, as by the reference.
     ///
     /// # Panics
-    /// When the name holds a comma, which ends a name on the wire, so that no client could join.
+    /// When the name holds a comma, which ends a name on the wire, so that no client could join; or
+    /// when there are 65,535 namespaces already.
     pub fn of(&self, name: &str) -> Namespace {
         assert!(!name.contains(','), "the name of a namespace must not hold a comma: {name:?}");
         let definition = match name.starts_with('/') {
             true => self.shared.define(name),
             false => self.shared.define(&format!("/{name}")),
         };
+        Namespace { shared: Arc::clone(&self.shared), definition }
+    }
+
+    /// The namespaces whose names match a regular expression (`of` with a `RegExp`): a child comes
+    /// into being when a client asks for such a name, with the middlewares and handlers that are
+    /// registered here. Emits go to all children.
+    ///
+    /// A name that was made with [`of`](Server::of) is not asked about. Of several parents the
+    /// first that matches takes the name. There are as many children as
+    /// [`Limits::child_namespaces`](crate::Limits) says.
+    ///
+    /// ```
+    /// use fanfare::{Server, Socket};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let io = Server::builder().build()?;
+    /// io.of_pattern(r"^/tenant-\d+$")?.on_connect(async |socket: Socket| {
+    ///     socket.emit("welcome", socket.namespace());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Pattern`]: it is no regular expression, in the syntax of the crate `regex-lite`.
+    pub fn of_pattern(&self, pattern: &str) -> Result<Namespace> {
+        let pattern = Regex::new(pattern).map_err(|error| Error::Pattern(error.to_string()))?;
+        Ok(self.parent(Matcher::Pattern(pattern)))
+    }
+
+    /// As [`of_pattern`](Server::of_pattern), for the names that an async predicate takes (`of`
+    /// with a function). It is asked on the shard of the client and must not block; while it waits
+    /// the client may not send anything for the namespace.
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// # async fn is_known(tenant: &str) -> bool { true }
+    /// let io = fanfare::Server::builder().build()?;
+    /// let tenants = io.of_matching(async |candidate| {
+    ///     match candidate.name().strip_prefix("/tenant/") {
+    ///         Some(tenant) => is_known(tenant).await,
+    ///         None => false,
+    ///     }
+    /// });
+    /// tenants.emit("maintenance", "at noon");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of_matching<F>(&self, predicate: F) -> Namespace
+    where
+        F: AsyncFn(Candidate) -> bool + Send + Sync + 'static,
+    {
+        let predicate = Arc::new(predicate);
+        self.parent(Matcher::Predicate(Arc::new(move |candidate| {
+            let predicate = Arc::clone(&predicate);
+            Box::pin(async move { predicate(Candidate(candidate)).await })
+        })))
+    }
+
+    /// Calls `listener` for each namespace that is made from now on (`new_namespace`), before
+    /// anyone joins it: by [`of`](Server::of), or because a parent takes its name. It must not
+    /// block.
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = fanfare::Server::builder().build()?;
+    /// io.on_new_namespace(|namespace| println!("{} is there", namespace.name()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_new_namespace(&self, listener: impl Fn(Namespace) + Send + Sync + 'static) {
+        self.shared.listen_to_namespaces(Arc::new(move |shared, definition| {
+            let (shared, definition) = (Arc::clone(shared), Arc::clone(definition));
+            listener(Namespace { shared, definition });
+        }));
+    }
+
+    fn parent(&self, matcher: Matcher) -> Namespace {
+        let definition = self.shared.registry.define_parent(matcher);
+        self.shared.changed();
         Namespace { shared: Arc::clone(&self.shared), definition }
     }
 
@@ -85,6 +169,31 @@ impl Server {
     /// Aims at the sockets of `/` that are in none of these rooms. See [`Emitter::except`].
     pub fn except(&self, rooms: impl IntoTargets) -> Emitter {
         self.of("/").except(rooms)
+    }
+
+    /// Tells which sockets of `/` there are. See [`Emitter::fetch_sockets`].
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        self.of("/").emitter().fetch_sockets()
+    }
+
+    /// Makes all sockets of `/` join rooms. See [`Emitter::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoTargets) -> Emitted {
+        self.of("/").emitter().sockets_join(rooms)
+    }
+
+    /// Makes all sockets of `/` leave rooms. See [`Emitter::sockets_leave`].
+    pub fn sockets_leave(&self, rooms: impl IntoTargets) -> Emitted {
+        self.of("/").emitter().sockets_leave(rooms)
+    }
+
+    /// Disconnects all sockets of `/`. See [`Emitter::disconnect_sockets`].
+    pub fn disconnect_sockets(&self, close: bool) -> Emitted {
+        self.of("/").emitter().disconnect_sockets(close)
+    }
+
+    /// Sends the event `message` to all sockets of `/`.
+    pub fn send(&self, args: impl Arguments) -> Emitted {
+        self.emit("message", args)
     }
 
     /// Serves clients on an address, on threads of its own, and returns at once. With port 0 the

@@ -10,11 +10,13 @@ use crate::base::id::SocketId;
 use crate::command::{SocketAddress, SocketCommand};
 use crate::proto::json::{Arguments, FromArguments};
 use crate::shard::context::Context;
+use crate::shard::handler::Definition;
 use crate::shard::shared::Shared;
 use crate::shard::{SocketPhase, State};
 
 use super::ack::Acknowledgement;
-use super::emit::{Emitted, Emitter, SocketEmitter, Written, ask_socket, deliver};
+use super::ask::{ask_socket, deliver};
+use super::emit::{Emitted, Emitter, SocketEmitter, Written};
 use super::handshake::Handshake;
 use super::targets::{IntoTargets, targets};
 
@@ -107,7 +109,8 @@ impl Socket {
     pub fn broadcast(&self) -> Emitter {
         let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
         let definition = shared.namespace(self.address.namespace);
-        let definition = definition.unwrap_or_else(|| unreachable!("namespaces stay"));
+        // A child may have gone with its last socket: then nobody is meant.
+        let definition = definition.unwrap_or_else(Definition::nowhere);
         Emitter::new(shared, definition).except(self.id())
     }
 
@@ -152,16 +155,7 @@ impl Socket {
     /// The rooms it is in: first the one that is named by its id, then those it has joined, in no
     /// particular order. Empty when it has gone, and elsewhere than on its own shard.
     pub fn rooms(&self) -> Vec<String> {
-        self.with_state(|state, key| {
-            let Some(socket) = state.sockets.get(key) else { return Vec::new() };
-            if socket.phase == SocketPhase::Gone {
-                return Vec::new();
-            }
-            let space = state.namespaces.get(usize::from(socket.namespace));
-            let joined = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
-            std::iter::once(self.id().to_string()).chain(joined.map(str::to_owned)).collect()
-        })
-        .unwrap_or_default()
+        self.with_state(|state, key| state.rooms_of(key)).unwrap_or_default()
     }
 
     /// Disconnects it from its namespace; with `close` from all, and its connection is closed.

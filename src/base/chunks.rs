@@ -125,6 +125,11 @@ impl<T> Chunks<T> {
             })
         })
     }
+
+    /// All values, in order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flat_map(|chunk| chunk.places.iter_mut().filter_map(Option::as_mut))
+    }
 }
 
 impl<T> Fit for Chunks<T> {

@@ -50,6 +50,9 @@ pub struct Limits {
     pub json_depth: usize,
     /// Most namespaces that one session may join, and most refusals it may collect: 100.
     pub namespaces_per_session: usize,
+    /// Child namespaces of a server, of all its parents together: 10,000. Who asks for one more is
+    /// refused as if there were no parent.
+    pub child_namespaces: usize,
     /// Longest namespace name that a client may send, in bytes: 1 KiB.
     pub namespace_bytes: usize,
     /// Longest namespace name that is echoed in a refusal, in bytes: 256.
@@ -111,6 +114,7 @@ impl Default for Limits {
             json_depth: JSON_DEPTH_MAX,
             namespaces_per_session: 100,
             namespace_bytes: 1024,
+            child_namespaces: 10_000,
             namespace_echo_bytes: 256,
             bytes_before_connect: 64 * 1024,
             send_queue_bytes: 4 * 1024 * 1024,

@@ -82,6 +82,8 @@ pub struct Options {
     pub upgrade_timeout: Duration,
     /// `connectTimeout`: 45 s; `None` on a server without namespaces.
     pub connect_timeout: Option<Duration>,
+    /// How long an acknowledgement is waited for unless its emit says otherwise: 60 s.
+    pub ack_timeout: Option<Duration>,
     /// Every other limit.
     pub limits: Limits,
 }
@@ -93,6 +95,7 @@ impl Default for Options {
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Some(Duration::from_secs(45)),
+            ack_timeout: Some(Duration::from_secs(60)),
             limits: Limits::default(),
         }
     }

@@ -16,7 +16,7 @@ use crate::proto::engine::Protocol;
 
 use super::emit::Queued;
 use super::queue::Outgoing;
-use super::state::State;
+use super::state::{Job, State};
 
 /// A batch of more bytes than this would be a long copy.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -117,6 +117,8 @@ impl State {
         let last = batch.broadcasts.last().cloned();
         let volatile = last.as_ref().is_some_and(|last| last.volatile);
         let ack = last.as_ref().and_then(|last| last.ack.as_ref());
+        let is_heard =
+            last.as_ref().is_some_and(|last| self.has_outgoing_listeners(last.namespace));
         if let Some((_, _, collector)) = ack {
             collector.asked(batch.recipients.len());
         }
@@ -124,8 +126,16 @@ impl State {
             let Some(key) = self.sockets.key_at(index) else { continue };
             let Some(socket) = self.sockets.get(key) else { continue };
             let queued = self.queue_broadcasts(socket.session, &frame, count, volatile);
-            if let Some((id, timeout, collector)) = ack {
-                let waiter = Waiter::Many(Arc::clone(collector));
+            if is_heard
+                && queued == Queued::Yes
+                && let Some(address) = self.address(key)
+            {
+                self.jobs.push_back(Job::Outgoing(address, frame.clone()));
+            }
+            if let Some((id, timeout, collector)) = ack
+                && let Some(address) = self.address(key)
+            {
+                let waiter = Waiter::Many(Arc::clone(collector), address);
                 self.expect_of(key, queued, Expected { id: *id, timeout: *timeout, waiter });
             }
         }
@@ -137,8 +147,9 @@ impl State {
     /// of a turn, when nothing can come before them any more. At most so many clients are sent
     /// something; for the others they wait.
     pub(super) fn flush_batch<D: Driver>(&mut self, driver: &mut D, most: usize) {
-        if self.batch.is_empty() {
-            return;
+        let Some(last) = self.batch.broadcasts.last() else { return };
+        if self.has_outgoing_listeners(last.namespace) {
+            return self.queue_batch();
         }
         let mut batch = std::mem::take(&mut self.batch);
         let frame = self.begin_batch(&mut batch);

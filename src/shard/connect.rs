@@ -60,6 +60,18 @@ impl Context {
         }
     }
 
+    /// Calls the handlers of a socket that is about to go; it is in its rooms as long as they do
+    /// not wait.
+    pub(super) fn disconnecting(self: &Rc<Self>, socket: SocketAddress, reason: DisconnectReason) {
+        if let Some(handlers) = self.handlers(socket.namespace) {
+            let mut event = plain_event(self, Some(socket), Some(reason));
+            for parked in self.call(&handlers.disconnecting, &mut event) {
+                self.park(parked);
+            }
+        }
+        self.with(|state| state.depart(socket, reason));
+    }
+
     /// Calls the disconnect handlers of a socket, which is forgotten when the last one has ended.
     pub(super) fn disconnect(self: &Rc<Self>, socket: SocketAddress, reason: DisconnectReason) {
         let release = Rc::new(Release { context: Rc::clone(self), socket });
@@ -74,9 +86,9 @@ impl Context {
         }
     }
 
-    fn handlers(&self, namespace: u16) -> Option<Rc<Handlers>> {
+    pub(super) fn handlers(&self, namespace: u16) -> Option<Rc<Handlers>> {
         self.with(|state| {
-            let space = state.namespaces.get(usize::from(namespace))?;
+            let space = state.namespaces.get(namespace)?;
             Some(Rc::clone(&space.handlers))
         })
     }
@@ -110,7 +122,8 @@ impl Context {
     }
 }
 
-fn plain_event<'a>(
+/// An event without a name, arguments or anything else.
+pub(super) fn plain_event<'a>(
     context: &'a Rc<Context>,
     socket: Option<SocketAddress>,
     reason: Option<DisconnectReason>,
@@ -125,6 +138,7 @@ fn plain_event<'a>(
         is_binary: false,
         ack: None,
         reason,
+        refused: None,
     }
 }
 
@@ -159,7 +173,7 @@ impl State {
         self.queue_batch();
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        let Some(space) = self.namespaces.get_mut(usize::from(address.namespace)) else {
+        let Some(space) = self.namespaces.get_mut(address.namespace) else {
             return false;
         };
         socket.phase = SocketPhase::Connected;

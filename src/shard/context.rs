@@ -137,6 +137,9 @@ impl Context {
         while let Some(job) = self.with(|state| state.jobs.pop_front()) {
             match job {
                 Job::Connect(socket) => self.connect(socket),
+                Job::Decide(session, candidate) => self.decide(session, candidate),
+                Job::Disconnecting(socket, reason) => self.disconnecting(socket, reason),
+                Job::Outgoing(socket, frame) => self.outgoing(socket, &frame),
                 Job::Disconnect(socket, reason) => self.disconnect(socket, reason),
                 Job::EngineOpen(session) => self.engine_opened(session),
                 Job::EngineClose(session, reason) => self.engine_closed(session, reason),

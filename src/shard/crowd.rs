@@ -74,7 +74,7 @@ impl State {
             Owner::Acks(index) => self.sockets.key_at(index).is_some(),
             Owner::Sleep(index) => self.sleepers.key_at(index).is_some(),
         });
-        for namespace in &mut self.namespaces {
+        for namespace in self.namespaces.iter_mut() {
             namespace.sockets.fit(least);
             namespace.rooms.fit();
         }

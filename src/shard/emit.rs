@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::slab::Key;
-use crate::command::{Change, Expected, Members, SocketAddress, SocketCommand, Unanswered, Waiter};
+use crate::command::{
+    Audience, Change, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
+};
 use crate::fanout::Encoder;
 use crate::proto::socket;
 use crate::proto::socket::DisconnectReason;
@@ -47,7 +49,7 @@ impl State {
         write: impl FnOnce(&mut Vec<u8>, &str),
     ) {
         let mut encoder = std::mem::take(&mut self.encoder);
-        if let Some(space) = self.namespaces.get(usize::from(namespace)) {
+        if let Some(space) = self.namespaces.get(namespace) {
             let encoded = encoder.packet(&[], |out| write(out, &space.definition.name));
             self.send(session, Outgoing::Own(encoded), false);
         }
@@ -63,7 +65,7 @@ impl State {
         ack: Option<(Option<Duration>, Waiter)>,
         encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
     ) -> Queued {
-        let Some(space) = self.namespaces.get(usize::from(socket.namespace)) else {
+        let Some(space) = self.namespaces.get(socket.namespace) else {
             return Queued::Gone;
         };
         let mut encoder = std::mem::take(&mut self.encoder);
@@ -138,9 +140,15 @@ impl State {
         let key = self.socket_key(socket);
         let found = key.and_then(|key| self.sockets.get(key).map(|socket| (key, socket)));
         let queued = match found {
-            Some((_, socket)) if socket.phase == SocketPhase::Connected => {
-                let session = socket.session;
-                self.send(session, packet, volatile)
+            Some((_, found)) if found.phase == SocketPhase::Connected => {
+                let (session, is_heard) =
+                    (found.session, self.has_outgoing_listeners(socket.namespace));
+                let copy = is_heard.then(|| packet.frame());
+                let queued = self.send(session, packet, volatile);
+                if let Some(frame) = copy.filter(|_| queued == Queued::Yes) {
+                    self.jobs.push_back(Job::Outgoing(socket, frame));
+                }
+                queued
             }
             _ => Queued::Gone,
         };
@@ -167,11 +175,12 @@ impl State {
     }
 
     fn expect(&mut self, key: Key, expected: Expected) {
-        let until = deadline(self.now, expected.timeout);
+        let timeout = expected.timeout.or(self.options.ack_timeout);
+        let until = deadline(self.now, timeout);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let extra = socket.extra.get_or_insert_default();
         extra.acks.expect(expected.id, until, expected.waiter);
-        if expected.timeout.is_some() {
+        if timeout.is_some() {
             extra.acks_armed.arm(until, Owner::Acks(key.index), &mut self.timers);
         }
     }
@@ -196,7 +205,7 @@ impl State {
     /// The sockets of this shard that a selection means.
     pub fn select(&mut self, namespace: u16, selection: &Selection, chosen: &mut Vec<u32>) {
         chosen.clear();
-        let Some(space) = self.namespaces.get_mut(usize::from(namespace)) else { return };
+        let Some(space) = self.namespaces.get_mut(namespace) else { return };
         let (sockets, shard) = (&self.sockets, self.index);
         let by_id = |name: &str| {
             let id = crate::base::id::SocketId::parse(name.as_bytes())?;
@@ -216,6 +225,40 @@ impl State {
             let socket = sockets.key_at(index).and_then(|key| sockets.get(key));
             socket.is_some_and(|socket| socket.phase == SocketPhase::Connected)
         });
+    }
+
+    /// The sockets of this shard that are meant, with what is known of them.
+    pub fn found(&mut self, audience: &Audience) -> Vec<Found> {
+        let mut chosen = std::mem::take(&mut self.chosen);
+        self.select(audience.namespace, &audience.selection, &mut chosen);
+        let found = chosen.drain(..).filter_map(|index| self.found_at(index)).collect();
+        self.chosen = chosen;
+        found
+    }
+
+    fn found_at(&self, index: u32) -> Option<Found> {
+        let key = self.sockets.key_at(index)?;
+        let (address, socket) = (self.address(key)?, self.sockets.get(key)?);
+        let session = self.sessions.get(socket.session)?;
+        Some(Found {
+            address,
+            rooms: self.rooms_of(key).into_iter().map(Target::from).collect(),
+            request: session.session.request.clone(),
+            auth: socket.extra.as_ref().and_then(|extra| extra.auth.clone()),
+        })
+    }
+
+    /// The rooms of a socket: first the one that is named by its id, then those it has joined.
+    pub fn rooms_of(&self, key: Key) -> Vec<String> {
+        let (Some(address), Some(socket)) = (self.address(key), self.sockets.get(key)) else {
+            return Vec::new();
+        };
+        if socket.phase == SocketPhase::Gone {
+            return Vec::new();
+        }
+        let space = self.namespaces.get(socket.namespace);
+        let joined = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
+        std::iter::once(address.id().to_string()).chain(joined.map(str::to_owned)).collect()
     }
 
     /// Carries out a command for one socket.
@@ -264,10 +307,10 @@ impl State {
         self.queue_batch();
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        if socket.phase == SocketPhase::Gone {
+        if matches!(socket.phase, SocketPhase::Leaving | SocketPhase::Gone) {
             return false;
         }
-        let Some(space) = self.namespaces.get_mut(usize::from(socket.namespace)) else {
+        let Some(space) = self.namespaces.get_mut(socket.namespace) else {
             return false;
         };
         for room in rooms {
@@ -303,7 +346,7 @@ impl State {
     ) -> Option<R> {
         self.queue_batch();
         let socket = self.sockets.get_mut(key)?;
-        let space = self.namespaces.get_mut(usize::from(socket.namespace))?;
+        let space = self.namespaces.get_mut(socket.namespace)?;
         let mut memberships = std::mem::take(&mut socket.memberships);
         let sockets = &mut self.sockets;
         let result = change(&mut space.rooms, &mut memberships, &mut |other, moved| {
@@ -319,7 +362,7 @@ impl State {
     pub fn disconnect(&mut self, address: SocketAddress, close: bool) -> bool {
         let Some(key) = self.socket_key(address) else { return false };
         let Some(socket) = self.sockets.get(key) else { return false };
-        if socket.phase == SocketPhase::Gone {
+        if matches!(socket.phase, SocketPhase::Leaving | SocketPhase::Gone) {
             return false;
         }
         let session = socket.session;

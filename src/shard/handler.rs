@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::command::{Expected, SocketAddress, Waiter};
 use crate::proto::socket::DisconnectReason;
 
 use super::context::Context;
+use super::registry::{Candidate, Matcher};
 
 /// What a handler is called with.
 pub struct Event<'a> {
@@ -39,6 +40,8 @@ pub struct Event<'a> {
     pub ack: Option<AckTarget>,
     /// Why the socket or session has gone.
     pub reason: Option<DisconnectReason>,
+    /// Why a middleware has refused the event.
+    pub refused: Option<&'a Refused>,
 }
 
 /// An acknowledgement that a client asks for.
@@ -66,7 +69,7 @@ pub enum Started {
 /// A handler of one shard.
 pub type Handler = Rc<dyn Fn(&mut Event<'_>) -> Started>;
 
-/// Why a connection to a namespace is refused.
+/// Why a connection to a namespace, or an event, is refused.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// The `message` that the client is told.
@@ -87,19 +90,36 @@ pub type HandlerRecipe = Arc<dyn Fn() -> Handler + Send + Sync>;
 /// Makes a shard's own middleware.
 pub type MiddlewareRecipe = Arc<dyn Fn() -> Middleware + Send + Sync>;
 
-/// The handlers of one namespace on one shard.
+/// The handlers of one namespace on one shard, each list in the order in which they run.
 #[derive(Default)]
 pub struct Handlers {
-    /// In the order in which they run.
+    /// Asked before a socket joins.
     pub middlewares: Vec<Middleware>,
     /// For each new socket.
     pub connect: Vec<Handler>,
+    /// For each socket that is about to go.
+    pub disconnecting: Vec<Handler>,
     /// For each socket that has gone.
     pub disconnect: Vec<Handler>,
+    /// For every event that comes, before those of the event.
+    pub any: Vec<Handler>,
+    /// For every event that a socket is sent.
+    pub any_outgoing: Vec<Handler>,
+    /// Asked before the handlers of an event.
+    pub packet_middlewares: Vec<Middleware>,
+    /// For each event that was refused.
+    pub refused: Vec<Handler>,
     /// By event.
     pub events: Events,
     /// For engine messages, on a server without namespaces.
     pub message: Vec<Handler>,
+}
+
+impl Handlers {
+    /// Whether there are some that hear of events whatever their names.
+    pub fn hear_of_all(&self) -> bool {
+        !self.any.is_empty() || !self.packet_middlewares.is_empty()
+    }
 }
 
 /// The handlers of events, in the order of their names. An application has few names, and looks one
@@ -114,13 +134,16 @@ impl Events {
         let found = self.0.binary_search_by(|(other, _)| order(other).cmp(&order(name)));
         found.ok().map(|index| &self.0[index].1)
     }
-}
 
-impl FromIterator<(Box<str>, Rc<[Handler]>)> for Events {
-    fn from_iter<I: IntoIterator<Item = (Box<str>, Rc<[Handler]>)>>(events: I) -> Events {
-        let mut events: Vec<_> = events.into_iter().collect();
-        events.sort_unstable_by(|(one, _), (other, _)| order(one).cmp(&order(other)));
-        Events(events)
+    /// Adds handlers of an event, behind those that are there.
+    fn add(&mut self, name: &str, handlers: impl Iterator<Item = Handler>) {
+        match self.0.binary_search_by(|(other, _)| order(other).cmp(&order(name))) {
+            Ok(at) => {
+                let list = &mut self.0[at].1;
+                *list = list.iter().cloned().chain(handlers).collect();
+            }
+            Err(at) => self.0.insert(at, (name.into(), handlers.collect())),
+        }
     }
 }
 
@@ -133,45 +156,156 @@ fn order(name: &str) -> (usize, &str) {
 #[derive(Default)]
 pub struct Recipes {
     middlewares: Vec<MiddlewareRecipe>,
-    connect: Vec<HandlerRecipe>,
-    disconnect: Vec<HandlerRecipe>,
-    events: HashMap<Box<str>, Vec<HandlerRecipe>>,
-    message: Vec<HandlerRecipe>,
+    packet_middlewares: Vec<MiddlewareRecipe>,
+    handlers: HashMap<Trigger, Vec<HandlerRecipe>>,
 }
 
-/// Which event a handler is for.
-pub enum Trigger<'a> {
+/// What a handler is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Trigger {
     /// A new socket or session.
     Connect,
+    /// A socket that is about to go.
+    Disconnecting,
     /// A socket or session that has gone.
     Disconnect,
     /// An event by name.
-    Event(&'a str),
+    Event(Box<str>),
+    /// Every event that comes.
+    Any,
+    /// Every event that a socket is sent.
+    AnyOutgoing,
+    /// An event that a middleware has refused.
+    Refused,
     /// An engine message.
     Message,
 }
 
+/// Where in the list of those that are there a handler is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Before them.
+    First,
+    /// Behind them.
+    Last,
+}
+
+/// What a middleware is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// A socket that wants to join.
+    Connection,
+    /// An event.
+    Packet,
+}
+
 /// A namespace as all shards know it.
 pub struct Definition {
-    /// Its index.
+    /// Its index; that of a parent is none.
     pub index: u16,
     /// Its name.
     pub name: Box<str>,
+    kind: Kind,
     /// The id of the next packet that wants an answer (protocol.md §14.6): one count for all
     /// sockets, so that a broadcast that wants answers is encoded once, too.
     next_packet_id: AtomicU64,
     recipes: RwLock<Recipes>,
 }
 
+/// What a namespace is.
+enum Kind {
+    /// It was made by name.
+    Named,
+    /// It decides about names that nobody has made.
+    Parent(Matcher),
+    /// It was made because a parent took its name. It has so many sockets, on all shards.
+    Child(Arc<Definition>, AtomicUsize),
+}
+
 impl Definition {
-    /// A namespace without handlers.
-    pub fn new(index: u16, name: &str) -> Definition {
+    /// A namespace without handlers of its own.
+    pub fn new(index: u16, name: &str, parent: Option<Arc<Definition>>) -> Definition {
+        Definition::of_kind(
+            index,
+            name,
+            match parent {
+                Some(parent) => Kind::Child(parent, AtomicUsize::new(0)),
+                None => Kind::Named,
+            },
+        )
+    }
+
+    /// A parent without handlers.
+    pub fn parent(name: &str, matcher: Matcher) -> Definition {
+        Definition::of_kind(u16::MAX, name, Kind::Parent(matcher))
+    }
+
+    /// A namespace that no shard has, so that nobody is in it.
+    pub fn nowhere() -> Arc<Definition> {
+        Arc::new(Definition::of_kind(u16::MAX, "/", Kind::Named))
+    }
+
+    fn of_kind(index: u16, name: &str, kind: Kind) -> Definition {
         Definition {
             index,
             name: name.into(),
+            kind,
             next_packet_id: AtomicU64::new(0),
             recipes: RwLock::default(),
         }
+    }
+
+    /// Whether it decides about other names.
+    pub fn is_parent(&self) -> bool {
+        matches!(self.kind, Kind::Parent(_))
+    }
+
+    /// The parent whose child it is.
+    pub fn parent_of(&self) -> Option<&Arc<Definition>> {
+        match &self.kind {
+            Kind::Child(parent, _) => Some(parent),
+            Kind::Named | Kind::Parent(_) => None,
+        }
+    }
+
+    /// Whether it is a parent with a pattern, which a name matches.
+    pub fn matches(&self, name: &str) -> bool {
+        matches!(&self.kind, Kind::Parent(Matcher::Pattern(pattern)) if pattern.is_match(name))
+    }
+
+    /// Whether it is a parent that takes a candidate.
+    pub async fn takes(&self, candidate: &Candidate) -> bool {
+        match &self.kind {
+            Kind::Parent(Matcher::Pattern(pattern)) => pattern.is_match(&candidate.name),
+            Kind::Parent(Matcher::Predicate(ask)) => ask(candidate.clone()).await,
+            Kind::Named | Kind::Child(..) => false,
+        }
+    }
+
+    /// A child has one socket more.
+    pub fn enter(&self) {
+        if let Kind::Child(_, sockets) = &self.kind {
+            sockets.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A child has one socket less. Answers whether it was the last one.
+    pub fn leave(&self) -> bool {
+        match &self.kind {
+            Kind::Child(_, sockets) => sockets.fetch_sub(1, Ordering::Relaxed) == 1,
+            Kind::Named | Kind::Parent(_) => false,
+        }
+    }
+
+    /// Whether it is a child without sockets.
+    pub fn is_empty_child(&self) -> bool {
+        matches!(&self.kind, Kind::Child(_, sockets) if sockets.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Whether it is a child for which nothing was registered: its handlers are its parent's.
+    pub fn is_plain_child(&self) -> bool {
+        let recipes = self.recipes.read().unwrap_or_else(PoisonError::into_inner);
+        self.parent_of().is_some() && recipes.is_empty()
     }
 
     /// The id of a packet that wants an answer.
@@ -184,21 +318,32 @@ impl Definition {
         Expected { id: self.packet_id(), timeout, waiter }
     }
 
-    /// Registers a handler; it runs after those that were registered for the same event before.
-    pub fn add_handler(&self, trigger: &Trigger<'_>, recipe: HandlerRecipe) {
+    /// Registers a handler.
+    pub fn add_handler(&self, trigger: Trigger, place: Place, recipe: HandlerRecipe) {
         let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
-        match trigger {
-            Trigger::Connect => recipes.connect.push(recipe),
-            Trigger::Disconnect => recipes.disconnect.push(recipe),
-            Trigger::Message => recipes.message.push(recipe),
-            Trigger::Event(name) => recipes.events.entry((*name).into()).or_default().push(recipe),
+        let list = recipes.handlers.entry(trigger).or_default();
+        match place {
+            Place::First => list.insert(0, recipe),
+            Place::Last => list.push(recipe),
         }
     }
 
-    /// Registers a middleware; it runs after those that were registered before.
-    pub fn add_middleware(&self, recipe: MiddlewareRecipe) {
+    /// Forgets the handlers of one kind. Answers whether there were any.
+    pub fn remove_handlers(&self, trigger: &Trigger) -> bool {
         let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
-        recipes.middlewares.push(recipe);
+        let removed = recipes.handlers.remove(trigger);
+        drop(recipes);
+        // Dropping them is user code, which may ask this namespace something.
+        removed.is_some()
+    }
+
+    /// Registers a middleware; it runs after those that were registered before.
+    pub fn add_middleware(&self, gate: Gate, recipe: MiddlewareRecipe) {
+        let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
+        match gate {
+            Gate::Connection => recipes.middlewares.push(recipe),
+            Gate::Packet => recipes.packet_middlewares.push(recipe),
+        }
     }
 
     /// Forgets all handlers, with what they have captured: often the server itself.
@@ -210,19 +355,36 @@ impl Definition {
         drop(forgotten);
     }
 
-    /// Makes one shard's handlers.
+    /// Makes one shard's handlers: those of the parent, if there is one, and then its own.
     pub fn handlers(&self) -> Handlers {
-        let recipes = self.recipes.read().unwrap_or_else(PoisonError::into_inner);
-        let make = |list: &[HandlerRecipe]| list.iter().map(|recipe| recipe()).collect();
-        let events = recipes.events.iter();
-        Handlers {
-            middlewares: recipes.middlewares.iter().map(|recipe| recipe()).collect(),
-            connect: make(&recipes.connect),
-            disconnect: make(&recipes.disconnect),
-            message: make(&recipes.message),
-            events: events
-                .map(|(name, list)| (name.clone(), make(list).into_iter().collect()))
-                .collect(),
+        let mut handlers = self.parent_of().map(|parent| parent.handlers()).unwrap_or_default();
+        self.recipes.read().unwrap_or_else(PoisonError::into_inner).add_to(&mut handlers);
+        handlers
+    }
+}
+
+impl Recipes {
+    fn is_empty(&self) -> bool {
+        self.middlewares.is_empty()
+            && self.packet_middlewares.is_empty()
+            && self.handlers.is_empty()
+    }
+
+    fn add_to(&self, handlers: &mut Handlers) {
+        handlers.middlewares.extend(self.middlewares.iter().map(|recipe| recipe()));
+        handlers.packet_middlewares.extend(self.packet_middlewares.iter().map(|recipe| recipe()));
+        for (trigger, list) in &self.handlers {
+            let made = list.iter().map(|recipe| recipe());
+            match trigger {
+                Trigger::Connect => handlers.connect.extend(made),
+                Trigger::Disconnecting => handlers.disconnecting.extend(made),
+                Trigger::Disconnect => handlers.disconnect.extend(made),
+                Trigger::Any => handlers.any.extend(made),
+                Trigger::AnyOutgoing => handlers.any_outgoing.extend(made),
+                Trigger::Refused => handlers.refused.extend(made),
+                Trigger::Message => handlers.message.extend(made),
+                Trigger::Event(name) => handlers.events.add(name, made),
+            }
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
@@ -20,8 +18,9 @@ use crate::session::{Session, Violation};
 
 use super::context::Context;
 use super::emit::Queued;
-use super::handler::{AckTarget, Event, Handler};
-use super::state::{Job, Socket, SocketPhase, State};
+use super::handler::{Handler, Handlers, Middleware};
+use super::listeners::{Direction, Listeners};
+use super::state::{Job, SocketPhase, State};
 
 /// One message of a client.
 pub enum Inbound<'a> {
@@ -45,12 +44,23 @@ enum Step<'a> {
     Decoded(Vec<u8>),
 }
 
-struct EventStep<'a> {
-    socket: SocketAddress,
-    handlers: Rc<[Handler]>,
-    name: Cow<'a, str>,
-    args: &'a [u8],
-    ack: Option<u64>,
+/// An event and who is to hear of it.
+pub(super) struct EventStep<'a> {
+    pub socket: SocketAddress,
+    pub handlers: Rc<[Handler]>,
+    /// What most applications do not have.
+    pub more: Option<Box<Audience>>,
+    pub name: Cow<'a, str>,
+    pub args: &'a [u8],
+    pub ack: Option<u64>,
+}
+
+/// Who hears of an event before its handlers.
+pub(super) struct Audience {
+    /// They hear of every event.
+    pub any: Vec<Handler>,
+    /// They may refuse it.
+    pub middlewares: Vec<Middleware>,
 }
 
 impl Context {
@@ -67,7 +77,7 @@ impl Context {
     fn take_step(self: &Rc<Self>, session: Key, step: Step<'_>) {
         match step {
             Step::Nothing => {}
-            Step::Event(event) => self.dispatch(&event, &[]),
+            Step::Event(event) => self.dispatch(event, &[]),
             Step::Answer(waiter, answer) => {
                 self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
             }
@@ -78,7 +88,7 @@ impl Context {
                     state.socket_packet(session, &assembly.header, &assembly.attachments)
                 });
                 match step {
-                    Step::Event(event) => self.dispatch(&event, &assembly.attachments),
+                    Step::Event(event) => self.dispatch(event, &assembly.attachments),
                     other => self.take_answer(other),
                 }
             }
@@ -88,25 +98,6 @@ impl Context {
     fn take_answer(&self, step: Step<'_>) {
         if let Step::Answer(waiter, answer) = step {
             self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
-        }
-    }
-
-    /// Calls the handlers of an event, in place.
-    fn dispatch(self: &Rc<Self>, step: &EventStep<'_>, attachments: &[Bytes]) {
-        let used = (step.handlers.len() > 1).then(|| Arc::new(AtomicBool::new(false)));
-        let mut event = Event {
-            context: self,
-            socket: Some(step.socket),
-            session: None,
-            name: &step.name,
-            args: step.args,
-            attachments,
-            is_binary: false,
-            ack: step.ack.map(|id| AckTarget { id, used }),
-            reason: None,
-        };
-        for parked in self.call(&step.handlers, &mut event) {
-            self.park(parked);
         }
     }
 }
@@ -294,11 +285,9 @@ impl State {
         attachments: &[Bytes],
     ) -> Step<'a> {
         if let Body::Connect(auth) = packet.body {
-            let auth = match query {
-                "" => (auth != b"{}").then(|| auth.into()),
-                query => Some(socket_v4::auth_json(query).into()),
-            };
-            self.connect_packet(key, packet.namespace, auth, None);
+            let of_query = (!query.is_empty()).then(|| socket_v4::auth_json(query));
+            let auth = of_query.as_deref().or((auth != b"{}").then_some(auth));
+            self.connect_packet(key, packet.namespace, auth);
             return Step::Nothing;
         }
         let Some(socket_key) = self.joined(key, packet.namespace) else {
@@ -330,7 +319,7 @@ impl State {
         let entry = self.sessions.get(key)?;
         let mut sockets = entry.session.namespaces.iter();
         let (_, socket) = sockets.find(|(namespace, _)| {
-            let namespace = self.namespaces.get(usize::from(*namespace));
+            let namespace = self.namespaces.get(*namespace);
             namespace.is_some_and(|namespace| &*namespace.definition.name == name)
         })?;
         let is_connected = self.sockets.get(socket)?.phase == SocketPhase::Connected;
@@ -345,12 +334,22 @@ impl State {
         ack: Option<u64>,
     ) -> Step<'a> {
         let Some(address) = self.address(key) else { return Step::Nothing };
-        let space = self.namespaces.get(usize::from(address.namespace));
-        let handlers = space.and_then(|space| space.handlers.events.of(&name)).cloned();
-        match handlers {
-            Some(handlers) => Step::Event(EventStep { socket: address, handlers, name, args, ack }),
-            None => Step::Nothing,
+        let Some(space) = self.namespaces.get(address.namespace) else {
+            return Step::Nothing;
+        };
+        let handlers = space.handlers.events.of(&name).cloned();
+        let socket = self.sockets.get_mut(key);
+        let extra = socket.and_then(|socket| socket.extra.as_mut());
+        let listeners = extra.and_then(|extra| extra.listeners.as_mut());
+        let (handlers, more) = match listeners {
+            None if !space.handlers.hear_of_all() => (handlers, None),
+            listeners => audience(&space.handlers, handlers, listeners, &name),
+        };
+        if handlers.is_none() && more.is_none() {
+            return Step::Nothing;
         }
+        let handlers = handlers.unwrap_or_default();
+        Step::Event(EventStep { socket: address, handlers, more, name, args, ack })
     }
 
     fn answer<'a>(
@@ -368,65 +367,27 @@ impl State {
             None => Step::Nothing,
         }
     }
+}
 
-    /// The client of a session of protocol 3 is in `/` without having asked for it. Its socket has
-    /// the nonce that the id of the session was made with.
-    pub(super) fn connect_by_itself(&mut self, key: Key, nonce: u64) {
-        self.connect_packet(key, "/", None, Some(nonce));
+/// The handlers of an event, with the socket's own, and who hears of it before them.
+fn audience(
+    handlers: &Handlers,
+    of_event: Option<Rc<[Handler]>>,
+    mut listeners: Option<&mut Box<Listeners>>,
+    name: &str,
+) -> (Option<Rc<[Handler]>>, Option<Box<Audience>>) {
+    let own = listeners.as_mut().map(|listeners| listeners.of(name)).unwrap_or_default();
+    let of_event = match own.is_empty() {
+        true => of_event,
+        false => Some(of_event.iter().flat_map(|list| list.iter().cloned()).chain(own).collect()),
+    };
+    let (mut any, mut middlewares) = (handlers.any.clone(), handlers.packet_middlewares.clone());
+    if let Some(listeners) = listeners {
+        any.extend(listeners.any(Direction::Incoming));
+        middlewares.extend(listeners.middlewares());
     }
-
-    fn connect_packet(
-        &mut self,
-        key: Key,
-        name: &str,
-        auth: Option<Box<[u8]>>,
-        nonce: Option<u64>,
-    ) {
-        let namespaces_max = self.shared.settings.options.limits.namespaces_per_session;
-        let Some(entry) = self.sessions.get(key) else { return };
-        let named = |space: &&super::state::Namespace| &*space.definition.name == name;
-        let Some(namespace) = self.namespaces.iter().find(named) else {
-            return self.refuse_unknown(key, name);
-        };
-        let index = namespace.definition.index;
-        let is_full = entry.session.namespaces.len() >= namespaces_max;
-        if entry.session.namespaces.find(index).is_some() || is_full {
-            return self.violation(key, Violation::State);
-        }
-        let nonce = nonce.or_else(|| self.random_bytes().map(u64::from_be_bytes));
-        let Some(nonce) = nonce else { return };
-        let extra = auth
-            .map(|auth| Box::new(super::state::Extra { auth: Some(auth), ..Default::default() }));
-        let socket = self.sockets.insert(Socket {
-            nonce,
-            session: key,
-            namespace: index,
-            phase: SocketPhase::Connecting,
-            position: 0,
-            memberships: crate::room::Memberships::default(),
-            extra,
-        });
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.session.namespaces.add(index, socket);
-        }
-        if let Some(address) = self.address(socket) {
-            self.jobs.push_back(Job::Connect(address));
-        }
-    }
-
-    fn refuse_unknown(&mut self, key: Key, name: &str) {
-        let limits = &self.shared.settings.options.limits;
-        let (refusals_max, echo_max) = (limits.namespaces_per_session, limits.namespace_echo_bytes);
-        let Some(entry) = self.sessions.get_mut(key) else { return };
-        if entry.session.namespaces.refused() > refusals_max || name.len() > echo_max {
-            return self.violation(key, Violation::State);
-        }
-        self.send_own(key, |encoder| {
-            encoder.packet(&[], |out| {
-                socket::write_connect_error(out, name, "Invalid namespace", None);
-            })
-        });
-    }
+    let is_heard = !any.is_empty() || !middlewares.is_empty();
+    (of_event, is_heard.then(|| Box::new(Audience { any, middlewares })))
 }
 
 /// Reads a Socket.IO packet, with the query that an older client has put behind the namespace.

@@ -54,6 +54,14 @@ impl Outgoing<'_> {
         }
     }
 
+    /// The packet once more, in memory that outlives the turn.
+    pub fn frame(&self) -> Frame {
+        match self {
+            Outgoing::Shared(frame) => frame.clone(),
+            Outgoing::Own(encoded) => Frame::own((*encoded).into()),
+        }
+    }
+
     /// The packet in memory that outlives the turn.
     pub fn into_frame(self) -> Frame {
         match self {

@@ -192,7 +192,7 @@ impl Running {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             result = result.and(ended.unwrap_or(Err(Error::ShardPanicked(index))));
         }
-        self.shared.namespaces().iter().for_each(|namespace| namespace.forget_handlers());
+        self.shared.forget_handlers();
         result
     }
 }

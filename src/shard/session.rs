@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::frame::Frame;
 use crate::base::id::{SessionId, SocketId};
 use crate::base::slab::Key;
+use crate::command::SocketAddress;
 use crate::fanout;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::{self, Form};
@@ -16,6 +17,7 @@ use crate::session::handshake::Transport;
 use crate::session::{Answer, Dialect, Effect, Session};
 
 use super::conn::{After, Role};
+use super::listeners::Direction;
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 
@@ -215,6 +217,7 @@ impl State {
             };
             self.jobs.push_back(Job::EngineClose(key, reason));
         }
+        self.undecided.remove(&key);
         let Some(entry) = self.sessions.remove(key) else { return };
         if let Some(socket) = entry.session.id().socket() {
             self.sessions_of_sockets.remove(&socket.nonce());
@@ -230,14 +233,14 @@ impl State {
         }
     }
 
-    /// A socket leaves its namespace: it takes no packets any more, and its handlers are told.
+    /// A socket leaves its namespace: it takes no packets any more, and its handlers are told, the
+    /// first of them before it leaves its rooms.
     pub fn socket_gone(&mut self, key: Key, reason: DisconnectReason) {
         let Some(socket) = self.sockets.get(key) else { return };
-        if socket.phase == SocketPhase::Gone {
+        let (phase, session, namespace) = (socket.phase, socket.session, socket.namespace);
+        if matches!(phase, SocketPhase::Leaving | SocketPhase::Gone) {
             return;
         }
-        let (phase, session) = (socket.phase, socket.session);
-        self.leave_all(key);
         self.unlist(key);
         let entry = self.sessions.get_mut(session);
         let request = entry.and_then(|entry| {
@@ -245,7 +248,7 @@ impl State {
             entry.session.request.clone()
         });
         let Some(socket) = self.sockets.get_mut(key) else { return };
-        socket.phase = SocketPhase::Gone;
+        socket.phase = SocketPhase::Leaving;
         let extra = socket.extra.get_or_insert_default();
         extra.request = request;
         for waiter in extra.acks.drain() {
@@ -253,11 +256,31 @@ impl State {
             self.jobs.push_back(Job::Resolve(waiter, answer));
         }
         let Some(address) = self.address(key) else { return };
+        let space = self.namespaces.get(namespace);
+        let is_told = space.is_some_and(|space| !space.handlers.disconnecting.is_empty());
         match phase {
-            SocketPhase::Connected => self.jobs.push_back(Job::Disconnect(address, reason)),
+            SocketPhase::Connected if is_told => {
+                self.jobs.push_back(Job::Disconnecting(address, reason));
+            }
+            SocketPhase::Connected => self.depart(address, reason),
             // Nobody was told of it: a middleware that still runs finds it gone.
-            _ => self.release(address),
+            _ => {
+                self.leave_all(key);
+                if let Some(socket) = self.sockets.get_mut(key) {
+                    socket.phase = SocketPhase::Gone;
+                }
+                self.release(address);
+            }
         }
+    }
+
+    /// A socket that is about to go leaves its rooms, and its handlers are told that it has gone.
+    pub fn depart(&mut self, address: SocketAddress, reason: DisconnectReason) {
+        let Some(key) = self.socket_key(address) else { return };
+        self.leave_all(key);
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        socket.phase = SocketPhase::Gone;
+        self.jobs.push_back(Job::Disconnect(address, reason));
     }
 
     /// Takes a connected socket off the list of its namespace.
@@ -268,7 +291,7 @@ impl State {
             return;
         }
         let position = socket.position;
-        let Some(space) = self.namespaces.get_mut(usize::from(socket.namespace)) else { return };
+        let Some(space) = self.namespaces.get_mut(socket.namespace) else { return };
         space.sockets.swap_remove(position as usize);
         if let Some(&moved) = space.sockets.get(position as usize)
             && let Some(moved) = self.sockets.key_at(moved)
@@ -278,15 +301,33 @@ impl State {
         }
     }
 
+    /// A socket is not in its namespace any more: a child goes with its last one.
+    fn release_namespace(&mut self, index: u16) {
+        let Some((definition, removed)) = self.namespaces.release(index) else { return };
+        let cleans_up = self.shared.settings.cleanup_empty_child_namespaces;
+        self.shared.registry.leave(&definition, cleans_up);
+        if let Some(namespace) = removed {
+            // Its handlers are user code; so is what the definition may be the last to hold.
+            self.jobs.push_back(Job::Drop(Box::new((namespace.handlers, definition))));
+        }
+    }
+
     /// Forgets a socket that has gone.
-    pub fn release(&mut self, address: crate::command::SocketAddress) {
+    pub fn release(&mut self, address: SocketAddress) {
         let Some(key) = self.socket_key(address) else { return };
         if self.sockets.get(key).is_none_or(|socket| socket.phase != SocketPhase::Gone) {
             return;
         }
         let Some(socket) = self.sockets.remove(key) else { return };
-        if let Some(data) = socket.extra.and_then(|extra| extra.data) {
+        self.release_namespace(socket.namespace);
+        let Some(extra) = socket.extra else { return };
+        if let Some(data) = extra.data {
             self.jobs.push_back(Job::Drop(data));
+        }
+        if let Some(listeners) = extra.listeners {
+            let is_outgoing = listeners.any(Direction::Outgoing).next().is_some();
+            self.outgoing_listeners -= usize::from(is_outgoing);
+            self.jobs.push_back(Job::Drop(listeners));
         }
     }
 

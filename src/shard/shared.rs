@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use async_task::Runnable;
@@ -15,12 +15,16 @@ use crate::session::Options;
 use crate::session::handshake::Offer;
 
 use super::handler::Definition;
+use super::registry::Registry;
 
 /// Answers requests outside the path of the server.
 pub type Fallback = Arc<dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync>;
 
 /// Called by a shard when most of its clients have left.
 pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
+
+/// Told of a namespace that was made.
+pub type NamespaceListener = Arc<dyn Fn(&Arc<Shared>, &Arc<Definition>) + Send + Sync>;
 
 /// What a server was built with.
 pub struct Settings {
@@ -40,6 +44,8 @@ pub struct Settings {
     pub fallback: Option<Fallback>,
     /// Called when most clients of a shard have left.
     pub crowd_left: Option<CrowdLeft>,
+    /// Whether a child namespace goes with its last socket.
+    pub cleanup_empty_child_namespaces: bool,
     /// Whether messages are Socket.IO packets.
     pub has_namespaces: bool,
     /// What handlers may ask for, by type.
@@ -71,9 +77,10 @@ pub struct Shared {
     pub settings: Settings,
     /// How its shards are reached, once they run.
     posts: OnceLock<Vec<Arc<Post>>>,
-    namespaces: RwLock<Vec<Arc<Definition>>>,
-    /// Changes with every registration.
-    version: AtomicU64,
+    /// Its namespaces.
+    pub registry: Registry,
+    /// Told of each namespace that is made.
+    namespace_listeners: RwLock<Vec<NamespaceListener>>,
     closing: AtomicBool,
     address: OnceLock<SocketAddr>,
 }
@@ -90,8 +97,8 @@ impl Shared {
             key,
             settings,
             posts: OnceLock::new(),
-            namespaces: RwLock::default(),
-            version: AtomicU64::new(1),
+            registry: Registry::default(),
+            namespace_listeners: RwLock::default(),
             closing: AtomicBool::new(false),
             address: OnceLock::new(),
         });
@@ -106,40 +113,52 @@ impl Shared {
     }
 
     /// The namespace of a name, which is made if there is none.
-    pub fn define(&self, name: &str) -> Arc<Definition> {
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = namespaces.iter().find(|namespace| &*namespace.name == name) {
-            return Arc::clone(found);
+    pub fn define(self: &Arc<Self>, name: &str) -> Arc<Definition> {
+        let (definition, is_new) = self.registry.define(name);
+        if is_new {
+            self.ring();
+            self.namespace_made(&definition);
         }
-        let index = u16::try_from(namespaces.len()).unwrap_or(u16::MAX);
-        assert!(index < u16::MAX, "a server has fewer than 65,535 namespaces");
-        let definition = Arc::new(Definition::new(index, name));
-        namespaces.push(Arc::clone(&definition));
-        drop(namespaces);
-        self.changed();
         definition
     }
 
     /// The namespace of an index.
     pub fn namespace(&self, index: u16) -> Option<Arc<Definition>> {
-        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-        namespaces.get(usize::from(index)).cloned()
+        self.registry.at(index)
     }
 
-    /// All namespaces, by index.
-    pub fn namespaces(&self) -> Vec<Arc<Definition>> {
-        self.namespaces.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Has `listener` told of each namespace that is made from now on.
+    pub fn listen_to_namespaces(&self, listener: NamespaceListener) {
+        let mut listeners =
+            self.namespace_listeners.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.push(listener);
+    }
+
+    /// A namespace was made: the application is told.
+    pub fn namespace_made(self: &Arc<Self>, definition: &Arc<Definition>) {
+        let listeners = self.namespace_listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let listeners = listeners.clone();
+        listeners.iter().for_each(|listener| listener(self, definition));
     }
 
     /// A registration has changed: every shard makes its handlers anew in its next turn.
     pub fn changed(&self) {
-        self.version.fetch_add(1, Ordering::Release);
-        self.posts().iter().for_each(|post| post.mailbox.bell().ring());
+        self.registry.changed();
+        self.ring();
     }
 
-    /// Changes with every registration.
-    pub fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+    /// Forgets all handlers and listeners, with what they have captured: often the server itself.
+    pub fn forget_handlers(&self) {
+        self.registry.all().iter().for_each(|definition| definition.forget_handlers());
+        let mut listeners =
+            self.namespace_listeners.write().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = std::mem::take(&mut *listeners);
+        drop(listeners);
+        drop(forgotten);
+    }
+
+    fn ring(&self) {
+        self.posts().iter().for_each(|post| post.mailbox.bell().ring());
     }
 
     /// How the shards are reached, by index; nobody before they run.

@@ -14,15 +14,17 @@ use crate::fanout::Encoder;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::Form;
 use crate::proto::socket::DisconnectReason;
-use crate::room::{Memberships, Rooms};
+use crate::room::Memberships;
 use crate::session::ack::Acks;
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
 use super::conn::Conn;
-use super::handler::{Definition, Handlers};
 use super::joined::Joined;
+use super::listeners::Listeners;
+use super::namespaces::Namespaces;
 use super::queue::{Outgoing, Spare};
+use super::registry::Candidate;
 use super::shared::Shared;
 use super::timer::{Armed, Owner, Timers};
 
@@ -65,6 +67,8 @@ pub struct Extra {
     pub acks_armed: Armed,
     /// The request of a session that is gone.
     pub request: Option<Arc<[u8]>>,
+    /// What it listens to by itself.
+    pub listeners: Option<Box<Listeners>>,
 }
 
 /// How far a socket has come.
@@ -74,28 +78,24 @@ pub enum SocketPhase {
     Connecting,
     /// It is connected.
     Connected,
+    /// It takes no packets any more, but is still in its rooms: its handlers are being told.
+    Leaving,
     /// It has gone; its disconnect handlers may still run.
     Gone,
-}
-
-/// One namespace on this shard.
-pub struct Namespace {
-    /// What all shards know of it.
-    pub definition: Arc<Definition>,
-    /// This shard's handlers.
-    pub handlers: Rc<Handlers>,
-    /// Its rooms.
-    pub rooms: Rooms,
-    /// Its connected sockets.
-    pub sockets: Vec<u32>,
 }
 
 /// User code that is due, to be run when the state is not borrowed.
 pub enum Job {
     /// A client asks to join a namespace.
     Connect(SocketAddress),
+    /// The client of a session asks for a namespace that nobody has made.
+    Decide(Key, Candidate),
+    /// A socket is about to go.
+    Disconnecting(SocketAddress, DisconnectReason),
     /// A socket has gone.
     Disconnect(SocketAddress, DisconnectReason),
+    /// A socket is sent these packets, and there are listeners of that.
+    Outgoing(SocketAddress, Frame),
     /// A session of a server without namespaces has opened.
     EngineOpen(Key),
     /// A session of a server without namespaces has gone.
@@ -164,8 +164,10 @@ pub struct State {
     pub sessions_of_sockets: HashMap<u64, Key>,
     /// The Socket.IO sockets.
     pub sockets: Slab<Socket>,
-    /// The namespaces, by index.
-    pub namespaces: Vec<Namespace>,
+    /// The namespaces.
+    pub namespaces: Namespaces,
+    /// The names that sessions have asked for, about which parents have not decided yet.
+    pub undecided: HashMap<Key, Vec<Arc<str>>>,
     /// Deadlines.
     pub timers: Timers,
     /// Sleeping tasks.
@@ -196,12 +198,12 @@ pub struct State {
     pub effects: Vec<Effect>,
     /// Broadcasts that are not in their recipients' queues yet.
     pub batch: Batch,
+    /// Sockets that listen to what they are sent.
+    pub outgoing_listeners: usize,
     /// Sockets chosen by the selection at hand.
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
     pub random: VecDeque<u8>,
-    /// The version of the registrations that the handlers were made from.
-    pub version: u64,
     /// Whether the sessions have been told that the server closes.
     pub is_closing: bool,
     /// Counters.
@@ -220,7 +222,8 @@ impl State {
             sessions: Slab::new(),
             sessions_of_sockets: HashMap::new(),
             sockets: Slab::new(),
-            namespaces: Vec::new(),
+            namespaces: Namespaces::default(),
+            undecided: HashMap::new(),
             timers: Timers::default(),
             sleepers: Slab::new(),
             dirty: VecDeque::new(),
@@ -236,9 +239,9 @@ impl State {
             encoder: Encoder::default(),
             effects: Vec::new(),
             batch: Batch::default(),
+            outgoing_listeners: 0,
             chosen: Vec::new(),
             random: VecDeque::new(),
-            version: 0,
             is_closing: false,
             stats: Stats::default(),
         }
@@ -246,22 +249,8 @@ impl State {
 
     /// Makes the handlers anew if a registration has changed.
     pub fn follow_registrations(&mut self) {
-        let version = self.shared.version();
-        if version == self.version {
-            return;
-        }
-        self.version = version;
-        for definition in self.shared.namespaces() {
-            let handlers = Rc::new(definition.handlers());
-            match self.namespaces.get_mut(usize::from(definition.index)) {
-                Some(namespace) => namespace.handlers = handlers,
-                None => self.namespaces.push(Namespace {
-                    definition,
-                    handlers,
-                    rooms: Rooms::new(),
-                    sockets: Vec::new(),
-                }),
-            }
+        for handlers in self.namespaces.follow(&self.shared.registry) {
+            self.jobs.push_back(Job::Drop(Box::new(handlers)));
         }
     }
 

@@ -445,6 +445,7 @@ impl State {
                 self.close_session(address.key, DisconnectReason::ForcedClose);
             }
             // Whoever asked may have lost interest; that is no fault.
+            Command::Fetch(audience, sender) => drop(sender.send(self.found(&audience))),
             Command::Stats(sender) => drop(sender.send(self.stats)),
         }
     }

@@ -380,7 +380,7 @@ impl Station {
             assert!(state.dirty.is_empty() && state.dirty_sessions.is_empty(), "things to send");
             assert!(state.backlog.is_empty() && state.resumed.is_empty(), "input");
             assert!(state.outbox.iter().all(|outbox| outbox.is_empty()), "commands");
-            for space in &state.namespaces {
+            for space in state.namespaces.iter_mut() {
                 assert!(space.rooms.is_empty() && space.sockets.is_empty(), "rooms");
             }
         });

@@ -1,0 +1,101 @@
+//! How a handle reaches the shards: its own at once, the others by their mailboxes, in order.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::frame::Encoded;
+use crate::command::{Command, SocketAddress, SocketCommand, Waiter};
+use crate::fanout::Encoder;
+use crate::shard::context::Context as Shard;
+use crate::shard::shared::{Post, Shared};
+
+use super::emit::Emitted;
+use super::socket::Socket;
+
+/// The shard that this thread works for, if it is one of this server.
+pub(crate) fn here(shared: &Shared) -> Option<Rc<Shard>> {
+    Shard::current().filter(|context| context.shared.key == shared.key)
+}
+
+/// Asks something of one socket, on its shard or from elsewhere.
+pub(crate) fn ask_socket(
+    shared: &Shared,
+    address: SocketAddress,
+    command: SocketCommand,
+) -> Emitted {
+    ask_shard(shared, address.shard, Command::Socket(address, command))
+}
+
+/// Asks something of one shard, in order with what this thread's shard has asked of it before.
+pub(crate) fn ask_shard(shared: &Shared, shard: u16, command: Command) -> Emitted {
+    match (here(shared), shared.posts().get(usize::from(shard))) {
+        (Some(context), _) => {
+            context.post(shard, command);
+            Emitted::Queued
+        }
+        (None, Some(post)) => match post.mailbox.post(command) {
+            Ok(()) => Emitted::Queued,
+            Err(_) => not_posted(post),
+        },
+        (None, None) => Emitted::Closed,
+    }
+}
+
+/// Sends a packet to one socket: at once if this thread works for its shard. `encode` is given the
+/// name of the namespace and the id that the acknowledgement will have.
+pub(crate) fn deliver(
+    socket: &Socket,
+    volatile: bool,
+    ack: Option<(Option<Duration>, Waiter)>,
+    encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
+) -> Emitted {
+    let address = socket.address;
+    if let Some(context) = socket.own_shard() {
+        return context.with(|state| state.emit_own(address, volatile, ack, encode)).into();
+    }
+    let Some(shared) = socket.shared() else { return Emitted::Closed };
+    let Some(definition) = shared.namespace(address.namespace) else { return Emitted::Closed };
+    let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
+    let id = ack.as_ref().map(|expected| expected.id);
+    let wire = encode(&mut Encoder::default(), &definition.name, id).into();
+    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack })
+}
+
+/// Why the mailbox of a shard did not take a command.
+fn not_posted(post: &Post) -> Emitted {
+    match post.mailbox.is_closed() {
+        true => Emitted::Closed,
+        false => Emitted::Overloaded,
+    }
+}
+
+/// Asks something of every shard: of this thread's own at once, of the others in order.
+pub(crate) fn ask_all(
+    shared: &Shared,
+    mut ask: impl FnMut() -> Command,
+    own: impl FnOnce(&Rc<Shard>),
+) -> Emitted {
+    let here = here(shared);
+    let mut emitted = Emitted::Queued;
+    if !shared.posts().is_empty() && shared.posts().iter().all(|post| post.mailbox.is_closed()) {
+        emitted = Emitted::Closed;
+    }
+    for (index, post) in shared.posts().iter().enumerate() {
+        match &here {
+            Some(context) if usize::from(context.index) == index => {}
+            Some(context) => context.with(|state| state.post(index, ask())),
+            None => {
+                if let Err(command) = post.mailbox.post(ask()) {
+                    if !post.mailbox.is_closed() {
+                        emitted = Emitted::Overloaded;
+                    }
+                    command.is_lost();
+                }
+            }
+        }
+    }
+    if let Some(context) = &here {
+        own(context);
+    }
+    emitted
+}

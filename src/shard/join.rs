@@ -1,0 +1,198 @@
+//! From a CONNECT packet to a socket: the namespace that was made by name, or the parent that takes
+//! the name, or a refusal.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::base::slab::Key;
+use crate::proto::socket;
+use crate::room::Memberships;
+use crate::session::Violation;
+
+use super::context::Context;
+use super::handler::Definition;
+use super::registry::Candidate;
+use super::state::{Extra, Job, Socket, SocketPhase, State};
+
+impl Context {
+    /// Asks the parents about a name that nobody has made; the first that takes it gets a child.
+    pub(super) fn decide(self: &Rc<Self>, session: Key, candidate: Candidate) {
+        let parents = self.with(|state| state.namespaces.parents());
+        let name = Arc::clone(&candidate.name);
+        // A panic ends this client's attempt: nobody takes the name.
+        let undecided = Undecided { context: Rc::clone(self), session, name, taker: None };
+        self.start(async move {
+            let mut undecided = undecided;
+            for parent in parents {
+                if parent.takes(&candidate).await {
+                    undecided.taker = Some((parent, candidate.auth));
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The parents have decided.
+    fn decided(self: &Rc<Self>, session: Key, name: &Arc<str>, taker: Option<Taker>) {
+        if !self.with(|state| state.is_decided(session, name)) {
+            return;
+        }
+        let children_max = self.shared.settings.options.limits.child_namespaces;
+        let registry = &self.shared.registry;
+        let child = taker.and_then(|(parent, auth)| {
+            registry.define_child(name, &parent, children_max).ok().map(|child| (child, auth))
+        });
+        let Some(((child, is_new), auth)) = child else {
+            return self.with(|state| state.refuse_unknown(session, name));
+        };
+        if is_new {
+            self.shared.namespace_made(&child);
+        }
+        self.with(|state| {
+            if !state.join_as_member(session, &child, auth.as_deref()) {
+                let cleans_up = state.shared.settings.cleanup_empty_child_namespaces;
+                state.shared.registry.leave(&child, cleans_up);
+            }
+        });
+        self.run_jobs();
+    }
+}
+
+/// The parent that takes a name, and what the client sent.
+type Taker = (Arc<Definition>, Option<Arc<[u8]>>);
+
+/// A name about which the parents decide, for as long as they do.
+struct Undecided {
+    context: Rc<Context>,
+    session: Key,
+    name: Arc<str>,
+    taker: Option<Taker>,
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        self.context.decided(self.session, &self.name, self.taker.take());
+    }
+}
+
+impl State {
+    /// The client of a session of protocol 3 is in `/` without having asked for it. Its socket has
+    /// the nonce that the id of the session was made with.
+    pub(super) fn connect_by_itself(&mut self, key: Key, nonce: u64) {
+        match self.namespaces.named("/").map(|space| Arc::clone(&space.definition)) {
+            Some(definition) => self.join_as(nonce, key, &definition, None),
+            None => self.refuse_unknown(key, "/"),
+        }
+    }
+
+    /// A client asks for a namespace.
+    pub(super) fn connect_packet(&mut self, key: Key, name: &str, auth: Option<&[u8]>) {
+        if self.may_not_ask(key, name) {
+            return self.violation(key, Violation::State);
+        }
+        let named = self.namespaces.named(name).map(|space| &space.definition);
+        if let Some(definition) = named.filter(|definition| definition.parent_of().is_none()) {
+            let definition = Arc::clone(definition);
+            self.join_as_member(key, &definition, auth);
+            return;
+        }
+        if let Some(definition) = self.shared.registry.enter(name) {
+            if !self.join_as_member(key, &definition, auth) {
+                let cleans_up = self.shared.settings.cleanup_empty_child_namespaces;
+                self.shared.registry.leave(&definition, cleans_up);
+            }
+            return;
+        }
+        match self.namespaces.has_parents() {
+            true => self.ask_parents(key, name, auth),
+            false => self.refuse_unknown(key, name),
+        }
+    }
+
+    /// Whether a session is in a namespace, has asked for it, or is in as many as it may be.
+    fn may_not_ask(&self, key: Key, name: &str) -> bool {
+        let most = self.shared.settings.options.limits.namespaces_per_session;
+        let Some(entry) = self.sessions.get(key) else { return true };
+        let joined = &entry.session.namespaces;
+        let index = self.namespaces.named(name).map(|space| space.definition.index);
+        let undecided = self.undecided.get(&key).map_or(&[][..], Vec::as_slice);
+        index.is_some_and(|index| joined.find(index).is_some())
+            || undecided.iter().any(|other| &**other == name)
+            || joined.len() + undecided.len() >= most
+    }
+
+    fn ask_parents(&mut self, key: Key, name: &str, auth: Option<&[u8]>) {
+        let name: Arc<str> = name.into();
+        let session = self.sessions.get(key).map(|entry| &entry.session);
+        let candidate = Candidate {
+            name: Arc::clone(&name),
+            auth: auth.map(Arc::from),
+            request: session.and_then(|session| session.request.clone()),
+        };
+        self.undecided.entry(key).or_default().push(name);
+        self.jobs.push_back(Job::Decide(key, candidate));
+    }
+
+    /// The parents have decided about a name. Answers whether the session still asks for it.
+    fn is_decided(&mut self, key: Key, name: &Arc<str>) -> bool {
+        let Some(names) = self.undecided.get_mut(&key) else { return false };
+        names.retain(|other| !Arc::ptr_eq(other, name));
+        if names.is_empty() {
+            self.undecided.remove(&key);
+        }
+        self.sessions.get(key).is_some_and(|entry| entry.session.is_open())
+    }
+
+    /// Makes a session's socket in a namespace, whose middlewares are asked next. `false` when that
+    /// cannot be.
+    fn join_as_member(
+        &mut self,
+        key: Key,
+        definition: &Arc<Definition>,
+        auth: Option<&[u8]>,
+    ) -> bool {
+        if self.sessions.get(key).is_none() {
+            return false;
+        }
+        let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return false };
+        self.join_as(nonce, key, definition, auth);
+        true
+    }
+
+    fn join_as(&mut self, nonce: u64, key: Key, definition: &Arc<Definition>, auth: Option<&[u8]>) {
+        self.namespaces.ensure(definition);
+        let Some(entry) = self.sessions.get_mut(key) else { return };
+        let index = definition.index;
+        let extra =
+            auth.map(|auth| Box::new(Extra { auth: Some(auth.into()), ..Extra::default() }));
+        let socket = self.sockets.insert(Socket {
+            nonce,
+            session: key,
+            namespace: index,
+            phase: SocketPhase::Connecting,
+            position: 0,
+            memberships: Memberships::default(),
+            extra,
+        });
+        entry.session.namespaces.add(index, socket);
+        self.namespaces.hold(index);
+        if let Some(address) = self.address(socket) {
+            self.jobs.push_back(Job::Connect(address));
+        }
+    }
+
+    /// Refuses a namespace that there is not.
+    pub(super) fn refuse_unknown(&mut self, key: Key, name: &str) {
+        let limits = &self.shared.settings.options.limits;
+        let (refusals_max, echo_max) = (limits.namespaces_per_session, limits.namespace_echo_bytes);
+        let Some(entry) = self.sessions.get_mut(key) else { return };
+        if entry.session.namespaces.refused() > refusals_max || name.len() > echo_max {
+            return self.violation(key, Violation::State);
+        }
+        self.send_own(key, |encoder| {
+            encoder.packet(&[], |out| {
+                socket::write_connect_error(out, name, "Invalid namespace", None);
+            })
+        });
+    }
+}
