@@ -13,6 +13,7 @@ const { values: flags } = parseArgs({
     "upgrade-timeout-ms": { type: "string" },
     "max-payload-bytes": { type: "string" },
     transports: { type: "string" },
+    "allow-eio3": { type: "boolean" },
   },
 });
 
@@ -22,6 +23,7 @@ if (flags["ping-timeout-ms"]) options.pingTimeout = Number(flags["ping-timeout-m
 if (flags["connect-timeout-ms"]) options.connectTimeout = Number(flags["connect-timeout-ms"]);
 if (flags["upgrade-timeout-ms"]) options.upgradeTimeout = Number(flags["upgrade-timeout-ms"]);
 if (flags["max-payload-bytes"]) options.maxHttpBufferSize = Number(flags["max-payload-bytes"]);
+if (flags["allow-eio3"]) options.allowEIO3 = true;
 if (flags.transports) options.transports = flags.transports.split(",");
 
 const http = createServer();
