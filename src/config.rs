@@ -149,7 +149,9 @@ impl Builder {
     ///
     /// Such a client joins `/` by itself, and takes the id of its session for that of its socket in
     /// `/`: whoever is told the id of the socket can speak in the client's name. Do not hand those
-    /// ids on. In other namespaces its sockets have ids of their own, which it does not know.
+    /// ids on. In another namespace, such as `/chat`, it calls its socket `/chat#` and the id of its
+    /// session. That name may be given to [`to`](crate::Namespace::to), but the id of the socket is
+    /// one of its own.
     pub fn allow_eio3(mut self, allow: bool) -> Builder {
         self.offer.allow_eio3 = allow;
         self

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
+use crate::base::id::SocketId;
 use crate::base::slab::Key;
 use crate::command::{
     Audience, Change, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
@@ -207,14 +208,27 @@ impl State {
         chosen.clear();
         let Some(space) = self.namespaces.get_mut(namespace) else { return };
         let (sockets, shard) = (&self.sockets, self.index);
+        let (sessions, sessions_of_sockets) = (&self.sessions, &self.sessions_of_sockets);
+        let own_name = &space.definition.name;
+        // A client of protocol 3 calls its socket in `/chat` `/chat#` and the id of its session.
+        let by_session = |name: &str| {
+            let (name, id) = name.rsplit_once('#')?;
+            let id = SocketId::parse(id.as_bytes()).filter(|_| *name == **own_name)?;
+            let entry = sessions.get(*sessions_of_sockets.get(&id.nonce())?)?;
+            entry.session.namespaces.find(namespace)
+        };
         let by_id = |name: &str| {
-            let id = crate::base::id::SocketId::parse(name.as_bytes())?;
-            let key = sockets.key_at(id.index()).filter(|_| id.shard() == shard)?;
+            let key = match SocketId::parse(name.as_bytes()) {
+                Some(id) => sockets.key_at(id.index()).filter(|key| {
+                    let socket = sockets.get(*key);
+                    id.shard() == shard && socket.is_some_and(|socket| socket.nonce == id.nonce())
+                })?,
+                None => by_session(name)?,
+            };
             let socket = sockets.get(key)?;
-            let is_member = socket.nonce == id.nonce()
-                && socket.namespace == namespace
-                && socket.phase == SocketPhase::Connected;
-            is_member.then_some(id.index())
+            let is_member =
+                socket.namespace == namespace && socket.phase == SocketPhase::Connected;
+            is_member.then_some(key.index)
         };
         space.rooms.select(selection, space.sockets.iter().copied(), by_id, chosen);
         if selection.to.is_empty() {

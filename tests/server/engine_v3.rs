@@ -255,7 +255,8 @@ fn b4_30_m33_a_payload_without_right_lengths_ends_the_session_behind_what_came_b
         }
         // What is before the fault is delivered: here the wish to be closed.
         let mut session = polling(site, "");
-        session.client.post(&session.target, "8:4close:x4a");
+        session.send("8:4close:x4a");
+        session.expect("1:61:1");
         assert_eq!(site.reason(), "forced close");
     });
 }

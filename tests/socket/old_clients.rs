@@ -2,7 +2,7 @@
 //! inventory), beside those of today.
 
 use bytes::Bytes;
-use fanfare::{Ack, Auth, Raw, Refuse, Server, Socket};
+use fanfare::{Ack, Auth, Data, Raw, Refuse, Server, Socket};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Polling, Received};
@@ -47,9 +47,9 @@ fn whoami(io: &Server) {
         space.on("whoami", async |socket: Socket, Auth(auth): Auth<Value>, ack: Ack| {
             ack.send(json!([socket.id().to_string(), auth]));
         });
-        let io = io.clone();
-        space.on("tell", async move |fanfare::Data(id): fanfare::Data<String>| {
-            io.to(&id).emit("told", 1);
+        let target = space.clone();
+        space.on("tell", async move |Data(id): Data<String>| {
+            target.to(&id).emit("told", 1);
         });
     }
 }
@@ -66,6 +66,19 @@ fn b35_1_an_old_client_is_in_the_main_namespace_with_the_id_of_its_session() {
         let mut other = server.client();
         other.send(&format!("42[\"tell\",\"{sid}\"]"));
         client.expect(&["42[\"told\",1]"]);
+        // Elsewhere its socket is called so by the client, and has an id of its own, too.
+        client.send("40/chat");
+        client.expect(&["40/chat,"]);
+        other.join("/chat");
+        other.send(&format!("42/chat,[\"tell\",\"/chat#{sid}\"]"));
+        client.expect(&["42/chat,[\"told\",1]"]);
+        for stranger in [sid.clone(), format!("/#{sid}"), format!("/chat#{}", "A".repeat(20))] {
+            other.send(&format!("42/chat,[\"tell\",\"{stranger}\"]"));
+        }
+        client.send("42/chat,0[\"whoami\"]");
+        let answer = client.text();
+        let id = answer.strip_prefix("43/chat,0[[\"").and_then(|rest| rest.split('"').next());
+        assert!(id.is_some_and(|id| id.len() == 20 && id != sid), "{answer}");
 
         let polling = Polling::open_old(server.address, "");
         assert_eq!(polling.get(), "2:40");
@@ -181,8 +194,8 @@ fn p16_leaving_the_main_namespace_does_not_end_the_session() {
         polling.post("2:41");
         events.expect(&["gone: client namespace disconnect"]);
         // The id of the session was that of the socket that has gone.
-        polling.post("16:42/chat,[\"x\",1]");
-        assert_eq!(polling.get(), "16:42/chat,[\"x\",1]");
+        polling.post("15:42/chat,[\"x\",1]");
+        assert_eq!(polling.get(), "15:42/chat,[\"x\",1]");
         let mut websocket = Client::probe(server.address, &format!("&EIO=3&sid={}", polling.sid));
         websocket.expect(&["3probe"]);
         websocket.send_all(&["5", "42/chat,[\"x\",2]"]);
