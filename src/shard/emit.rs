@@ -212,6 +212,9 @@ impl State {
         let own_name = &space.definition.name;
         // A client of protocol 3 calls its socket in `/chat` `/chat#` and the id of its session.
         let by_session = |name: &str| {
+            if sessions_of_sockets.is_empty() {
+                return None;
+            }
             let (name, id) = name.rsplit_once('#')?;
             let id = SocketId::parse(id.as_bytes()).filter(|_| *name == **own_name)?;
             let entry = sessions.get(*sessions_of_sockets.get(&id.nonce())?)?;
@@ -226,8 +229,7 @@ impl State {
                 None => by_session(name)?,
             };
             let socket = sockets.get(key)?;
-            let is_member =
-                socket.namespace == namespace && socket.phase == SocketPhase::Connected;
+            let is_member = socket.namespace == namespace && socket.phase == SocketPhase::Connected;
             is_member.then_some(key.index)
         };
         space.rooms.select(selection, space.sockets.iter().copied(), by_id, chosen);

@@ -66,10 +66,7 @@ pub(super) struct Audience {
 impl Context {
     /// Handles one message that the client of a session has sent on a connection.
     pub fn message(self: &Rc<Self>, session: Key, connection: Key, inbound: &Inbound<'_>) {
-        let step = self.with(|state| match inbound {
-            Inbound::Text(text) => state.engine_text(session, connection, text),
-            Inbound::Binary(data) => state.engine_binary(session, connection, data),
-        });
+        let step = self.with(|state| state.engine_message(session, connection, inbound));
         self.take_step(session, step);
         self.run_jobs();
     }
@@ -103,48 +100,39 @@ impl Context {
 }
 
 impl State {
-    fn engine_text<'a>(&mut self, key: Key, connection: Key, text: &'a [u8]) -> Step<'a> {
-        let (options, now) = (Rc::clone(&self.options), self.now);
-        let Some(entry) = self.sessions.get(key) else { return Step::Nothing };
-        if entry.session.is_probing(connection) {
-            self.drive(key, |session, effects| session.probe_text(text, now, &options, effects));
-            return Step::Nothing;
-        }
-        let protocol = entry.session.protocol();
-        if !self.admits(key, connection, text.len()) {
-            return Step::Nothing;
-        }
-        let packet = match protocol {
-            Protocol::V4 => engine::decode(text),
-            Protocol::V3(_) => engine_v3::decode_text(text),
-        };
-        self.engine_packet(key, connection, packet, protocol)
-    }
-
-    /// Whether a message on a connection is to be read: whether it is one of its session, and one
-    /// that the session may still send.
-    fn admits(&mut self, key: Key, connection: Key, bytes: usize) -> bool {
-        let options = Rc::clone(&self.options);
-        let Some(entry) = self.sessions.get_mut(key) else { return false };
-        if !entry.session.is_open() || !carries(&entry.session, connection) {
-            return false;
-        }
-        let is_too_much = entry.session.charge(bytes, &options);
-        if is_too_much {
-            self.violation(key, Violation::State);
-        }
-        !is_too_much
-    }
-
-    fn engine_packet<'a>(
+    fn engine_message<'a>(
         &mut self,
         key: Key,
         connection: Key,
-        packet: Result<Packet<'a>, ParseError>,
-        protocol: Protocol,
+        inbound: &'a Inbound<'_>,
     ) -> Step<'a> {
         let (options, now) = (Rc::clone(&self.options), self.now);
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        if entry.session.is_probing(connection) {
+            self.drive(key, |session, effects| match inbound {
+                Inbound::Text(text) => session.probe_text(text, now, &options, effects),
+                Inbound::Binary(_) => session.probe_fails(effects),
+            });
+            return Step::Nothing;
+        }
+        if !entry.session.is_open() || !carries(&entry.session, connection) {
+            return Step::Nothing;
+        }
+        let (Inbound::Text(bytes) | Inbound::Binary(bytes)) = inbound;
+        if entry.session.charge(bytes.len(), &options) {
+            self.violation(key, Violation::State);
+            return Step::Nothing;
+        }
+        let protocol = entry.session.protocol();
+        let packet = match (inbound, protocol) {
+            (Inbound::Text(text), Protocol::V4) => engine::decode(text),
+            (Inbound::Text(text), Protocol::V3(_)) => engine_v3::decode_text(text),
+            (Inbound::Binary(data), Protocol::V3(_)) => Ok(engine_v3::decode_binary(data)),
+            (Inbound::Binary(data), Protocol::V4) => {
+                entry.session.traffic(now, &options);
+                return self.engine_bytes(key, data);
+            }
+        };
         match (&packet, protocol) {
             (Ok(Packet::Pong(_)), Protocol::V4) => {
                 entry.session.pong(now, &options);
@@ -154,6 +142,17 @@ impl State {
             }
             _ => entry.session.traffic(now, &options),
         }
+        self.engine_packet(key, connection, packet, protocol)
+    }
+
+    fn engine_packet<'a>(
+        &mut self,
+        key: Key,
+        connection: Key,
+        packet: Result<Packet<'a>, ParseError>,
+        protocol: Protocol,
+    ) -> Step<'a> {
+        let now = self.now;
         match packet {
             Err(_) => {
                 self.last_undecodable = Some(connection);
@@ -195,24 +194,8 @@ impl State {
         }
     }
 
-    fn engine_binary<'a>(&mut self, key: Key, connection: Key, data: &'a [u8]) -> Step<'a> {
-        let (options, now) = (Rc::clone(&self.options), self.now);
-        let Some(entry) = self.sessions.get(key) else { return Step::Nothing };
-        if entry.session.is_probing(connection) {
-            self.drive(key, |session, effects| session.probe_fails(effects));
-            return Step::Nothing;
-        }
-        let protocol = entry.session.protocol();
-        if !self.admits(key, connection, data.len()) {
-            return Step::Nothing;
-        }
-        if protocol != Protocol::V4 {
-            let packet = engine_v3::decode_binary(data);
-            return self.engine_packet(key, connection, Ok(packet), protocol);
-        }
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.session.traffic(now, &options);
-        }
+    /// A binary message of a client of protocol 4, which has no type.
+    fn engine_bytes<'a>(&mut self, key: Key, data: &'a [u8]) -> Step<'a> {
         match self.shared.settings.has_namespaces {
             true => self.attachment(key, Bytes::copy_from_slice(data)),
             false => Step::Message(data, true),

@@ -192,14 +192,18 @@ impl Script {
             return String::new();
         }
         let decoded = engine::decode(packet.as_bytes());
+        let is_v4 = self.session.protocol() == Protocol::V4;
         let (now, options) = (self.now, self.options.clone());
         match decoded {
-            Ok(Packet::Pong(_)) => self.session.pong(now, &options),
+            Ok(Packet::Pong(_)) if is_v4 => self.session.pong(now, &options),
             _ => self.session.traffic(now, &options),
         }
         match decoded {
             Err(_) => self.violates(Violation::Undecodable),
+            Ok(Packet::Ping(_)) if !is_v4 && self.pings() => self.queue("3"),
+            Ok(Packet::Ping(_)) if !is_v4 => String::new(),
             Ok(Packet::Ping(_)) => self.violates(Violation::HeartbeatDirection),
+            Ok(Packet::Pong(_)) if !is_v4 => self.violates(Violation::HeartbeatDirection),
             Ok(Packet::Close) => self.leaves(),
             Ok(_) => String::new(),
         }
