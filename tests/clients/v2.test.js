@@ -1,7 +1,7 @@
 // The client of Socket.IO 2.x, unmodified: another revision of both protocols on the same server.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import io from "socket.io-client-v2";
+import io from "socket.io-client-2";
 import { Inbox, connected, next, withDeadline } from "./client.js";
 import { startServer } from "./server.js";
 
