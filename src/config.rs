@@ -152,6 +152,10 @@ impl Builder {
     /// ids on. In another namespace, such as `/chat`, it calls its socket `/chat#` and the id of its
     /// session. That name may be given to [`to`](crate::Namespace::to), but the id of the socket is
     /// one of its own.
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder().allow_eio3(true);
+    /// ```
     pub fn allow_eio3(mut self, allow: bool) -> Builder {
         self.offer.allow_eio3 = allow;
         self
