@@ -149,9 +149,9 @@ impl Builder {
     ///
     /// Such a client joins `/` by itself, and takes the id of its session for that of its socket in
     /// `/`: whoever is told the id of the socket can speak in the client's name. Do not hand those
-    /// ids on. In another namespace, such as `/chat`, it calls its socket `/chat#` and the id of its
-    /// session. That name may be given to [`to`](crate::Namespace::to), but the id of the socket is
-    /// one of its own.
+    /// ids on. In another namespace, such as `/chat`, it calls its socket `/chat#` and the id of
+    /// its session. That name may be given to [`to`](crate::Namespace::to), but the id of the
+    /// socket is one of its own.
     ///
     /// ```
     /// let builder = fanfare::Server::builder().allow_eio3(true);
@@ -161,8 +161,8 @@ impl Builder {
         self
     }
 
-    /// Whether polls that ask for JSONP (`forceJSONP` of old clients) are answered with scripts, for
-    /// browsers that have no other way to another origin. Default: false; they are refused with
+    /// Whether polls that ask for JSONP (`forceJSONP` of old clients) are answered with scripts,
+    /// for browsers that have no other way to another origin. Default: false; they are refused with
     /// code 3 then. In Socket.IO it has no option, and is on.
     ///
     /// No browser asks before it loads a script: a page of any origin can open a session, whatever

@@ -265,7 +265,10 @@ mod tests {
         }
 
         #[test]
-        fn a_script_holds_its_payload(text: String, j in "[a-z();]{0,4}[0-9]{0,3}[a-z();]{0,4}[0-9]{0,2}") {
+        fn a_script_holds_its_payload(
+            text: String,
+            j in "[a-z();]{0,4}[0-9]{0,3}[a-z();]{0,4}[0-9]{0,2}",
+        ) {
             exercise(text.as_bytes());
             let script = script(&j, &text);
             let call = format!("___eio[{}](", j.replace(|c: char| !c.is_ascii_digit(), ""));

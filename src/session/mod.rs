@@ -158,8 +158,8 @@ pub struct Session {
 pub enum Violation {
     /// Not an Engine.IO packet.
     Undecodable,
-    /// A ping from a client of protocol 4, or a pong from one of protocol 3: heartbeats go the other
-    /// way.
+    /// A ping from a client of protocol 4, or a pong from one of protocol 3: heartbeats go the
+    /// other way.
     HeartbeatDirection,
     /// Not a Socket.IO packet: the session is closed after what is queued has gone out.
     Decode,

@@ -282,7 +282,8 @@ impl Polling {
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         let head = format!(
             "{method} /socket.io/?EIO={protocol}&transport=polling{sid}{query} HTTP/1.1\r\n\
-             Host: test\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+             Host: test\r\nConnection: close\r\nContent-Type: text/plain\r\n\
+             Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(head.as_bytes()).expect("the server takes it");
