@@ -220,7 +220,7 @@ mod tests {
         let [text, binary] = frames();
         let meant = "9:42[\"\u{20ac}\u{1f600}\"]";
         for attachments in [Attachments::Raw, Attachments::Base64] {
-            let (payload, form) = payload(&[text.clone()], Protocol::V3(attachments));
+            let (payload, form) = payload(std::slice::from_ref(&text), Protocol::V3(attachments));
             assert_eq!((&payload[..], form), (meant.as_bytes(), Form::Text));
         }
         let both = [text, binary];
