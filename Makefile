@@ -24,6 +24,9 @@ test:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 	cargo build --release --bin fanfare --example conformance
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
+	cargo build --locked --offline --manifest-path tests/clients/matrix/rust/Cargo.toml
+	node --test tests/clients/matrix/verdict.test.js
+	FANFARE_SERVER=target/release/examples/conformance node tests/clients/matrix/run.js
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
 		node --test tests/browser/chat.test.js
 	node --test perf/harness/*.test.mjs
@@ -43,5 +46,7 @@ report:
 lint:
 	cargo fmt --check
 	cargo fmt --check --manifest-path perf/limit/Cargo.toml
+	cargo fmt --check --manifest-path tests/clients/matrix/rust/Cargo.toml
 	cargo clippy --all-targets --all-features -- -D warnings
 	cargo clippy --manifest-path perf/limit/Cargo.toml --all-targets -- -D warnings
+	cargo clippy --manifest-path tests/clients/matrix/rust/Cargo.toml -- -D warnings

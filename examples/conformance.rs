@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arguments::Arguments;
 use fanfare::{
-    Ack, Auth, Builder, Data, DisconnectReason, Namespace, Raw, Server, Socket, Transport,
+    Ack, Auth, Builder, Data, DisconnectReason, Namespace, Raw, Refuse, Server, Socket, Transport,
 };
 use lexopt::{Parser, ValueExt};
 use serde_json::{Value, json};
@@ -72,6 +72,15 @@ fn server(builder: Builder) -> fanfare::Result<Server> {
         target(&namespace, &io.of("/custom"));
         emit(&namespace);
     }
+    io.of("/guarded").middleware(async |_: &Socket, Auth(auth): Auth<Value>| {
+        match auth["token"] == "open sesame" {
+            true => Ok(()),
+            false => {
+                let data = json!({ "code": 7, "why": "no ☃ token" });
+                Err(Refuse::new("not allowed").data(&data))
+            }
+        }
+    });
     Ok(io)
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use crate::base::frame::Wire;
-use crate::base::id::SocketId;
+use crate::base::id::{PrivateId, SocketId};
+use crate::base::offset::Offset;
 use crate::base::slab::Key;
 use crate::base::stats::Stats;
 use crate::proto::json::Raw;
 use crate::room::{Selection, Target};
+use crate::session::recovery::{Missed, Seen};
 
 /// Where a socket is, and which one: valid for ever, since its nonce is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +60,10 @@ pub enum Command {
     Members(Arc<Members>),
     /// Asks which of the shard's sockets are meant.
     Fetch(Arc<Audience>, oneshot::Sender<Vec<Found>>),
+    /// A client that was away wants its socket back, which this shard may have kept.
+    Recover(Box<Recover>),
+    /// What became of that.
+    Recovered(Box<Recovered>),
     /// Asks for the shard's counters.
     Stats(oneshot::Sender<Stats>),
 }
@@ -83,6 +89,8 @@ pub enum SocketCommand {
         volatile: bool,
         /// Who wants the answer.
         ack: Option<Expected>,
+        /// Names it if it can be sent again.
+        offset: Option<Offset>,
     },
     /// Put it into rooms.
     Join(Vec<Target>),
@@ -112,6 +120,52 @@ pub struct Broadcast {
     pub volatile: bool,
     /// Who wants the answers.
     pub ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
+    /// Names it if it can be sent again, to those who missed it.
+    pub offset: Option<Offset>,
+}
+
+/// What the application keeps with a socket that may come back.
+pub type SharedData = Arc<Mutex<Option<Box<dyn Any + Send>>>>;
+
+/// What a client that wants its socket back asks for.
+#[derive(Debug)]
+pub struct Recover {
+    /// Its secret.
+    pub pid: PrivateId,
+    /// The last event that it has received, if any.
+    pub offset: Option<Offset>,
+    /// The namespace.
+    pub namespace: u16,
+    /// Its new socket, which has not joined yet.
+    pub asker: SocketAddress,
+    /// How many times this was sent on.
+    pub hops: u8,
+}
+
+/// The answer to [`Recover`].
+pub struct Recovered {
+    /// The new socket.
+    pub asker: SocketAddress,
+    /// What it has back, if anything.
+    pub returning: Option<Returning>,
+}
+
+/// A socket that comes back.
+pub struct Returning {
+    /// The secret of its client.
+    pub pid: PrivateId,
+    /// The address that its handles have.
+    pub address: SocketAddress,
+    /// Its rooms, but for that of its own id.
+    pub rooms: Vec<Target>,
+    /// What the application keeps with it.
+    pub data: SharedData,
+    /// How often it has come back, this time included.
+    pub moves: u32,
+    /// Those events it has missed that its old shard has seen.
+    pub missed: Vec<Missed>,
+    /// What that shard has seen.
+    pub seen: Seen,
 }
 
 /// Sockets of one namespace.

@@ -14,6 +14,7 @@ use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
 use crate::session::Options;
 use crate::session::handshake::{Offer, Transport};
+use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
 
 /// Where `npm install socket.io-client` puts the client bundle.
@@ -122,6 +123,20 @@ impl Builder {
     /// the client is connected, as the reference does.
     pub fn ack_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Builder {
         self.options.ack_timeout = timeout.into();
+        self
+    }
+
+    /// `connectionStateRecovery`: clients that were away for a while have their id, rooms, data and
+    /// the events that they have missed back. Default: they are new ones.
+    ///
+    /// ```
+    /// use fanfare::{ConnectionStateRecovery, Server};
+    ///
+    /// let builder = Server::builder()
+    ///     .connection_state_recovery(ConnectionStateRecovery::default());
+    /// ```
+    pub fn connection_state_recovery(mut self, recovery: ConnectionStateRecovery) -> Builder {
+        self.options.connection_state_recovery = Some(recovery);
         self
     }
 

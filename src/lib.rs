@@ -33,9 +33,9 @@
 //! | `base` `error` `room` `mailbox` | |
 //! | `proto` `driver` | `base` |
 //! | `session` `fanout` | `base` `proto` |
-//! | `command` | `base` `proto` `room` |
+//! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `session::Options` `session::handshake` `shard::shared` |
+//! | `config` | `base` `error` `session` `shard::shared` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
@@ -84,7 +84,9 @@ pub use error::{Error, Result};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::socket::DisconnectReason;
 pub use session::handshake::Transport;
+pub use session::recovery::ConnectionStateRecovery;
 pub use shard::run::Running;
+pub use shard::shared::ExpiredSession;
 
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]

@@ -29,6 +29,8 @@ mod middleware;
 mod old_clients;
 #[path = "socket/panics.rs"]
 mod panics;
+#[path = "socket/recovery.rs"]
+mod recovery;
 #[path = "socket/rooms.rs"]
 mod rooms;
 #[path = "socket/threads.rs"]

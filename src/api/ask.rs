@@ -1,9 +1,11 @@
 //! How a handle reaches the shards: its own at once, the others by their mailboxes, in order.
 
 use std::rc::Rc;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use crate::base::frame::Encoded;
+use crate::base::offset::Offset;
 use crate::command::{Command, SocketAddress, SocketCommand, Waiter};
 use crate::fanout::Encoder;
 use crate::shard::context::Context as Shard;
@@ -23,7 +25,7 @@ pub(crate) fn ask_socket(
     address: SocketAddress,
     command: SocketCommand,
 ) -> Emitted {
-    ask_shard(shared, address.shard, Command::Socket(address, command))
+    ask_shard(shared, shared.moved.shard_of(address), Command::Socket(address, command))
 }
 
 /// Asks something of one shard, in order with what this thread's shard has asked of it before.
@@ -41,24 +43,54 @@ pub(crate) fn ask_shard(shared: &Shared, shard: u16, command: Command) -> Emitte
     }
 }
 
+/// What names an event, if those who miss it may be sent it again.
+#[derive(Default)]
+pub(crate) struct Numbered<'a> {
+    pub(crate) offset: Option<Offset>,
+    /// Held until all shards have it: they have what other threads emit in one order.
+    _order: Option<MutexGuard<'a, u64>>,
+}
+
+impl Numbered<'_> {
+    /// Names an event to many, or to one, and has its arguments end with the name.
+    pub(crate) fn new<'a>(shared: &'a Shared, to_one: bool, args: &mut Vec<u8>) -> Numbered<'a> {
+        if !shared.has_recovery() {
+            return Numbered::default();
+        }
+        let (offset, order) = match here(shared) {
+            Some(context) => (context.with(|state| state.next_offset(to_one)), None),
+            None if to_one => (Some(shared.number_outside_to_one()), None),
+            None => {
+                let (offset, order) = shared.number_outside();
+                (Some(offset), Some(order))
+            }
+        };
+        if let Some(offset) = offset {
+            offset.append_to(args);
+        }
+        Numbered { offset, _order: order }
+    }
+}
+
 /// Sends a packet to one socket: at once if this thread works for its shard. `encode` is given the
 /// name of the namespace and the id that the acknowledgement will have.
 pub(crate) fn deliver(
     socket: &Socket,
     volatile: bool,
     ack: Option<(Option<Duration>, Waiter)>,
+    offset: Option<Offset>,
     encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
 ) -> Emitted {
     let address = socket.address;
     if let Some(context) = socket.own_shard() {
-        return context.with(|state| state.emit_own(address, volatile, ack, encode)).into();
+        return context.with(|state| state.emit_own(address, volatile, ack, offset, encode)).into();
     }
     let Some(shared) = socket.shared() else { return Emitted::Closed };
     let Some(definition) = shared.namespace(address.namespace) else { return Emitted::Closed };
     let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
     let id = ack.as_ref().map(|expected| expected.id);
     let wire = encode(&mut Encoder::default(), &definition.name, id).into();
-    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack })
+    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack, offset })
 }
 
 /// Why the mailbox of a shard did not take a command.

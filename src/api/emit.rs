@@ -25,7 +25,7 @@ use crate::shard::handler::Definition;
 use crate::shard::shared::Shared;
 
 use super::ack::{Acknowledgement, Acknowledgements};
-use super::ask::{ask_all, deliver, here};
+use super::ask::{Numbered, ask_all, deliver, here};
 use super::fetch::{FetchSockets, RemoteSocket};
 use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
@@ -308,9 +308,13 @@ impl Emitter {
         ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
     ) -> Emitted {
         let id = ack.as_ref().map(|(id, _, _)| *id);
-        let written = match Written::of_event(event, args) {
+        let mut written = match Written::of_event(event, args) {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
+        };
+        let numbered = match self.is_volatile || id.is_some() {
+            true => Numbered::default(),
+            false => Numbered::new(&self.shared, false, &mut written.json),
         };
         let encode = |encoder: &mut Encoder| {
             let (name, json) = (&self.definition.name, &written.json);
@@ -326,6 +330,7 @@ impl Emitter {
             wire: Arc::new(wire),
             volatile: self.is_volatile,
             ack,
+            offset: numbered.offset,
         });
         ask_all(
             &self.shared,
@@ -386,12 +391,17 @@ impl SocketEmitter {
         args: &impl Arguments,
         sender: Option<oneshot::Sender<Result<Raw, Unanswered>>>,
     ) -> Emitted {
-        let written = match Written::of_event(event, args) {
+        let mut written = match Written::of_event(event, args) {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
+        let Some(shared) = self.socket.shared() else { return Emitted::Closed };
+        let offset = match self.is_volatile || sender.is_some() {
+            true => None,
+            false => Numbered::new(&shared, true, &mut written.json).offset,
+        };
         let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
-        deliver(&self.socket, self.is_volatile, ack, |encoder, namespace, id| {
+        deliver(&self.socket, self.is_volatile, ack, offset, |encoder, namespace, id| {
             encoder.event(namespace, id, event, &written.json, &written.attachments)
         })
     }

@@ -12,7 +12,7 @@ use crate::config::Builder;
 use crate::error::{Error, Result};
 use crate::shard::registry::Matcher;
 use crate::shard::run::{Plan, Running};
-use crate::shard::shared::Shared;
+use crate::shard::shared::{ExpiredSession, Shared};
 
 use super::emit::{Emitted, Emitter};
 use super::fetch::FetchSockets;
@@ -143,6 +143,23 @@ impl Server {
             let (shared, definition) = (Arc::clone(shared), Arc::clone(definition));
             listener(Namespace { shared, definition });
         }));
+    }
+
+    /// Calls `listener` for each socket whose state was kept in case that its client comes back,
+    /// which it has not in time ([`Builder::connection_state_recovery`]). It is called on the shard
+    /// that has kept it, and must not block.
+    ///
+    /// [`Builder::connection_state_recovery`]: crate::Builder::connection_state_recovery
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = fanfare::Server::builder().build()?;
+    /// io.on_session_expired(|expired| println!("{} has left for good", expired.id));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_session_expired(&self, listener: impl Fn(&ExpiredSession) + Send + Sync + 'static) {
+        self.shared.listen_to_expiries(Arc::new(listener));
     }
 
     fn parent(&self, matcher: Matcher) -> Namespace {

@@ -43,6 +43,29 @@ impl Socket {
         .unwrap_or(false)
     }
 
+    /// Whether it has come back after a disconnection, with its id, rooms and data and what it had
+    /// missed ([`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery)).
+    /// `false` elsewhere than on its own shard.
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// use fanfare::{ConnectionStateRecovery, Server, Socket};
+    ///
+    /// let io = Server::builder()
+    ///     .connection_state_recovery(ConnectionStateRecovery::default())
+    ///     .build()?;
+    /// io.of("/").on_connect(async |socket: Socket| {
+    ///     if !socket.recovered() {
+    ///         socket.emit("everything", "from the beginning");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recovered(&self) -> bool {
+        self.with_state(|state, key| state.has_come_back(key)).unwrap_or(false)
+    }
+
     /// The name of its namespace.
     pub fn namespace(&self) -> String {
         let definition = self.shared().and_then(|shared| shared.namespace(self.address.namespace));
@@ -197,7 +220,8 @@ impl Socket {
     /// The shard of this socket, if this thread works for it.
     pub(crate) fn own_shard(&self) -> Option<Rc<Context>> {
         let is_own = |context: &Rc<Context>| {
-            context.shared.key == self.server && context.index == self.address.shard
+            context.shared.key == self.server
+                && context.index == context.shared.moved.shard_of(self.address)
         };
         Context::current().filter(is_own)
     }
@@ -222,7 +246,7 @@ impl Socket {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
-        deliver(self, false, None, |encoder, namespace, _| {
+        deliver(self, false, None, None, |encoder, namespace, _| {
             encoder.ack(namespace, id, &written.json, &written.attachments)
         })
     }
@@ -235,7 +259,8 @@ impl fmt::Debug for Socket {
 }
 
 /// What the application keeps with a socket: one value of any type (`socket.data`). It is dropped
-/// when the last disconnect handler of the socket has ended.
+/// when the last disconnect handler of the socket has ended, and the socket cannot come back.
+/// A socket that comes back may be on another thread, so values must be `Send`.
 ///
 /// ```
 /// # fn main() -> fanfare::Result<()> {
@@ -259,12 +284,9 @@ pub struct SocketData(Socket);
 impl SocketData {
     /// Puts a value there instead of the one that was. `false` when the socket has gone, or this is
     /// not its shard.
-    pub fn set<T: 'static>(self, value: T) -> bool {
-        let mut value: Option<Box<dyn Any>> = Some(Box::new(value));
-        let previous = self.0.with_state(|state, key| {
-            let extra = state.sockets.get_mut(key)?.extra.get_or_insert_default();
-            Some(std::mem::replace(&mut extra.data, value.take()))
-        });
+    pub fn set<T: Send + 'static>(self, value: T) -> bool {
+        let mut value: Option<Box<dyn Any + Send>> = Some(Box::new(value));
+        let previous = self.0.with_state(|state, key| state.replace_data(key, value.take()));
         // The previous value is dropped here: its drop is user code.
         previous.flatten().is_some()
     }
@@ -294,16 +316,12 @@ impl SocketData {
         result
     }
 
-    fn detach(self) -> Option<Box<dyn Any>> {
-        self.0.with_state(|state, key| state.sockets.get_mut(key)?.extra.as_mut()?.data.take())?
+    fn detach(self) -> Option<Box<dyn Any + Send>> {
+        self.0.with_state(|state, key| state.replace_data(key, None))??
     }
 
-    fn attach(self, value: Box<dyn Any>) {
+    fn attach(self, value: Box<dyn Any + Send>) {
         let mut value = Some(value);
-        self.0.with_state(|state, key| {
-            if let Some(socket) = state.sockets.get_mut(key) {
-                socket.extra.get_or_insert_default().data = value.take();
-            }
-        });
+        self.0.with_state(|state, key| state.replace_data(key, value.take()));
     }
 }

@@ -29,6 +29,12 @@ impl Time {
         Time(self.0.saturating_add(micros))
     }
 
+    /// The moment `duration` earlier; the epoch when that comes before it.
+    pub fn before(self, duration: Duration) -> Time {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Time(self.0.saturating_sub(micros))
+    }
+
     /// How long it is from `earlier` to this moment; zero when `earlier` is not earlier.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

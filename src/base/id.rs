@@ -154,7 +154,62 @@ impl fmt::Debug for SocketId {
     }
 }
 
-fn encode<const CHARACTERS: usize>(bytes: &[u8]) -> [u8; CHARACTERS] {
+/// Lets the client of a socket have its state back (`pid`): 20 characters. A bearer secret, which
+/// never appears in logs: shard, slot and 72 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PrivateId([u8; PrivateId::BYTES]);
+
+impl PrivateId {
+    const BYTES: usize = 15;
+    /// Length of its text, the length of the reference's ids.
+    pub const CHARACTERS: usize = 20;
+    /// Random bytes that an id is made from.
+    pub const SECRET_BYTES: usize = 9;
+
+    /// The id of the socket at `index` of `shard`, with 72 bits from a good random source.
+    pub fn new(shard: u16, index: u32, secret: [u8; Self::SECRET_BYTES]) -> PrivateId {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..2].copy_from_slice(&shard.to_be_bytes());
+        bytes[2..6].copy_from_slice(&index.to_be_bytes());
+        bytes[6..].copy_from_slice(&secret);
+        PrivateId(bytes)
+    }
+
+    /// Reads the text of an id; `None` when it cannot be one.
+    pub fn parse(text: &[u8]) -> Option<PrivateId> {
+        decode(text).map(PrivateId)
+    }
+
+    /// The shard that has given it out.
+    pub fn shard(&self) -> u16 {
+        u16::from_be_bytes([self.0[0], self.0[1]])
+    }
+
+    /// Where that shard keeps the socket, as long as it is connected.
+    pub fn index(&self) -> u32 {
+        u32::from_be_bytes([self.0[2], self.0[3], self.0[4], self.0[5]])
+    }
+
+    /// Whether both ids are the same, in a time that does not depend on where they differ.
+    pub fn matches(&self, other: &PrivateId) -> bool {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs.fold(0, |difference, (left, right)| difference | (left ^ right)) == 0
+    }
+
+    /// The text of the id.
+    pub fn text(&self) -> [u8; Self::CHARACTERS] {
+        encode(&self.0)
+    }
+}
+
+impl fmt::Debug for PrivateId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PrivateId(shard {}, index {}, …)", self.shard(), self.index())
+    }
+}
+
+/// The URL-safe base64 of bytes whose number three divides.
+pub(super) fn encode<const CHARACTERS: usize>(bytes: &[u8]) -> [u8; CHARACTERS] {
     assert_eq!(bytes.len() * 4, CHARACTERS * 3, "three bytes make four characters");
     let mut text = [0; CHARACTERS];
     for (group, out) in bytes.chunks_exact(3).zip(text.chunks_exact_mut(4)) {
@@ -166,7 +221,8 @@ fn encode<const CHARACTERS: usize>(bytes: &[u8]) -> [u8; CHARACTERS] {
     text
 }
 
-fn decode<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
+/// Reads what [`encode`] has written.
+pub(super) fn decode<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
     if text.len() * 3 != BYTES * 4 {
         return None;
     }
@@ -217,8 +273,18 @@ mod tests {
         }
 
         #[test]
+        fn reading_the_text_of_a_private_id_gives_the_id(
+            shard: u16, index: u32, secret: [u8; 9], other: [u8; 9],
+        ) {
+            let id = PrivateId::new(shard, index, secret);
+            prop_assert_eq!(PrivateId::parse(&id.text()), Some(id));
+            prop_assert_eq!((id.shard(), id.index()), (shard, index));
+            prop_assert_eq!(id.matches(&PrivateId::new(shard, index, other)), secret == other);
+        }
+
+        #[test]
         fn no_text_breaks_the_reader(text: Vec<u8>) {
-            let _ = (SessionId::parse(&text), SocketId::parse(&text));
+            let _ = (SessionId::parse(&text), SocketId::parse(&text), PrivateId::parse(&text));
         }
     }
 
@@ -227,6 +293,7 @@ mod tests {
         for name in ["", "__proto__", "constructor", "hasOwnProperty", "toString", "xyzzy"] {
             assert_eq!(SessionId::parse(name.as_bytes()), None);
             assert_eq!(SocketId::parse(name.as_bytes()), None);
+            assert_eq!(PrivateId::parse(name.as_bytes()), None);
         }
     }
 

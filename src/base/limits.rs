@@ -53,6 +53,18 @@ pub struct Limits {
     /// Child namespaces of a server, of all its parents together: 10,000. Who asks for one more is
     /// refused as if there were no parent.
     pub child_namespaces: usize,
+    /// Sockets that one shard keeps in case that they come back: 100,000. Beyond it the one that
+    /// has been away for longest is forgotten.
+    pub recovery_sessions: usize,
+    /// Events that one shard keeps for those who come back: 65,536. Beyond it the oldest is
+    /// forgotten, and who has missed it joins afresh.
+    pub recovery_log_events: usize,
+    /// Bytes of those events: 64 MiB.
+    pub recovery_log_bytes: usize,
+    /// Events that one shard remembers to have sent again until it knows that they were received,
+    /// counted for each client: 1,000,000. Beyond it those of the client that came back first are
+    /// forgotten; if it goes again before it has had them all, it joins afresh.
+    pub recovery_resumed_events: usize,
     /// Longest namespace name that a client may send, in bytes: 1 KiB.
     pub namespace_bytes: usize,
     /// Longest namespace name that is echoed in a refusal, in bytes: 256.
@@ -113,6 +125,10 @@ impl Default for Limits {
             control_frames_per_second: 100,
             json_depth: JSON_DEPTH_MAX,
             namespaces_per_session: 100,
+            recovery_sessions: 100_000,
+            recovery_log_events: 65_536,
+            recovery_log_bytes: 64 * 1024 * 1024,
+            recovery_resumed_events: 1_000_000,
             namespace_bytes: 1024,
             child_namespaces: 10_000,
             namespace_echo_bytes: 256,

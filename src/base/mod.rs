@@ -7,5 +7,6 @@ pub mod fit;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod offset;
 pub mod slab;
 pub mod stats;

@@ -11,6 +11,8 @@ pub struct Stats {
     pub sessions_opened: u64,
     /// Engine.IO sessions closed.
     pub sessions_closed: u64,
+    /// Sockets that were kept in case that they come back, and did not.
+    pub sessions_expired: u64,
     /// Socket.IO packets received.
     pub packets_received: u64,
     /// Packets queued for a client.

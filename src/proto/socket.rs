@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::json::{self, JsonError, Kind as Json, NameKind};
-use crate::base::id::SocketId;
+use crate::base::id::{PrivateId, SocketId};
 use crate::base::limits::Limits;
 
 /// The largest acknowledgement id: the largest integer that a JavaScript number holds exactly.
@@ -283,11 +283,15 @@ fn read_event(
 }
 
 /// Appends the answer to a client that has joined `namespace`.
-pub fn write_connect(out: &mut Vec<u8>, namespace: &str, sid: SocketId) {
+pub fn write_connect(out: &mut Vec<u8>, namespace: &str, sid: SocketId, pid: Option<PrivateId>) {
     out.push(b'0');
     write_namespace(out, namespace);
     out.extend_from_slice(b"{\"sid\":\"");
     out.extend_from_slice(&sid.text());
+    if let Some(pid) = pid {
+        out.extend_from_slice(b"\",\"pid\":\"");
+        out.extend_from_slice(&pid.text());
+    }
     out.extend_from_slice(b"\"}");
 }
 

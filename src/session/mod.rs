@@ -26,6 +26,7 @@ pub mod attachment;
 pub mod handshake;
 pub mod heartbeat;
 pub mod namespace;
+pub mod recovery;
 mod transport;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::proto::socket::DisconnectReason;
 use attachment::Assembly;
 use heartbeat::{Beat, Heartbeat};
 use namespace::Namespaces;
+use recovery::ConnectionStateRecovery;
 pub use transport::{Answer, Dialect, Mismatch};
 use transport::{Farewell, Polling, Probe};
 
@@ -84,6 +86,8 @@ pub struct Options {
     pub connect_timeout: Option<Duration>,
     /// How long an acknowledgement is waited for unless its emit says otherwise: 60 s.
     pub ack_timeout: Option<Duration>,
+    /// How clients that were away have their state back, if they do: no.
+    pub connection_state_recovery: Option<ConnectionStateRecovery>,
     /// Every other limit.
     pub limits: Limits,
 }
@@ -96,6 +100,7 @@ impl Default for Options {
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Some(Duration::from_secs(45)),
             ack_timeout: Some(Duration::from_secs(60)),
+            connection_state_recovery: None,
             limits: Limits::default(),
         }
     }

@@ -92,6 +92,7 @@ impl State {
     /// Queues one packet for all that a broadcast means on this shard, or lets it wait for others
     /// that go to the same ones. A recipient costs a count.
     pub fn broadcast(&mut self, broadcast: &Arc<Broadcast>) {
+        self.log_broadcast(broadcast);
         // Whether a volatile packet goes out depends on what is queued, and an answer is waited for
         // from its packet on.
         let is_alone = broadcast.volatile || broadcast.ack.is_some();

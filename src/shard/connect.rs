@@ -10,13 +10,14 @@ use crate::proto::socket_v4;
 
 use super::context::{Context, Release};
 use super::handler::{Event, Handlers, Middleware, Refused};
-use super::state::{SocketPhase, State};
+use super::state::{Socket, SocketPhase, State};
 
 impl Context {
     /// A client asks to join a namespace: its middlewares decide.
     pub(super) fn connect(self: &Rc<Self>, socket: SocketAddress) {
         let Some(handlers) = self.handlers(socket.namespace) else { return };
-        if handlers.middlewares.is_empty() {
+        let is_known = self.with(|state| state.skips_middlewares(socket));
+        if handlers.middlewares.is_empty() || is_known {
             return self.connected(socket, &handlers);
         }
         let context = Rc::clone(self);
@@ -62,9 +63,10 @@ impl Context {
 
     /// Calls the handlers of a socket that is about to go; it is in its rooms as long as they do
     /// not wait.
-    pub(super) fn disconnecting(self: &Rc<Self>, socket: SocketAddress, reason: DisconnectReason) {
-        if let Some(handlers) = self.handlers(socket.namespace) {
-            let mut event = plain_event(self, Some(socket), Some(reason));
+    pub(super) fn disconnecting(self: &Rc<Self>, socket: Key, reason: DisconnectReason) {
+        let Some(address) = self.with(|state| state.address(socket)) else { return };
+        if let Some(handlers) = self.handlers(address.namespace) {
+            let mut event = plain_event(self, Some(address), Some(reason));
             for parked in self.call(&handlers.disconnecting, &mut event) {
                 self.park(parked);
             }
@@ -73,10 +75,11 @@ impl Context {
     }
 
     /// Calls the disconnect handlers of a socket, which is forgotten when the last one has ended.
-    pub(super) fn disconnect(self: &Rc<Self>, socket: SocketAddress, reason: DisconnectReason) {
+    pub(super) fn disconnect(self: &Rc<Self>, socket: Key, reason: DisconnectReason) {
+        let Some(address) = self.with(|state| state.address(socket)) else { return };
         let release = Rc::new(Release { context: Rc::clone(self), socket });
-        let Some(handlers) = self.handlers(socket.namespace) else { return };
-        let mut event = plain_event(self, Some(socket), Some(reason));
+        let Some(handlers) = self.handlers(address.namespace) else { return };
+        let mut event = plain_event(self, Some(address), Some(reason));
         for parked in self.call(&handlers.disconnect, &mut event) {
             let release = Rc::clone(&release);
             self.park(Box::pin(async move {
@@ -180,10 +183,16 @@ impl State {
         socket.position = space.sockets.len() as u32;
         space.sockets.push(key.index);
         let session = socket.session;
+        if !self.resume(key) {
+            // It comes back once more, and joins afresh.
+            self.end_session(session, DisconnectReason::TransportError);
+            return false;
+        }
+        let pid = self.sockets.get(key).and_then(Socket::pid);
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
         let protocol = self.protocol(session).unwrap_or_default();
         self.send_packet(session, address.namespace, |out, name| match protocol {
-            Protocol::V4 => socket::write_connect(out, name, address.id()),
+            Protocol::V4 => socket::write_connect(out, name, address.id(), pid),
             Protocol::V3(_) => socket_v4::write_connect(out, name),
         });
         if let Some(entry) = self.sessions.get_mut(session) {

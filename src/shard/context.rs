@@ -8,7 +8,8 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::command::{Command, SocketAddress};
+use crate::base::slab::Key;
+use crate::command::Command;
 
 use super::copies::Copies;
 use super::handler::{Event, Handler, Parked, Started};
@@ -139,6 +140,10 @@ impl Context {
                 Job::Connect(socket) => self.connect(socket),
                 Job::Decide(session, candidate) => self.decide(session, candidate),
                 Job::Disconnecting(socket, reason) => self.disconnecting(socket, reason),
+                Job::Recover(request) => self.answer_recovery(request),
+                Job::SessionExpired(expired) => {
+                    self.isolated(|| self.shared.session_expired(&expired));
+                }
                 Job::Outgoing(socket, frame) => self.outgoing(socket, &frame),
                 Job::Disconnect(socket, reason) => self.disconnect(socket, reason),
                 Job::EngineOpen(session) => self.engine_opened(session),
@@ -147,6 +152,9 @@ impl Context {
                     self.isolated(|| waiter.resolve(answer));
                 }
                 Job::Drop(value) => self.isolated(|| drop(value)),
+                Job::Lost(Command::Recover(request)) => {
+                    self.with(|state| state.join_afresh(request.asker));
+                }
                 Job::Lost(command) => self.isolated(|| command.is_lost()),
             }
         }
@@ -187,7 +195,7 @@ impl Drop for Counted {
 /// Releases a socket when its last disconnect handler has ended, however it ends.
 pub(super) struct Release {
     pub(super) context: Rc<Context>,
-    pub(super) socket: SocketAddress,
+    pub(super) socket: Key,
 }
 
 impl Drop for Release {

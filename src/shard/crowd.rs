@@ -72,6 +72,7 @@ impl State {
             Owner::Connection(index) => self.connections.key_at(index).is_some(),
             Owner::Session(index) => self.sessions.key_at(index).is_some(),
             Owner::Acks(index) => self.sockets.key_at(index).is_some(),
+            Owner::Recovery => true,
             Owner::Sleep(index) => self.sleepers.key_at(index).is_some(),
         });
         for namespace in self.namespaces.iter_mut() {

@@ -1,13 +1,17 @@
 //! From an emit to the queues of its recipients.
 
+use std::any::Any;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::Time;
-use crate::base::frame::{Encoded, Frame};
+use crate::base::frame::{Encoded, Frame, Wire};
 use crate::base::id::SocketId;
+use crate::base::offset::Offset;
 use crate::base::slab::Key;
 use crate::command::{
-    Audience, Change, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered, Waiter,
+    Audience, Change, Command, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered,
+    Waiter,
 };
 use crate::fanout::Encoder;
 use crate::proto::socket;
@@ -64,6 +68,7 @@ impl State {
         socket: SocketAddress,
         volatile: bool,
         ack: Option<(Option<Duration>, Waiter)>,
+        offset: Option<Offset>,
         encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
     ) -> Queued {
         let Some(space) = self.namespaces.get(socket.namespace) else {
@@ -74,7 +79,10 @@ impl State {
         let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
         let id = ack.as_ref().map(|expected| expected.id);
         let encoded = encode(&mut encoder, &definition.name, id);
-        let queued = self.emit(socket, Outgoing::Own(encoded), volatile, ack);
+        let queued = match offset {
+            None => self.emit(socket, Outgoing::Own(encoded), volatile, ack),
+            Some(offset) => self.emit_logged(socket, encoded.into(), offset),
+        };
         self.encoder = encoder;
         queued
     }
@@ -128,6 +136,17 @@ impl State {
             self.drop_connection(connection);
         }
         self.end_session(session, DisconnectReason::TransportError);
+    }
+
+    /// Queues a packet for one socket, which is sent it again if it has missed it.
+    fn emit_logged(&mut self, socket: SocketAddress, wire: Wire, offset: Offset) -> Queued {
+        let wire = Arc::new(wire);
+        let is_away = self.log_packet(socket, offset, &wire);
+        let queued = self.emit(socket, Outgoing::Shared(Frame::shared(wire)), false, None);
+        match queued {
+            Queued::Gone if is_away => Queued::Yes,
+            queued => queued,
+        }
     }
 
     /// Queues a packet for one socket.
@@ -220,12 +239,16 @@ impl State {
             let entry = sessions.get(*sessions_of_sockets.get(&id.nonce())?)?;
             entry.session.namespaces.find(namespace)
         };
+        let recovery = self.recovery.as_ref();
+        let by_own_id = |id: SocketId| {
+            let adopted = recovery.and_then(|recovery| recovery.adopted(id.nonce()));
+            let of_slot = || sockets.key_at(id.index()).filter(|_| id.shard() == shard);
+            let key = adopted.or_else(of_slot)?;
+            (sockets.get(key)?.nonce == id.nonce()).then_some(key)
+        };
         let by_id = |name: &str| {
             let key = match SocketId::parse(name.as_bytes()) {
-                Some(id) => sockets.key_at(id.index()).filter(|key| {
-                    let socket = sockets.get(*key);
-                    id.shard() == shard && socket.is_some_and(|socket| socket.nonce == id.nonce())
-                })?,
+                Some(id) => by_own_id(id)?,
                 None => by_session(name)?,
             };
             let socket = sockets.get(key)?;
@@ -264,6 +287,27 @@ impl State {
         })
     }
 
+    /// Puts what the application keeps with a socket there, and gives what was there. `None` when
+    /// the socket has gone.
+    pub fn replace_data(
+        &mut self,
+        key: Key,
+        value: Option<Box<dyn Any + Send>>,
+    ) -> Option<Option<Box<dyn Any + Send>>> {
+        let socket = self.sockets.get_mut(key)?;
+        if value.is_none() && socket.extra.is_none() {
+            return Some(None);
+        }
+        let extra = socket.extra.get_or_insert_default();
+        let shared = extra.recovery.as_ref().and_then(|recovery| recovery.data.as_ref());
+        Some(match shared {
+            Some(data) => {
+                std::mem::replace(&mut *data.lock().unwrap_or_else(PoisonError::into_inner), value)
+            }
+            None => std::mem::replace(&mut extra.data, value),
+        })
+    }
+
     /// The rooms of a socket: first the one that is named by its id, then those it has joined.
     pub fn rooms_of(&self, key: Key) -> Vec<String> {
         let (Some(address), Some(socket)) = (self.address(key), self.sockets.get(key)) else {
@@ -279,10 +323,21 @@ impl State {
 
     /// Carries out a command for one socket.
     pub fn command(&mut self, address: SocketAddress, command: SocketCommand) {
+        let shard = self.shared.moved.shard_of(address);
+        let found = self.socket_key(address).and_then(|key| self.sockets.get(key));
+        let is_here = found.is_some_and(|socket| socket.phase != SocketPhase::Gone);
+        if !is_here && shard != self.index {
+            return self.post(usize::from(shard), Command::Socket(address, command));
+        }
         match command {
-            SocketCommand::Emit { wire, volatile, ack } => {
-                self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
-            }
+            SocketCommand::Emit { wire, volatile, ack, offset } => match offset {
+                None => {
+                    self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
+                }
+                Some(offset) => {
+                    self.emit_logged(address, wire, offset);
+                }
+            },
             SocketCommand::Join(rooms) => {
                 self.join(address, &rooms);
             }

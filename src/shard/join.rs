@@ -4,13 +4,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::base::id::PrivateId;
 use crate::base::slab::Key;
+use crate::proto::engine::Protocol;
 use crate::proto::socket;
 use crate::room::Memberships;
 use crate::session::Violation;
 
 use super::context::Context;
 use super::handler::Definition;
+use super::recovery::Recoverable;
 use super::registry::Candidate;
 use super::state::{Extra, Job, Socket, SocketPhase, State};
 
@@ -80,7 +83,7 @@ impl State {
     /// the nonce that the id of the session was made with.
     pub(super) fn connect_by_itself(&mut self, key: Key, nonce: u64) {
         match self.namespaces.named("/").map(|space| Arc::clone(&space.definition)) {
-            Some(definition) => self.join_as(nonce, key, &definition, None),
+            Some(definition) => self.join_as(nonce, None, key, &definition, None),
             None => self.refuse_unknown(key, "/"),
         }
     }
@@ -155,16 +158,35 @@ impl State {
             return false;
         }
         let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return false };
-        self.join_as(nonce, key, definition, auth);
+        let recovers = self.recovery.is_some() && self.protocol(key) == Some(Protocol::V4);
+        let secret = match recovers {
+            true => match self.random_bytes() {
+                Some(secret) => Some(secret),
+                None => return false,
+            },
+            false => None,
+        };
+        self.join_as(nonce, secret, key, definition, auth);
         true
     }
 
-    fn join_as(&mut self, nonce: u64, key: Key, definition: &Arc<Definition>, auth: Option<&[u8]>) {
+    /// Makes the socket; one with a secret can be recovered, or be one that is.
+    fn join_as(
+        &mut self,
+        nonce: u64,
+        secret: Option<[u8; PrivateId::SECRET_BYTES]>,
+        key: Key,
+        definition: &Arc<Definition>,
+        auth: Option<&[u8]>,
+    ) {
         self.namespaces.ensure(definition);
         let Some(entry) = self.sessions.get_mut(key) else { return };
         let index = definition.index;
-        let extra =
-            auth.map(|auth| Box::new(Extra { auth: Some(auth.into()), ..Extra::default() }));
+        let (slot, is_recoverable) = (self.sockets.next_key().index, secret.is_some());
+        let recovery = secret
+            .map(|secret| Box::new(Recoverable::new(PrivateId::new(self.index, slot, secret))));
+        let extra = (auth.is_some() || recovery.is_some())
+            .then(|| Box::new(Extra { auth: auth.map(Into::into), recovery, ..Extra::default() }));
         let socket = self.sockets.insert(Socket {
             nonce,
             session: key,
@@ -176,7 +198,9 @@ impl State {
         });
         entry.session.namespaces.add(index, socket);
         self.namespaces.hold(index);
-        if let Some(address) = self.address(socket) {
+        if let Some(address) = self.address(socket)
+            && !(is_recoverable && self.claim(address, auth))
+        {
             self.jobs.push_back(Job::Connect(address));
         }
     }

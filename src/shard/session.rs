@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::base::frame::Frame;
 use crate::base::id::{SessionId, SocketId};
 use crate::base::slab::Key;
-use crate::command::SocketAddress;
 use crate::fanout;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::{self, Form};
@@ -255,32 +254,32 @@ impl State {
             let answer = Err(crate::command::Unanswered::Disconnected);
             self.jobs.push_back(Job::Resolve(waiter, answer));
         }
-        let Some(address) = self.address(key) else { return };
         let space = self.namespaces.get(namespace);
         let is_told = space.is_some_and(|space| !space.handlers.disconnecting.is_empty());
         match phase {
             SocketPhase::Connected if is_told => {
-                self.jobs.push_back(Job::Disconnecting(address, reason));
+                self.jobs.push_back(Job::Disconnecting(key, reason));
             }
-            SocketPhase::Connected => self.depart(address, reason),
+            SocketPhase::Connected => self.depart(key, reason),
             // Nobody was told of it: a middleware that still runs finds it gone.
             _ => {
+                self.keep_or_forget(key, reason);
                 self.leave_all(key);
                 if let Some(socket) = self.sockets.get_mut(key) {
                     socket.phase = SocketPhase::Gone;
                 }
-                self.release(address);
+                self.release(key);
             }
         }
     }
 
     /// A socket that is about to go leaves its rooms, and its handlers are told that it has gone.
-    pub fn depart(&mut self, address: SocketAddress, reason: DisconnectReason) {
-        let Some(key) = self.socket_key(address) else { return };
+    pub fn depart(&mut self, key: Key, reason: DisconnectReason) {
+        self.keep_or_forget(key, reason);
         self.leave_all(key);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.phase = SocketPhase::Gone;
-        self.jobs.push_back(Job::Disconnect(address, reason));
+        self.jobs.push_back(Job::Disconnect(key, reason));
     }
 
     /// Takes a connected socket off the list of its namespace.
@@ -302,7 +301,7 @@ impl State {
     }
 
     /// A socket is not in its namespace any more: a child goes with its last one.
-    fn release_namespace(&mut self, index: u16) {
+    pub fn release_namespace(&mut self, index: u16) {
         let Some((definition, removed)) = self.namespaces.release(index) else { return };
         let cleans_up = self.shared.settings.cleanup_empty_child_namespaces;
         self.shared.registry.leave(&definition, cleans_up);
@@ -313,14 +312,17 @@ impl State {
     }
 
     /// Forgets a socket that has gone.
-    pub fn release(&mut self, address: SocketAddress) {
-        let Some(key) = self.socket_key(address) else { return };
+    pub fn release(&mut self, key: Key) {
         if self.sockets.get(key).is_none_or(|socket| socket.phase != SocketPhase::Gone) {
             return;
         }
+        self.forget_adopted(key);
         let Some(socket) = self.sockets.remove(key) else { return };
         self.release_namespace(socket.namespace);
         let Some(extra) = socket.extra else { return };
+        if let Some(recovery) = extra.recovery {
+            self.jobs.push_back(Job::Drop(recovery));
+        }
         if let Some(data) = extra.data {
             self.jobs.push_back(Job::Drop(data));
         }

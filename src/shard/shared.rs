@@ -3,18 +3,22 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use async_task::Runnable;
 use bytes::Bytes;
 
+use crate::base::id::SocketId;
+use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
+use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Offer;
 
 use super::handler::Definition;
+use super::moved::Moved;
 use super::registry::Registry;
 
 /// Answers requests outside the path of the server.
@@ -25,6 +29,20 @@ pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
 
 /// Told of a namespace that was made.
 pub type NamespaceListener = Arc<dyn Fn(&Arc<Shared>, &Arc<Definition>) + Send + Sync>;
+
+/// A socket that was kept in case that its client comes back, which it has not.
+#[derive(Clone, Debug)]
+pub struct ExpiredSession {
+    /// Its id.
+    pub id: SocketId,
+    /// The name of its namespace.
+    pub namespace: Box<str>,
+    /// The rooms it was in, but for the one that is named by its id.
+    pub rooms: Vec<Target>,
+}
+
+/// Told of each of these.
+pub type ExpiryListener = Arc<dyn Fn(&ExpiredSession) + Send + Sync>;
 
 /// What a server was built with.
 pub struct Settings {
@@ -81,6 +99,15 @@ pub struct Shared {
     pub registry: Registry,
     /// Told of each namespace that is made.
     namespace_listeners: RwLock<Vec<NamespaceListener>>,
+    /// Told of each socket that was kept for nothing.
+    expiry_listeners: RwLock<Vec<ExpiryListener>>,
+    /// Where sockets are that came back on another shard.
+    pub moved: Moved,
+    /// Counts what threads that are no shard's emit to many; held until all shards have it, so that
+    /// they have it in one order.
+    outside: Mutex<u64>,
+    /// Counts what they emit to one.
+    outside_to_one: AtomicU64,
     closing: AtomicBool,
     address: OnceLock<SocketAddr>,
 }
@@ -99,6 +126,10 @@ impl Shared {
             posts: OnceLock::new(),
             registry: Registry::default(),
             namespace_listeners: RwLock::default(),
+            expiry_listeners: RwLock::default(),
+            moved: Moved::default(),
+            outside: Mutex::default(),
+            outside_to_one: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             address: OnceLock::new(),
         });
@@ -141,6 +172,42 @@ impl Shared {
         listeners.iter().for_each(|listener| listener(self, definition));
     }
 
+    /// Has `listener` told of each socket that was kept for nothing.
+    pub fn listen_to_expiries(&self, listener: ExpiryListener) {
+        let mut listeners = self.expiry_listeners.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.push(listener);
+    }
+
+    /// A socket was kept for nothing: the application is told.
+    pub fn session_expired(&self, expired: &ExpiredSession) {
+        let listeners = self.expiry_listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let listeners = listeners.clone();
+        listeners.iter().for_each(|listener| listener(expired));
+    }
+
+    /// Whether clients may have their state back.
+    pub fn has_recovery(&self) -> bool {
+        self.settings.options.connection_state_recovery.is_some()
+    }
+
+    /// What names the next event to many from a thread that is no shard's. Nobody else may emit one
+    /// as long as the guard is held.
+    pub fn number_outside(&self) -> (Offset, MutexGuard<'_, u64>) {
+        let mut count = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        *count += 1;
+        (Offset::new(Emitter::ToMany(self.outside_emitter()), *count), count)
+    }
+
+    /// What names the next event to one from such a thread.
+    pub fn number_outside_to_one(&self) -> Offset {
+        let count = self.outside_to_one.fetch_add(1, Ordering::Relaxed) + 1;
+        Offset::new(Emitter::ToOne(self.outside_emitter()), count)
+    }
+
+    fn outside_emitter(&self) -> u16 {
+        self.posts().len() as u16
+    }
+
     /// A registration has changed: every shard makes its handlers anew in its next turn.
     pub fn changed(&self) {
         self.registry.changed();
@@ -152,6 +219,10 @@ impl Shared {
         self.registry.all().iter().for_each(|definition| definition.forget_handlers());
         let mut listeners =
             self.namespace_listeners.write().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = std::mem::take(&mut *listeners);
+        drop(listeners);
+        drop(forgotten);
+        let mut listeners = self.expiry_listeners.write().unwrap_or_else(PoisonError::into_inner);
         let forgotten = std::mem::take(&mut *listeners);
         drop(listeners);
         drop(forgotten);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
+use crate::base::id::PrivateId;
 use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
-use crate::command::{Command, SocketAddress, Waiter};
+use crate::command::{Command, Recover, SocketAddress, Waiter};
 use crate::fanout::Encoder;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::Form;
@@ -24,8 +25,9 @@ use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
 use super::queue::{Outgoing, Spare};
+use super::recovery::{Recoverable, Recovery};
 use super::registry::Candidate;
-use super::shared::Shared;
+use super::shared::{ExpiredSession, Shared};
 use super::timer::{Armed, Owner, Timers};
 
 /// A session with its entry among the timers.
@@ -54,13 +56,22 @@ pub struct Socket {
     pub extra: Option<Box<Extra>>,
 }
 
+impl Socket {
+    /// With what its client can ask for it once more.
+    pub fn pid(&self) -> Option<PrivateId> {
+        Some(self.extra.as_ref()?.recovery.as_ref()?.pid)
+    }
+}
+
 /// What a socket has only if it is used.
 #[derive(Default)]
 pub struct Extra {
     /// The payload of its CONNECT packet, if it was not empty.
     pub auth: Option<Box<[u8]>>,
     /// What the application has put there.
-    pub data: Option<Box<dyn Any>>,
+    pub data: Option<Box<dyn Any + Send>>,
+    /// What it has in case that it goes and comes back.
+    pub recovery: Option<Box<Recoverable>>,
     /// The answers it owes us.
     pub acks: Acks<Waiter>,
     /// Their entry among the timers.
@@ -91,9 +102,13 @@ pub enum Job {
     /// The client of a session asks for a namespace that nobody has made.
     Decide(Key, Candidate),
     /// A socket is about to go.
-    Disconnecting(SocketAddress, DisconnectReason),
+    Disconnecting(Key, DisconnectReason),
     /// A socket has gone.
-    Disconnect(SocketAddress, DisconnectReason),
+    Disconnect(Key, DisconnectReason),
+    /// A client that was away wants its socket back.
+    Recover(Box<Recover>),
+    /// A socket was kept for nothing.
+    SessionExpired(ExpiredSession),
     /// A socket is sent these packets, and there are listeners of that.
     Outgoing(SocketAddress, Frame),
     /// A session of a server without namespaces has opened.
@@ -198,6 +213,8 @@ pub struct State {
     pub effects: Vec<Effect>,
     /// Broadcasts that are not in their recipients' queues yet.
     pub batch: Batch,
+    /// What it keeps so that clients can come back, if they may.
+    pub recovery: Option<Box<Recovery>>,
     /// Sockets that listen to what they are sent.
     pub outgoing_listeners: usize,
     /// Sockets chosen by the selection at hand.
@@ -213,6 +230,7 @@ pub struct State {
 impl State {
     /// The state of a shard that has seen nothing.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>) -> State {
+        let recovery = shared.has_recovery().then(Box::default);
         State {
             index,
             options: Rc::new(shared.settings.options.clone()),
@@ -239,6 +257,7 @@ impl State {
             encoder: Encoder::default(),
             effects: Vec::new(),
             batch: Batch::default(),
+            recovery,
             outgoing_listeners: 0,
             chosen: Vec::new(),
             random: VecDeque::new(),
@@ -256,6 +275,9 @@ impl State {
 
     /// The socket of an address, unless it is another one's by now.
     pub fn socket_key(&self, address: SocketAddress) -> Option<Key> {
+        if let Some(key) = self.adopted(address.nonce) {
+            return Some(key);
+        }
         let key = self.sockets.key_at(address.index)?;
         let socket = self.sockets.get(key)?;
         (socket.nonce == address.nonce).then_some(key)
@@ -264,6 +286,13 @@ impl State {
     /// The address of a socket.
     pub fn address(&self, key: Key) -> Option<SocketAddress> {
         let socket = self.sockets.get(key)?;
+        if self.recovery.is_some()
+            && let Some(extra) = &socket.extra
+            && let Some(recoverable) = &extra.recovery
+            && recoverable.address.is_some()
+        {
+            return recoverable.address;
+        }
         Some(SocketAddress {
             nonce: socket.nonce,
             index: key.index,

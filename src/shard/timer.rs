@@ -27,6 +27,8 @@ pub enum Owner {
     Acks(u32),
     /// A sleeping task.
     Sleep(u32),
+    /// What the shard keeps for those who may come back.
+    Recovery,
 }
 
 /// A span of time: 2^16 microseconds.

@@ -210,7 +210,10 @@ impl<D: Driver> Shard<D> {
                         self.adopt(*handle, bytes);
                     }
                 }
-                other => self.context.with(|state| state.obey(other)),
+                other => self.context.with(|state| {
+                    state.obey(other);
+                    state.look_after_arrivals();
+                }),
             }
             self.context.run_jobs();
         }
@@ -372,7 +375,8 @@ impl State {
         let sockets = std::mem::take(&mut self.sockets);
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
-        (sockets, namespaces, jobs, sleepers, std::mem::take(&mut self.outbox))
+        let outbox = std::mem::take(&mut self.outbox);
+        (sockets, namespaces, jobs, sleepers, outbox, self.dismantle_recovery())
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
@@ -396,6 +400,7 @@ impl State {
                     self.drive(key, |session, effects| session.expire(now, &options, effects));
                 }
             }
+            Owner::Recovery => self.look_after_recovery(),
             Owner::Acks(index) => self.expire_acks(self.sockets.key_at(index)?),
             Owner::Sleep(index) => {
                 let name = self.sleepers.key_at(index)?;
@@ -446,6 +451,8 @@ impl State {
             }
             // Whoever asked may have lost interest; that is no fault.
             Command::Fetch(audience, sender) => drop(sender.send(self.found(&audience))),
+            Command::Recover(request) => self.recover(request),
+            Command::Recovered(answer) => self.recovered(*answer),
             Command::Stats(sender) => drop(sender.send(self.stats)),
         }
     }

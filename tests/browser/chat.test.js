@@ -1,39 +1,19 @@
 // The chat example as two people use it, in a real browser. FANFARE_SERVER is the command that
 // starts the example, `--listen` and `--shards` are appended; `reference` stands for reference.js.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 import { startServerOr } from "../clients/server.js";
+import { launch } from "./chromium.js";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const DEADLINE_MS = 10_000;
 const SCREENSHOT = fileURLToPath(new URL("../artefacts/chat.png", import.meta.url));
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 const server = await startServerOr(new URL("reference.js", import.meta.url));
-const profile = mkdtempSync(join(tmpdir(), "chat-test-"));
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: CHROMIUM,
-  args: FLAGS,
-  viewport: { width: 1100, height: 720 },
-});
-browser.setDefaultTimeout(DEADLINE_MS);
+const { browser, close } = await launch();
 after(async () => {
-  await browser.close();
-  rmSync(profile, { recursive: true, force: true });
+  await close();
   await server.stop();
 });
 

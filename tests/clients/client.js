@@ -1,8 +1,8 @@
 // Short words for what every test does with a client. All waiting is for an event, with a deadline.
-import { setTimeout as delay } from "node:timers/promises";
 import { Manager, io } from "socket.io-client";
+import { DEADLINE_MS, next, withDeadline } from "./waiting.js";
 
-const DEADLINE_MS = 8_000;
+export { Inbox, next, withDeadline } from "./waiting.js";
 
 /** The ways a client can be connected: what the tests' names say, and the client's options. */
 export const TRANSPORTS = {
@@ -37,13 +37,6 @@ export async function bare(t, url, options = {}) {
   return manager.engine;
 }
 
-/** The arguments of the next such event. */
-export function next(emitter, event) {
-  return withDeadline(event, new Promise((resolve) => {
-    emitter.once(event, (...args) => resolve(args));
-  }));
-}
-
 /** The arguments of the ack to this event. */
 export function request(socket, event, ...args) {
   return new Promise((resolve, reject) => {
@@ -60,40 +53,6 @@ export async function upgraded(socket) {
   if (engine.transport.name !== "websocket") await next(engine, "upgrade");
 }
 
-/** Collects every such event from now on; `take` waits for them in order. */
-export class Inbox {
-  #event;
-  #arrived = [];
-  #wake = () => {};
-
-  constructor(emitter, event) {
-    this.#event = event;
-    emitter.on(event, (...args) => {
-      this.#arrived.push(args);
-      this.#wake();
-    });
-  }
-
-  /** How many have come and were not taken. */
-  get size() {
-    return this.#arrived.length;
-  }
-
-  /** The next `count` events, each as its list of arguments. */
-  async take(count = 1) {
-    await withDeadline(`${count} of ${this.#event}`, new Promise((resolve) => {
-      this.#wake = () => this.#arrived.length >= count && resolve();
-      this.#wake();
-    }));
-    return this.#arrived.splice(0, count);
-  }
-
-  /** All that have come until now. */
-  drain() {
-    return this.#arrived.splice(0);
-  }
-}
-
 /** Numbers from `first`, as events with that one argument each. */
 export function numbered(count, first = 0) {
   return Array.from({ length: count }, (_, i) => [first + i]);
@@ -104,21 +63,5 @@ export async function reasonOf(gone, id) {
   for (;;) {
     const [[who, reason]] = await gone.take();
     if (who === id) return reason;
-  }
-}
-
-/** Rejects, naming what was waited for, when the deadline passes before the promise settles. */
-export async function withDeadline(what, promise) {
-  const finished = new AbortController();
-  const late = delay(DEADLINE_MS, undefined, { signal: finished.signal }).then(
-    () => {
-      throw new Error(`${what} did not come within ${DEADLINE_MS} ms`);
-    },
-    () => {},
-  );
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    finished.abort();
   }
 }

@@ -14,6 +14,8 @@ const { values: flags } = parseArgs({
     "max-payload-bytes": { type: "string" },
     transports: { type: "string" },
     "allow-eio3": { type: "boolean" },
+    // The package brings its own.
+    client: { type: "string" },
   },
 });
 
@@ -40,6 +42,13 @@ for (const name of ["/", "/custom"]) {
     emit(namespace, socket);
   });
 }
+
+io.of("/guarded").use((socket, next) => {
+  if (socket.handshake.auth.token === "open sesame") return next();
+  const refusal = new Error("not allowed");
+  refusal.data = { code: 7, why: "no ☃ token" };
+  next(refusal);
+});
 
 // An ack is a function only if the client asked for one.
 const done = (ack) => ack?.();

@@ -26,6 +26,8 @@ pub enum Received {
 /// A client over WebSocket. Pings of the server are answered and not shown.
 pub struct Client {
     socket: WebSocket<TcpStream>,
+    /// The id of its session.
+    pub session: String,
     pub answers_pings: bool,
 }
 
@@ -39,7 +41,9 @@ impl Client {
     pub fn open_with(address: SocketAddr, query: &str, headers: &[(&'static str, &str)]) -> Client {
         let mut client = Client::upgrade(address, query, headers);
         let open = client.text();
-        assert!(open.starts_with("0{\"sid\":\""), "no open packet: {open}");
+        let rest = open.strip_prefix("0{\"sid\":\"");
+        let session = rest.and_then(|rest| rest.split('"').next());
+        client.session = session.unwrap_or_else(|| panic!("no open packet: {open}")).to_owned();
         client
     }
 
@@ -66,7 +70,7 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
         let (socket, _) = tungstenite::client(request, stream).expect("101");
-        Client { socket, answers_pings: true }
+        Client { socket, session: String::new(), answers_pings: true }
     }
 
     /// Opens a session and joins `/`.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use fanfare::base::id::SessionId;
 use fanfare::{Builder, DisconnectReason, Running, Server, SocketId, Stats};
 
 use super::client::{Client, DEADLINE, Polling};
@@ -68,6 +69,18 @@ impl Fixture {
             let id = client.join("/");
             if SocketId::parse(id.as_bytes()).is_some_and(|id| id.shard() == shard) {
                 return (client, id);
+            }
+        }
+        panic!("200 connections, and none on shard {shard}");
+    }
+
+    /// A client that has joined nothing, on a certain shard.
+    pub fn open_on(&self, shard: u16) -> Client {
+        for _ in 0..200 {
+            let client = self.open();
+            let id = SessionId::parse(client.session.as_bytes()).expect("an id");
+            if id.shard() == shard {
+                return client;
             }
         }
         panic!("200 connections, and none on shard {shard}");

@@ -290,8 +290,8 @@ fn packets_are_written_as_the_reference_writes_them() {
     let sid = SocketId::new(1, 2, 3);
     let joined = format!("{{\"sid\":\"{sid}\"}}");
     for (found, meant) in [
-        (written(|out| write_connect(out, "/", sid)), format!("40{joined}")),
-        (written(|out| write_connect(out, "/admin", sid)), format!("40/admin,{joined}")),
+        (written(|out| write_connect(out, "/", sid, None)), format!("40{joined}")),
+        (written(|out| write_connect(out, "/admin", sid, None)), format!("40/admin,{joined}")),
         (
             written(|out| write_connect_error(out, "/x?y=1", "Invalid namespace", None)),
             "44/x?y=1,{\"message\":\"Invalid namespace\"}".into(),
@@ -418,7 +418,7 @@ proptest! {
         };
         let sid = SocketId::new(0, 1, nonce);
         let mut out = Vec::new();
-        write_connect(&mut out, &namespace, sid);
+        write_connect(&mut out, &namespace, sid, None);
         let auth = serde_json::json!({ "sid": sid.to_string() });
         prop_assert_eq!(read(&out), (Kind::Connect, Some(auth)));
         out.clear();

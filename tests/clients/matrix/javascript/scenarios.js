@@ -1,0 +1,389 @@
+// The scenarios for every socket.io-client, in Node and in browsers: nothing here is of one version.
+import { Inbox, next, withDeadline } from "../../waiting.js";
+
+const SCENARIO_DEADLINE_MS = 20_000;
+
+const OPTIONS = {
+  polling: { transports: ["polling"] },
+  websocket: { transports: ["websocket"] },
+  upgrade: { transports: ["polling", "websocket"] },
+};
+
+const latin1 = new TextDecoder("latin1");
+
+const UNICODE = "utf8 — ☃ 日本語 👩‍👩‍👧‍👦 \u0000 \u2028 \" \\ é";
+
+const JSON_VALUES = [
+  ["plain"],
+  [null],
+  ["a", null, 1],
+  [{ a: [1, { b: [[], {}, null, true, -0.5, 1e21, ""] }] }],
+  [1, "2", [3], { four: 4 }, null, false],
+];
+
+const BINARY_VALUES = [
+  ["text", bytes(1), { deep: [bytes(2, 3), null] }, 4],
+  [Array.from({ length: 10 }, (_, i) => bytes(i))],
+  [{ empty: bytes(), after: 1 }, "☃"],
+];
+
+/** Runs what the plan asks for and reports each scenario as it ends; README.md has the plan. */
+export async function run(io, plan, report) {
+  const kept = [];
+  for (const { transport, scenarios } of plan.runs) {
+    if (!scenarios.includes("heartbeat")) continue;
+    const peer = new Peer(io, plan, transport);
+    const keeping = peer.keep(plan.silenceMs);
+    // What goes wrong with it is looked at last.
+    keeping.catch(() => {});
+    kept.push({ transport, peer, keeping });
+  }
+  for (const { transport, scenarios } of plan.runs) {
+    for (const scenario of scenarios.filter((scenario) => scenario !== "heartbeat")) {
+      const peer = new Peer(io, plan, transport);
+      report(transport, scenario, await failure(scenario, implemented[scenario](peer)));
+      peer.end();
+    }
+  }
+  for (const { transport, peer, keeping } of kept) {
+    report(transport, "heartbeat", await failure("heartbeat", heartbeat(keeping)));
+    peer.end();
+  }
+}
+
+/** What went wrong in a scenario, or null. */
+async function failure(scenario, course) {
+  try {
+    await withDeadline(scenario, course, SCENARIO_DEADLINE_MS);
+    return null;
+  } catch (error) {
+    return error.message;
+  }
+}
+
+/** One side of a scenario: makes clients, which end with it. */
+class Peer {
+  #io;
+  #plan;
+  #sockets = [];
+
+  constructor(io, plan, transport) {
+    this.#io = io;
+    this.#plan = plan;
+    this.transport = transport;
+  }
+
+  /** A client of a namespace, not connected yet. */
+  open(namespace = "/", options = {}, url = this.#plan.url) {
+    const all = { forceNew: true, reconnectionDelay: 20, ...OPTIONS[this.transport], ...options };
+    return this.#own(this.#io(url + namespace, all));
+  }
+
+  /** A client whose connection `cut` breaks. */
+  async relayed() {
+    const socket = this.open("/", {}, this.#plan.relayUrl);
+    await next(socket, "connect");
+    await this.settled(socket);
+    return socket;
+  }
+
+  cut() {
+    // The answer is that the connection ends.
+    fetch(this.#plan.cutUrls[this.transport], { mode: "no-cors" }).catch(() => {});
+  }
+
+  /** A client that is connected and, where it is to be upgraded, has been. */
+  async connected(namespace, options) {
+    const socket = this.open(namespace, options);
+    await next(socket, "connect");
+    await this.settled(socket);
+    return socket;
+  }
+
+  async settled(socket) {
+    const { engine } = socket.io;
+    if (this.transport === "upgrade" && engine.transport.name !== "websocket") {
+      await next(engine, "upgrade");
+    }
+  }
+
+  /** Clients of these namespaces over one connection. */
+  shared(...namespaces) {
+    const manager = new this.#io.Manager(this.#plan.url, OPTIONS[this.transport]);
+    return namespaces.map((namespace) => this.#own(manager.socket(namespace)));
+  }
+
+  /** A client that must stay connected for longer than the server lets one be silent. */
+  async keep(silenceMs) {
+    const socket = await this.connected();
+    const { id } = socket;
+    const lost = new Inbox(socket, "disconnect");
+    const over = new Promise((resolve) => setTimeout(resolve, silenceMs));
+    return { socket, id, lost, over };
+  }
+
+  end() {
+    for (const socket of this.#sockets) {
+      socket.io.reconnection(false);
+      socket.disconnect();
+    }
+  }
+
+  #own(socket) {
+    this.#sockets.push(socket);
+    return socket;
+  }
+}
+
+async function heartbeat(keeping) {
+  const { socket, id, lost, over } = await keeping;
+  await over;
+  same(lost.drain(), []);
+  same(socket.id, id);
+  same(await request(socket, "ack", 1), [1]);
+}
+
+const implemented = {
+  async connect(peer) {
+    const auth = { token: UNICODE, nested: [1, { a: null }] };
+    const socket = peer.open("/", { auth });
+    same(await next(socket, "auth"), [auth]);
+    await peer.settled(socket);
+    const [{ id, transport, rooms }] = await request(socket, "whoami");
+    const expected = peer.transport === "polling" ? "polling" : "websocket";
+    same([id, rooms, transport], [socket.id, [socket.id], expected]);
+    same(socket.io.engine.transport.name, expected);
+  },
+
+  async events(peer) {
+    const socket = await peer.connected();
+    for (const args of JSON_VALUES) await echoed(socket, args);
+    await echoedInOrder(socket, numbered(100));
+  },
+
+  async bare(peer) {
+    await echoed(await peer.connected(), []);
+  },
+
+  async acks(peer) {
+    const socket = await peer.connected();
+    for (const args of [...JSON_VALUES, []]) same(await request(socket, "ack", ...args), args);
+    const answers = await Promise.all(numbered(20).map((args) => request(socket, "ack", ...args)));
+    same(answers, numbered(20));
+  },
+
+  async questions(peer) {
+    const socket = await peer.connected();
+    socket.on("question", (...args) => args.pop()(...args));
+    for (const args of [...JSON_VALUES, []]) await asked(socket, args);
+    socket.off("question");
+    const answered = next(socket, "answered");
+    socket.emit("ask", 50, "anyone?");
+    same(await answered, [false]);
+  },
+
+  async binary(peer) {
+    const socket = await peer.connected();
+    await echoed(socket, [bytes(0, 1, 2, 254, 255)]);
+    await echoed(socket, [pattern(256)]);
+  },
+
+  async empty(peer) {
+    await echoed(await peer.connected(), [bytes()]);
+  },
+
+  async nested(peer) {
+    const socket = await peer.connected();
+    socket.on("question", (...args) => args.pop()(...args));
+    for (const args of BINARY_VALUES) {
+      await echoed(socket, args);
+      same(await request(socket, "ack", ...args), args);
+      await asked(socket, args);
+    }
+  },
+
+  async unicode(peer) {
+    const socket = await peer.connected();
+    const [room, event] = ["räume/☃", "événement 日本語"];
+    await echoed(socket, [UNICODE]);
+    await request(socket, "join", room);
+    const arrived = next(socket, event);
+    socket.emit("in", [room], [], event, UNICODE);
+    same(await arrived, [UNICODE]);
+  },
+
+  async large(peer) {
+    const socket = await peer.connected();
+    await echoed(socket, ["x".repeat(999_900)]);
+    // On polling it travels as base64, a third larger.
+    const size = peer.transport === "polling" ? 740_000 : 999_900;
+    await echoed(socket, [pattern(size)]);
+  },
+
+  async namespace(peer) {
+    const auth = { token: "custom" };
+    const socket = peer.open("/custom", { auth });
+    same(await next(socket, "auth"), [auth]);
+    await echoed(socket, ["a", bytes(1)]);
+    same(await request(socket, "ack", "b"), ["b"]);
+    const unknown = peer.open("/unknown", { reconnection: false });
+    const [error] = await next(unknown, "connect_error");
+    same(error.message, "Invalid namespace");
+  },
+
+  async shared(peer) {
+    const [main, custom] = peer.shared("/", "/custom");
+    await Promise.all([next(main, "connect"), next(custom, "connect")]);
+    await Promise.all([
+      echoedInOrder(main, numbered(50)),
+      echoedInOrder(custom, numbered(50, 1_000)),
+    ]);
+    const left = next(custom, "disconnect");
+    custom.emit("disconnect-me", false);
+    same((await left)[0], "io server disconnect");
+    same(await request(main, "ack", "still there"), ["still there"]);
+  },
+
+  async rooms(peer) {
+    const sockets = [await peer.connected(), await peer.connected(), await peer.connected()];
+    const inboxes = sockets.map((socket) => new Inbox(socket, "news"));
+    const fences = sockets.map((socket) => new Inbox(socket, "fence"));
+    const [a, b, c] = sockets;
+    await Promise.all([request(a, "join", "one"), request(b, "join", "one")]);
+    await request(b, "join", "two");
+    for (const [i] of numbered(20)) c.emit("to", ["one", "two"], [], "news", i);
+    await request(c, "to", [], [], "news", "all but c");
+    await request(a, "to", ["one"], [], "news", "b");
+    await request(c, "in", ["one", "two"], [b.id], "news", "a");
+    await request(b, "leave", "one");
+    await request(c, "in", ["one"], [], "news", bytes(1));
+    await request(c, "in", [], [], "fence", null);
+    const heard = [];
+    for (const [i, inbox] of inboxes.entries()) {
+      await fences[i].take();
+      heard.push(inbox.drain().map(([payload]) => payload));
+    }
+    const both = [...numbered(20).map(([i]) => i), "all but c"];
+    same(heard, [[...both, "a", bytes(1)], [...both, "b"], []]);
+  },
+
+  async refused(peer) {
+    const stranger = peer.open("/guarded", { auth: { token: "x" }, reconnection: false });
+    const [error] = await next(stranger, "connect_error");
+    same([error.message, error.data], ["not allowed", { code: 7, why: "no ☃ token" }]);
+    same(stranger.connected, false);
+    const friend = await peer.connected("/guarded", { auth: { token: "open sesame" } });
+    same(friend.connected, true);
+  },
+
+  async leave(peer) {
+    const [socket, watcher] = [await peer.connected(), await peer.connected()];
+    const { id } = socket;
+    const gone = new Inbox(watcher, "gone");
+    const left = next(socket, "disconnect");
+    socket.disconnect();
+    same((await left)[0], "io client disconnect");
+    same(await gone.take(), [[id, "client namespace disconnect"]]);
+    await comesBack(socket, id);
+  },
+
+  async ended(peer) {
+    for (const close of [false, true]) {
+      const socket = await peer.connected();
+      const { id } = socket;
+      const left = next(socket, "disconnect");
+      socket.emit("disconnect-me", close);
+      same((await left)[0], "io server disconnect");
+      await comesBack(socket, id);
+    }
+  },
+
+  async reconnect(peer) {
+    const socket = await peer.relayed();
+    const { id } = socket;
+    const lost = next(socket, "disconnect");
+    peer.cut();
+    same(/^transport (close|error)$/.test((await lost)[0]), true);
+    await next(socket, "connect");
+    same(socket.id !== id, true);
+    same(await request(socket, "ack", "back"), ["back"]);
+  },
+
+  async upgrade(peer) {
+    const socket = peer.open();
+    const bursts = new Inbox(socket, "burst");
+    await next(socket, "connect");
+    socket.emit("burst", 50, 0);
+    await echoedInOrder(socket, numbered(50));
+    same(await bursts.take(50), numbered(50));
+    await peer.settled(socket);
+    same((await request(socket, "whoami"))[0].transport, "websocket");
+  },
+};
+
+async function comesBack(socket, id) {
+  socket.connect();
+  await next(socket, "connect");
+  same(socket.id !== id, true);
+  same(await request(socket, "ack", "back"), ["back"]);
+}
+
+async function echoed(socket, args) {
+  const arrived = next(socket, "echo");
+  socket.emit("echo", ...args);
+  same(await arrived, args);
+}
+
+async function echoedInOrder(socket, list) {
+  const echoes = new Inbox(socket, "echo");
+  for (const args of list) socket.emit("echo", ...args);
+  same(await echoes.take(list.length), list);
+  socket.off("echo");
+}
+
+/** Has the server ask this, and requires that it understands the answer. */
+async function asked(socket, args) {
+  const answered = next(socket, "answered");
+  socket.emit("ask", 5_000, ...args);
+  same(await answered, [true, ...args]);
+}
+
+/** The arguments of the ack to this event. */
+function request(socket, event, ...args) {
+  return withDeadline(`ack to ${event}`, new Promise((resolve) => {
+    socket.emit(event, ...args, (...answers) => resolve(answers));
+  }));
+}
+
+function numbered(count, first = 0) {
+  return Array.from({ length: count }, (_, i) => [first + i]);
+}
+
+/** Binary in the form that this platform has always had. */
+function bytes(...values) {
+  return typeof Buffer === "undefined" ? Uint8Array.from(values) : Buffer.from(values);
+}
+
+function pattern(size) {
+  const binary = new Uint8Array(size).map((_, i) => i % 251);
+  return typeof Buffer === "undefined" ? binary : Buffer.from(binary.buffer);
+}
+
+/** Binary, which arrives as a Buffer or as an ArrayBuffer, is its bytes; keys have no order. */
+function plain(value) {
+  if (value instanceof ArrayBuffer) return { bytes: latin1.decode(value) };
+  if (ArrayBuffer.isView(value)) return { bytes: latin1.decode(value) };
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== "object") return value;
+  const keys = Object.keys(value).sort();
+  return Object.fromEntries(keys.map((key) => [key, plain(value[key])]));
+}
+
+function same(actual, expected) {
+  const [is, must] = [actual, expected].map((value) => JSON.stringify(plain(value)));
+  if (is !== must) throw new Error(`${shown(is)} instead of ${shown(must)}`);
+}
+
+function shown(text) {
+  return text.length > 300 ? `${text.slice(0, 300)}… (${text.length} characters)` : text;
+}
