@@ -37,6 +37,8 @@ mod listeners;
 mod messagepack;
 #[path = "socket/middleware.rs"]
 mod middleware;
+#[path = "socket/old_clients.rs"]
+mod old_clients;
 #[path = "socket/panics.rs"]
 mod panics;
 #[path = "socket/parser.rs"]

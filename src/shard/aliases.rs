@@ -19,8 +19,8 @@ pub struct Aliases {
 #[derive(Default)]
 struct Table {
     sessions: HashMap<Box<str>, SessionId>,
-    /// The ids of the application by where their session is: its shard, and its place there.
-    texts: HashMap<(u16, u32), Box<str>>,
+    /// The ids of the application by ours.
+    texts: HashMap<SessionId, Box<str>>,
 }
 
 impl Aliases {
@@ -38,7 +38,7 @@ impl Aliases {
             return false;
         }
         table.sessions.insert(text.into(), session);
-        table.texts.insert((session.shard(), session.index()), text.into());
+        table.texts.insert(session, text.into());
         self.is_used.store(true, Ordering::Release);
         true
     }
@@ -58,7 +58,7 @@ impl Aliases {
             return;
         }
         let mut table = self.write();
-        if let Some(text) = table.texts.remove(&(session.shard(), session.index())) {
+        if let Some(text) = table.texts.remove(session) {
             table.sessions.remove(&text);
         }
     }
