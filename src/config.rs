@@ -1,19 +1,19 @@
 //! The options of a server, with the names, meanings and defaults of Socket.IO.
 
+mod check;
+mod client;
 mod compression;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::base::address::ListenAddress;
-use crate::base::limits::{Limits, SHARDS_MAX};
+use crate::base::limits::Limits;
 use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, CookieOptions, Cors, CorsOptions, InvalidOption};
 use crate::proto::parser::{Form, Message};
@@ -21,16 +21,9 @@ use crate::session::Options;
 use crate::session::handshake::{Offer, Transport};
 use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::hooks::AllowRequest;
-use crate::shard::shared::{ClientFile, ClientFiles, CrowdLeft, Fallback, Settings};
+use crate::shard::shared::{CrowdLeft, Fallback, Settings};
 
 pub use compression::{HttpCompression, PerMessageDeflate};
-
-/// Where `npm install socket.io-client` puts the client bundle.
-const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
-
-/// The files of the client bundle that are served (protocol.md §17.4), each also with its map.
-const CLIENT_FILES: [&str; 4] =
-    ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 
 /// Collects the options of a server. Every setter may be left out.
 ///
@@ -490,64 +483,6 @@ impl Builder {
             unix_socket_mode: self.unix_socket_mode,
         })
     }
-
-    fn check(&self) -> Result<()> {
-        let limits = &self.options.limits;
-        let checks = [
-            (self.path.starts_with('/'), "path", "it must begin with a slash"),
-            (!self.options.ping_interval.is_zero(), "ping_interval", "it must not be zero"),
-            (!self.options.ping_timeout.is_zero(), "ping_timeout", "it must not be zero"),
-            (!self.offer.transports.is_empty(), "transports", "there must be one"),
-            (
-                !self.offer.allow_eio3 || !self.has_namespaces || matches!(self.form, Form::Json),
-                "allow_eio3",
-                "clients of Socket.IO 2 speak the default form alone: it goes with no other parser",
-            ),
-            (limits.message_bytes > 0, "max_http_buffer_size", "it must not be zero"),
-            (
-                limits.receive_buffers.is_power_of_two(),
-                "limits",
-                "receive_buffers must be a power of two",
-            ),
-            (
-                limits.receive_buffer_bytes >= 512,
-                "limits",
-                "receive_buffer_bytes must be 512 or more",
-            ),
-            (self.unix_socket_mode <= 0o777, "unix_socket_mode", "it must be from 0 to 0o777"),
-            (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
-            (
-                limits.headers <= crate::base::limits::HEADERS_MAX,
-                "limits",
-                "headers must be 100 or fewer",
-            ),
-            (
-                limits.json_depth <= crate::base::limits::JSON_DEPTH_MAX,
-                "limits",
-                "json_depth must be 128 or less",
-            ),
-        ];
-        match checks.iter().find(|(holds, _, _)| !holds) {
-            Some((_, option, why)) => Err(Error::Option(option, (*why).to_owned())),
-            None => match self.shards {
-                Some(shards) if shards == 0 || shards > SHARDS_MAX => {
-                    Err(Error::Option("shards", format!("it must be from 1 to {SHARDS_MAX}")))
-                }
-                _ => Ok(()),
-            },
-        }
-    }
-
-    fn client(&self) -> Result<Option<ClientFiles>> {
-        match &self.client_folder {
-            _ if !self.serve_client => Ok(None),
-            Some(folder) => {
-                let read = read_client(folder);
-                read.map(Some).map_err(|error| Error::ClientBundle(folder.clone(), error))
-            }
-            None => Ok(read_client(Path::new(CLIENT_FOLDER)).ok()),
-        }
-    }
 }
 
 fn erased<F, M>(allow_request: F) -> AllowRequest
@@ -560,28 +495,6 @@ where
         let allow_request = Arc::clone(&allow_request);
         Box::pin(async move { allow_request(request).await.map_err(Into::into) })
     })
-}
-
-fn read_client(folder: &Path) -> io::Result<ClientFiles> {
-    let mut files = HashMap::new();
-    for name in CLIENT_FILES {
-        let file = ClientFile::new(fs::read(folder.join(name))?.into());
-        files.insert(name.to_owned(), file);
-        let map = format!("{name}.map");
-        if let Ok(bytes) = fs::read(folder.join(&map)) {
-            files.insert(map, ClientFile::new(bytes.into()));
-        }
-    }
-    Ok(ClientFiles { version: client_version(folder)?, files })
-}
-
-fn client_version(folder: &Path) -> io::Result<String> {
-    let manifest = fs::read(folder.join("../package.json"))?;
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest)?;
-    match manifest.get("version").and_then(serde_json::Value::as_str) {
-        Some(version) => Ok(version.to_owned()),
-        None => Err(io::Error::new(io::ErrorKind::InvalidData, "package.json has no version")),
-    }
 }
 
 #[cfg(test)]
@@ -611,6 +524,7 @@ mod tests {
             (Builder::new("/", true).ping_interval(Duration::ZERO), "ping_interval"),
             (Builder::new("/", true).transports([]), "transports"),
             (Builder::new("/", true).unix_socket_mode(0o1000), "unix_socket_mode"),
+            (Builder::new("/", true).allow_eio3(true).parser(Form::MessagePack), "allow_eio3"),
         ];
         for (builder, option) in builders {
             let error = builder.settings().err().unwrap().to_string();
