@@ -1,8 +1,8 @@
 //! The options of a server, with the names, meanings and defaults of Socket.IO.
 
-mod check;
 mod client;
 mod compression;
+mod settings;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -14,14 +14,13 @@ use bytes::Bytes;
 
 use crate::base::address::ListenAddress;
 use crate::base::limits::Limits;
-use crate::error::{Error, Result};
-use crate::proto::http::{Cookie, CookieOptions, Cors, CorsOptions, InvalidOption};
+use crate::proto::http::{CookieOptions, CorsOptions};
 use crate::proto::parser::{Form, Message};
 use crate::session::Options;
 use crate::session::handshake::{Offer, Transport};
 use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::hooks::AllowRequest;
-use crate::shard::shared::{CrowdLeft, Fallback, Settings};
+use crate::shard::shared::{CrowdLeft, Fallback};
 
 pub use compression::{HttpCompression, PerMessageDeflate};
 
@@ -452,36 +451,6 @@ impl Builder {
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Builder {
         self.states.insert(TypeId::of::<T>(), Arc::new(value));
         self
-    }
-
-    pub(crate) fn settings(&self) -> Result<Settings> {
-        self.check()?;
-        let slash = if self.add_trailing_slash { "/" } else { "" };
-        let path = format!("{}{slash}", self.path.trim_end_matches('/'));
-        let invalid = |error: InvalidOption| Error::Option(error.option, error.reason);
-        let cors = self.cors.as_ref().map(Cors::new).transpose().map_err(invalid)?;
-        let cookie = self.cookie.as_ref().map(Cookie::new).transpose().map_err(invalid)?;
-        Ok(Settings {
-            options: self.options.clone(),
-            path,
-            cors: cors.flatten(),
-            cookie,
-            initial_packet: self.initial_packet.clone(),
-            destroy_upgrade: self.destroy_upgrade.then_some(self.destroy_upgrade_timeout),
-            offer: self.offer.clone(),
-            allow_upgrades: self.allow_upgrades,
-            keep_handshake: self.keep_handshake,
-            per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
-            http_compression: self.http_compression.map(|how| how.threshold_bytes),
-            client: self.client()?,
-            cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
-            fallback: self.fallback.clone(),
-            crowd_left: self.crowd_left.clone(),
-            has_namespaces: self.has_namespaces,
-            form: self.form.clone(),
-            states: self.states.clone(),
-            unix_socket_mode: self.unix_socket_mode,
-        })
     }
 }
 

@@ -1,12 +1,14 @@
-//! The files of the JavaScript client, as they are read when a server is built.
+//! The files of the JavaScript client, from the folder where npm puts them.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
-use super::Builder;
 use crate::error::{Error, Result};
 use crate::shard::shared::{ClientFile, ClientFiles};
+
+use super::Builder;
 
 /// Where `npm install socket.io-client` puts the client bundle.
 const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
@@ -16,6 +18,7 @@ const CLIENT_FILES: [&str; 4] =
     ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 
 impl Builder {
+    /// The files that are to be served, if any.
     pub(super) fn client(&self) -> Result<Option<ClientFiles>> {
         match &self.client_folder {
             _ if !self.serve_client => Ok(None),

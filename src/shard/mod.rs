@@ -9,6 +9,7 @@
 pub mod aliases;
 pub mod attach;
 mod batch;
+mod close;
 mod compression;
 mod conn;
 mod connect;

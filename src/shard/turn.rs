@@ -17,12 +17,9 @@ use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
-use super::conn::{Role, Stage};
-use super::connection::is_idle;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
-use super::response::SHUTTING_DOWN;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
 use super::timer::Owner;
@@ -435,32 +432,6 @@ impl State {
             }
         }
         None
-    }
-
-    /// The server closes: every client is told, and what it has not been sent is lost.
-    fn close_all(&mut self) {
-        self.is_closing = true;
-        let (options, now) = (Rc::clone(&self.options), self.now);
-        let sessions: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
-        for session in sessions {
-            self.drive(session, |session, effects| session.shut_down(now, &options, effects));
-        }
-    }
-
-    /// Closes connections on which nothing is under way, and those that wait for the application to
-    /// decide; once no session can need them.
-    fn drop_idle(&mut self) {
-        let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let Some(conn) = self.connections.get(key) else { continue };
-            match &conn.role {
-                Role::Http(http) if is_idle(http) && conn.is_flushed() => self.drop_connection(key),
-                Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
-                    self.refuse_fault(key, SHUTTING_DOWN);
-                }
-                _ => {}
-            }
-        }
     }
 
     fn obey(&mut self, command: Command) {

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::Duration;
 
 use fanfare::{Builder, HandOverReason, Running, Server, Socket};
 
@@ -20,7 +21,11 @@ fn options(shards: usize) -> Builder {
 
 /// A server that nobody can connect to.
 fn deaf(shards: usize) -> (Server, Running) {
-    let io = options(shards).build().unwrap();
+    deaf_with(options(shards))
+}
+
+fn deaf_with(options: fanfare::Builder) -> (Server, Running) {
+    let io = options.build().unwrap();
     let running = io.start().unwrap();
     assert!(running.addresses().is_empty() && running.address().is_none());
     (io, running)
@@ -164,7 +169,10 @@ fn a_server_that_does_not_run_gives_the_connection_back() {
 #[test]
 fn a_server_that_closes_tells_the_clients_it_is_given() {
     for shards in [1, 2] {
-        let (io, _running) = deaf(shards);
+        // It waits for the client as long as that takes, and not a moment longer.
+        let patient =
+            options(shards).limits(|limits| limits.farewell_timeout = Duration::from_secs(10));
+        let (io, _running) = deaf_with(patient);
         let mut waiting = client(&io, b"");
         let target = format!("{OPEN}&sid={}", sid_of(waiting.get(OPEN).text()));
         io.close();
