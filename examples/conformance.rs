@@ -20,7 +20,8 @@ const USAGE: &str = "
   --max-payload-bytes BYTES
   --transports polling,websocket
   --parser msgpack
-  --per-message-deflate none,kept";
+  --per-message-deflate none,kept
+  --allow-eio3            serve clients of Socket.IO 2, too";
 
 fn main() {
     let mut builder = Server::builder().limits(|limits| limits.send_queue_bytes = 16 * 1024 * 1024);
@@ -44,6 +45,7 @@ fn option(
         "ping-timeout-ms" => builder.ping_timeout(millis()?),
         "connect-timeout-ms" => builder.connect_timeout(millis()?),
         "upgrade-timeout-ms" => builder.upgrade_timeout(millis()?),
+        "allow-eio3" => builder.allow_eio3(true),
         "max-payload-bytes" => builder.max_http_buffer_size(parser.value()?.parse()?),
         "transports" => {
             let names = parser.value()?.string()?;

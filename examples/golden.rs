@@ -164,6 +164,8 @@ fn server(arguments: &Arguments, options: Options) -> fanfare::Result<Server> {
             response
         }
     });
+    // As the reference does, which has no option for it.
+    let builder = builder.jsonp(true);
     let io = arguments.apply(options.apply(builder)).build()?;
     for name in ["/", "/admin"] {
         let namespace = io.of(name);

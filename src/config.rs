@@ -17,7 +17,7 @@ use crate::base::limits::Limits;
 use crate::proto::http::{CookieOptions, CorsOptions};
 use crate::proto::parser::{Form, Message};
 use crate::session::Options;
-use crate::session::handshake::Transport;
+use crate::session::handshake::{Offer, Transport};
 use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::hooks::AllowRequest;
 use crate::shard::shared::{CrowdLeft, Fallback};
@@ -44,7 +44,7 @@ pub struct Builder {
     pub(crate) options: Options,
     path: String,
     add_trailing_slash: bool,
-    transports: Vec<Transport>,
+    offer: Offer,
     allow_upgrades: bool,
     cors: Option<CorsOptions>,
     cookie: Option<CookieOptions>,
@@ -79,7 +79,7 @@ impl Builder {
             options,
             path: path.to_owned(),
             add_trailing_slash: true,
-            transports: vec![Transport::Polling, Transport::WebSocket],
+            offer: Offer::default(),
             allow_upgrades: true,
             cors: None,
             cookie: None,
@@ -187,7 +187,39 @@ impl Builder {
 
     /// `transports`: which ones are offered. Default: both.
     pub fn transports(mut self, transports: impl Into<Vec<Transport>>) -> Builder {
-        self.transports = transports.into();
+        self.offer.transports = transports.into();
+        self
+    }
+
+    /// `allowEIO3`: whether clients of Socket.IO before version 3, which speak Engine.IO v3, are
+    /// served beside the others. Default: false; they are refused with code 5 then.
+    ///
+    /// Such a client joins `/` by itself, and takes the id of its session for that of its socket in
+    /// `/`: whoever is told the id of the socket can speak in the client's name. Do not hand those
+    /// ids on. In another namespace, such as `/chat`, it calls its socket `/chat#` and the id of
+    /// its session. That name may be given to [`to`](crate::Namespace::to), but the id of the
+    /// socket is one of its own.
+    ///
+    /// Its packets are in the default form, are not recovered, and are not compressed on a
+    /// WebSocket. [`build`](Builder::build) fails when [`parser`](Builder::parser) names another
+    /// form.
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder().allow_eio3(true);
+    /// ```
+    pub fn allow_eio3(mut self, allow: bool) -> Builder {
+        self.offer.allow_eio3 = allow;
+        self
+    }
+
+    /// Whether polls that ask for JSONP (`forceJSONP` of old clients) are answered with scripts,
+    /// for browsers that have no other way to another origin. Default: false; they are refused with
+    /// code 3 then. In Socket.IO it has no option, and is on.
+    ///
+    /// No browser asks before it loads a script: a page of any origin can open a session, whatever
+    /// is configured about origins.
+    pub fn jsonp(mut self, allow: bool) -> Builder {
+        self.offer.jsonp = allow;
         self
     }
 
@@ -448,8 +480,9 @@ mod tests {
         assert_eq!(options.upgrade_timeout, Duration::from_millis(10_000));
         assert_eq!(options.connect_timeout, Some(Duration::from_millis(45_000)));
         assert_eq!(options.limits.message_bytes, 1_000_000);
-        assert_eq!(settings.transports, [Transport::Polling, Transport::WebSocket]);
+        assert_eq!(settings.offer.transports, [Transport::Polling, Transport::WebSocket]);
         assert!(settings.allow_upgrades);
+        assert!(!settings.offer.allow_eio3 && !settings.offer.jsonp);
     }
 
     #[test]
@@ -460,6 +493,7 @@ mod tests {
             (Builder::new("/", true).ping_interval(Duration::ZERO), "ping_interval"),
             (Builder::new("/", true).transports([]), "transports"),
             (Builder::new("/", true).unix_socket_mode(0o1000), "unix_socket_mode"),
+            (Builder::new("/", true).allow_eio3(true).parser(Form::MessagePack), "allow_eio3"),
         ];
         for (builder, option) in builders {
             let error = builder.settings().err().unwrap().to_string();

@@ -4,17 +4,20 @@
 //! [`Form`] that is not the default it is one binary frame, or what the application's parser makes
 //! of it. The frames lie side by side in one allocation, so nothing can come between them.
 //! Long-polling takes the text of a frame where it lies, and needs bytes of its own only for binary
-//! frames (base64).
+//! frames (base64). What clients of Engine.IO v3 are sent is derived from the frames when the first
+//! of them needs it.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::base::frame::Encoded;
+use crate::base::frame::{Encoded, Frame};
 use crate::base::id::{PrivateId, SocketId};
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::{self, Attachments};
 use crate::proto::parser::{self, Form, Kind, Message, Packet, Parser};
 use crate::proto::websocket::{self, Opcode};
-use crate::proto::{engine, msgpack, socket};
+use crate::proto::{engine, msgpack, socket, socket_v4};
 
 /// Room in front of a text for the longest frame header of a server: 2 bytes and a 64-bit length.
 const HEADER_ROOM: usize = 10;
@@ -107,6 +110,19 @@ impl<'a> Packets<'a, '_> {
                 socket::write_error_payload(out, message, data_json);
             }),
         }
+    }
+
+    /// The answer to a client of Socket.IO before version 3 that has joined. The clients of these
+    /// know no other form than the default one.
+    pub fn connect_v4(self) -> Encoding<'a> {
+        let name = self.namespace;
+        Ok(self.encoder.packet(&[], |out| socket_v4::write_connect(out, name)))
+    }
+
+    /// The answer to such a client that may not join.
+    pub fn error_v4(self, message: &str, data_json: Option<&[u8]>) -> Encoding<'a> {
+        let name = self.namespace;
+        Ok(self.encoder.packet(&[], |out| socket_v4::write_error(out, name, message, data_json)))
     }
 
     /// What tells a client that the server has removed it.
@@ -288,6 +304,56 @@ pub fn polling_variant(frames: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The payload of a poll that is answered with these packets, and its form; there is but one in v4.
+pub fn payload(frames: &[Frame], protocol: Protocol) -> (Vec<u8>, engine_v3::Form) {
+    let mut out = Vec::with_capacity(frames.iter().map(|frame| frame.bytes().len()).sum());
+    let Protocol::V3(attachments) = protocol else {
+        for frame in frames {
+            if !out.is_empty() {
+                out.push(engine::RECORD_SEPARATOR);
+            }
+            out.extend_from_slice(frame.wire().polling(polling_variant));
+        }
+        return (out, engine_v3::Form::Text);
+    };
+    let form = engine_v3::Form::of_frames(frames.iter().map(Frame::bytes), attachments);
+    let piece = |frames: &[u8]| {
+        let mut piece = Vec::with_capacity(frames.len() + 8);
+        engine_v3::write_payload(&mut piece, form, frames);
+        piece
+    };
+    for frame in frames {
+        out.extend_from_slice(match form {
+            engine_v3::Form::Text => frame.wire().v3_text(piece),
+            engine_v3::Form::Binary => frame.wire().v3_binary(piece),
+        });
+    }
+    (out, form)
+}
+
+/// What the WebSocket of a client is sent for a frame that others may be sent, too.
+pub fn websocket_frame(frame: Frame, protocol: Protocol) -> Frame {
+    match protocol {
+        Protocol::V4 => frame,
+        Protocol::V3(Attachments::Raw) => {
+            frame.v3_websocket(|frames| v3_websocket_variant(frames, Attachments::Raw))
+        }
+        // Only who asks for it with `b64` is sent base64 on a WebSocket: it is not kept.
+        Protocol::V3(Attachments::Base64) => {
+            match v3_websocket_variant(frame.bytes(), Attachments::Base64) {
+                Some(variant) => Frame::own(variant.into()),
+                None => frame,
+            }
+        }
+    }
+}
+
+/// What a WebSocket of v3 is sent for these frames, if it is something else.
+pub fn v3_websocket_variant(frames: &[u8], attachments: Attachments) -> Option<Vec<u8>> {
+    let differs = engine_v3::has_attachments(frames);
+    differs.then(|| engine_v3::websocket_variant(frames, attachments))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,5 +385,56 @@ mod tests {
             assert_eq!(wire.bytes().len(), offset + 1 + length);
             assert_eq!(wire.polling(polling_variant).len(), 1 + length);
         }
+    }
+
+    fn frames() -> [Frame; 2] {
+        let mut encoder = Encoder::default();
+        let text = Frame::own(encoder.event("/", None, "\u{20ac}\u{1f600}", b"", &[]).into());
+        let attachments = [Bytes::from_static(b"\x07\x07\x07")];
+        [text, Frame::own(encoder.event("/", None, "b", b"", &attachments).into())]
+    }
+
+    #[test]
+    fn a_poll_of_v4_has_separators_between_its_packets() {
+        let (payload, form) = payload(&frames(), Protocol::V4);
+        let meant = "42[\"\u{20ac}\u{1f600}\"]\x1e451-[\"b\"]\x1ebBwcH";
+        assert_eq!(
+            (String::from_utf8(payload).unwrap(), form),
+            (meant.to_owned(), engine_v3::Form::Text)
+        );
+    }
+
+    #[test]
+    fn b16_1_a_poll_of_v3_is_in_binary_form_when_an_attachment_may_be_sent_so() {
+        let [text, binary] = frames();
+        let meant = "9:42[\"\u{20ac}\u{1f600}\"]";
+        for attachments in [Attachments::Raw, Attachments::Base64] {
+            let (payload, form) = payload(std::slice::from_ref(&text), Protocol::V3(attachments));
+            assert_eq!((&payload[..], form), (meant.as_bytes(), engine_v3::Form::Text));
+        }
+        let both = [text, binary];
+        let (as_text, form) = payload(&both, Protocol::V3(Attachments::Base64));
+        let meant = format!("{meant}9:451-[\"b\"]6:b4BwcH");
+        assert_eq!((String::from_utf8(as_text).unwrap(), form), (meant, engine_v3::Form::Text));
+        let (as_binary, form) = payload(&both, Protocol::V3(Attachments::Raw));
+        let meant = [
+            b"\x00\x01\x03\xff42[\"\xe2\x82\xac\xf0\x9f\x98\x80\"]".as_slice(),
+            b"\x00\x09\xff451-[\"b\"]",
+            b"\x01\x04\xff\x04\x07\x07\x07",
+        ];
+        assert_eq!((as_binary, form), (meant.concat(), engine_v3::Form::Binary));
+    }
+
+    #[test]
+    fn a_websocket_of_v3_is_sent_other_frames_only_for_attachments() {
+        let [text, binary] = frames();
+        for protocol in [Attachments::Raw, Attachments::Base64].map(Protocol::V3) {
+            assert!(websocket_frame(text.clone(), protocol).is(&text));
+        }
+        assert!(websocket_frame(binary.clone(), Protocol::V4).is(&binary));
+        let raw = websocket_frame(binary.clone(), Protocol::V3(Attachments::Raw));
+        assert_eq!(raw.bytes(), b"\x81\x09451-[\"b\"]\x82\x04\x04\x07\x07\x07");
+        let base64 = websocket_frame(binary, Protocol::V3(Attachments::Base64));
+        assert_eq!(base64.bytes(), b"\x81\x09451-[\"b\"]\x81\x06b4BwcH");
     }
 }

@@ -22,12 +22,15 @@ const DOORS: &[Door] = &[
     Door { name: "deflate", exercise: proto::websocket::exercise_deflate, inputs: 20_000 },
     Door { name: "encoding", exercise: proto::http::exercise_encoding, inputs: 400_000 },
     Door { name: "engine", exercise: proto::engine::exercise, inputs: 400_000 },
+    Door { name: "engine_v3", exercise: proto::engine_v3::exercise, inputs: 200_000 },
     Door { name: "extensions", exercise: proto::websocket::exercise_extensions, inputs: 400_000 },
     Door { name: "http", exercise: proto::http::exercise, inputs: 40_000 },
     Door { name: "json", exercise: proto::json::exercise, inputs: 400_000 },
+    Door { name: "jsonp", exercise: proto::jsonp::exercise, inputs: 300_000 },
     Door { name: "msgpack", exercise: proto::msgpack::exercise, inputs: 200_000 },
     Door { name: "parser", exercise: proto::parser::exercise, inputs: 400_000 },
     Door { name: "socket", exercise: proto::socket::exercise, inputs: 400_000 },
+    Door { name: "socket_v4", exercise: proto::socket_v4::exercise, inputs: 200_000 },
     Door { name: "websocket", exercise: proto::websocket::exercise, inputs: 30_000 },
 ];
 
@@ -49,6 +52,11 @@ const WORDS: &[&[u8]] = &[
     b":",
     b"-",
     b"/",
+    b"d=",
+    b"?",
+    b"&",
+    b"\x00\x01\xff",
+    b"1:",
     b"_placeholder",
     b"\"num\":",
     b"18446744073709551616",
@@ -100,6 +108,11 @@ fn engine_takes_whatever_arrives() {
 }
 
 #[test]
+fn engine_v3_takes_whatever_arrives() {
+    fuzz("engine_v3");
+}
+
+#[test]
 fn extensions_takes_whatever_arrives() {
     fuzz("extensions");
 }
@@ -115,6 +128,11 @@ fn json_takes_whatever_arrives() {
 }
 
 #[test]
+fn jsonp_takes_whatever_arrives() {
+    fuzz("jsonp");
+}
+
+#[test]
 fn msgpack_takes_whatever_arrives() {
     fuzz("msgpack");
 }
@@ -127,6 +145,11 @@ fn parser_takes_whatever_arrives() {
 #[test]
 fn socket_takes_whatever_arrives() {
     fuzz("socket");
+}
+
+#[test]
+fn socket_v4_takes_whatever_arrives() {
+    fuzz("socket_v4");
 }
 
 #[test]

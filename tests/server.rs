@@ -17,12 +17,14 @@ mod server {
     mod compression;
     mod cookie;
     mod cross_origin;
+    mod engine_v3;
     mod hand_over;
     mod handshake;
     mod headers;
     mod heartbeat;
     mod http_compression;
     mod http_syntax;
+    mod jsonp;
     mod limits;
     mod listeners;
     mod middleware;

@@ -39,6 +39,8 @@ mod messagepack;
 mod middleware;
 #[path = "socket/names.rs"]
 mod names;
+#[path = "socket/old_clients.rs"]
+mod old_clients;
 #[path = "socket/panics.rs"]
 mod panics;
 #[path = "socket/parser.rs"]

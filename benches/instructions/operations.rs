@@ -7,12 +7,13 @@ use std::time::Duration;
 use fanfare::Limits;
 use fanfare::base::frame::Frame;
 use fanfare::internal::{Encoder, Memberships, Queue, Rooms, Selection, SpareQueues};
+use fanfare::proto::engine::Protocol;
 use fanfare::proto::http::{
     BodyKind, BodyReader, Head, HeadScanner, Query, write_switching_protocols,
 };
 use fanfare::proto::websocket::{Decoder, Message, Opcode, write_masked};
 use fanfare::proto::{engine, json, socket};
-use fanfare::session::handshake::{Request, Route, Transport, route};
+use fanfare::session::handshake::{Offer, Request, Route, route};
 
 use crate::null::{Bench, frame, server};
 
@@ -167,25 +168,26 @@ const REQUEST: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
 fn open_websocket() -> Operation {
-    let (limits, mut response) = (Limits::default(), Vec::new());
+    let (limits, offer, mut response) = (Limits::default(), Offer::default(), Vec::new());
     Box::new(move || {
         let bytes = black_box(REQUEST.as_bytes());
         let end = HeadScanner::default().end(bytes, &limits);
         let end = end.expect("the head is right").expect("the head is complete");
         let head = Head::parse(&bytes[..end], &limits).expect("the head is right");
         let query = Query::parse(head.target);
-        let (transport, protocol, session) =
-            (query.value("transport"), query.value("EIO"), query.value("sid"));
+        let names = ["transport", "EIO", "sid", "b64", "j"];
+        let [transport, protocol, session, base64, callback] = query.values(names);
         let request = Request {
             method: head.method,
             upgrade: head.upgrade,
             transport: transport.as_deref(),
             protocol: protocol.as_deref(),
             session: session.as_deref(),
+            base64: base64.is_some(),
+            callback: callback.as_deref(),
             illegal_origin: head.values("origin").any(|origin| !origin.is_ascii()),
         };
-        let route = route(&request, &[Transport::Polling, Transport::WebSocket]);
-        assert_eq!(route, Ok(Route::Open(Transport::WebSocket)));
+        assert_eq!(route(&request, &offer), Ok(Route::OpenWebSocket(Protocol::V4)));
         let accept = head.websocket_handshake().expect("the handshake is right");
         response.clear();
         write_switching_protocols(&mut response, &accept, &[]);

@@ -1,6 +1,7 @@
 //! Lists that a crowd has made large, when the crowd has left.
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash};
 
 /// A list whose memory can follow its use.
 pub trait Fit {
@@ -22,6 +23,15 @@ impl<T> Fit for Vec<T> {
 }
 
 impl<T> Fit for VecDeque<T> {
+    fn fit(&mut self, least: usize) {
+        let wanted = self.len().max(least);
+        if self.capacity() / EXCESS > wanted {
+            self.shrink_to(wanted);
+        }
+    }
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher> Fit for HashMap<K, V, S> {
     fn fit(&mut self, least: usize) {
         let wanted = self.len().max(least);
         if self.capacity() / EXCESS > wanted {
@@ -58,5 +68,8 @@ mod tests {
         let mut heap: BinaryHeap<u8> = BinaryHeap::with_capacity(1_000);
         heap.fit(10);
         assert!(heap.capacity() < 1_000);
+        let mut map: HashMap<u8, u8> = HashMap::with_capacity(1_000);
+        map.fit(10);
+        assert!(map.capacity() < 1_000);
     }
 }

@@ -24,6 +24,10 @@ pub struct Wire {
 struct Variants {
     polling: OnceLock<Box<[u8]>>,
     deflated: OnceLock<Arc<Wire>>,
+    v3_text: OnceLock<Box<[u8]>>,
+    v3_binary: OnceLock<Box<[u8]>>,
+    /// `None` where the frames themselves are sent.
+    v3_websocket: OnceLock<Option<Arc<Wire>>>,
 }
 
 /// A packet as it has just been encoded, in the buffer of whoever did it: a [`Wire`] that has no
@@ -62,6 +66,11 @@ impl<'a> Encoded<'a> {
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
+
+    /// Whether it is one text frame, and nothing else.
+    pub fn is_text(&self) -> bool {
+        self.text_offset != 0
+    }
 }
 
 impl From<Encoded<'_>> for Wire {
@@ -99,12 +108,24 @@ impl Wire {
     /// of a text frame; for anything else `make` derives it from the frames, once.
     pub fn polling(&self, make: impl FnOnce(&[u8]) -> Vec<u8>) -> &[u8] {
         match self.text_offset {
-            0 => {
-                let variants = self.variants.get_or_init(Box::default);
-                variants.polling.get_or_init(|| make(&self.bytes).into_boxed_slice())
-            }
+            0 => self.variants().polling.get_or_init(|| make(&self.bytes).into_boxed_slice()),
             offset => &self.bytes[usize::from(offset)..],
         }
+    }
+
+    /// What a long-polling client of Engine.IO v3 is sent in a payload of text form, as `make`
+    /// derives it from the frames, once.
+    pub fn v3_text(&self, make: impl FnOnce(&[u8]) -> Vec<u8>) -> &[u8] {
+        self.variants().v3_text.get_or_init(|| make(&self.bytes).into_boxed_slice())
+    }
+
+    /// The same for a payload of binary form.
+    pub fn v3_binary(&self, make: impl FnOnce(&[u8]) -> Vec<u8>) -> &[u8] {
+        self.variants().v3_binary.get_or_init(|| make(&self.bytes).into_boxed_slice())
+    }
+
+    fn variants(&self) -> &Variants {
+        self.variants.get_or_init(Box::default)
     }
 }
 
@@ -179,6 +200,20 @@ impl Frame {
     pub fn bytes(&self) -> &[u8] {
         self.wire().bytes()
     }
+
+    /// What a WebSocket of Engine.IO v3 is sent. It is this very frame when it is one of text, and
+    /// where `make`, which is asked once, derives nothing else from the frames.
+    pub fn v3_websocket(&self, make: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Frame {
+        let wire = self.wire();
+        if wire.text_offset != 0 {
+            return self.clone();
+        }
+        let made = || make(&wire.bytes).map(|bytes| Arc::new(bytes.into()));
+        match wire.variants().v3_websocket.get_or_init(made) {
+            Some(variant) => Frame::shared(Arc::clone(variant)),
+            None => self.clone(),
+        }
+    }
 }
 
 /// What is due to one connection: the frames of its queue, in order, less the bytes of the first
@@ -236,6 +271,29 @@ mod tests {
         let second = frame.wire().deflated(|_| unreachable!("made before"));
         assert!(Arc::ptr_eq(&first, &second));
         assert_eq!((first.bytes(), frame.bytes()), (&b"short"[..], &b"\x81\x024a"[..]));
+    }
+
+    #[test]
+    fn the_variants_of_the_older_revision_are_made_once_each() {
+        let frame = Frame::raw(b"\x82\x01\x07");
+        let wire = frame.wire();
+        assert_eq!(wire.v3_text(|_| b"6:b4Bw==".to_vec()), b"6:b4Bw==");
+        assert_eq!(wire.v3_text(|_| unreachable!("made before")), b"6:b4Bw==");
+        assert_eq!(wire.v3_binary(|_| b"\x01\x02\xff\x04\x07".to_vec()).len(), 5);
+        assert_eq!(wire.v3_binary(|_| unreachable!("made before")).len(), 5);
+        let made = frame.v3_websocket(|_| Some(b"\x82\x02\x04\x07".to_vec()));
+        let again = frame.v3_websocket(|_| unreachable!("made before"));
+        assert!(std::ptr::eq(made.bytes(), again.bytes()), "the same bytes in memory");
+        assert_eq!(again.bytes(), b"\x82\x02\x04\x07");
+    }
+
+    #[test]
+    fn text_frames_are_the_same_for_a_websocket_of_either_revision() {
+        let one = Frame::own(Encoded::text_frame(b"\x81\x024a", 2).into());
+        assert!(one.v3_websocket(|_| unreachable!("it is text")).is(&one));
+        let several = Frame::raw(b"\x81\x024a\x81\x024b");
+        assert!(several.v3_websocket(|_| None).is(&several));
+        assert!(several.v3_websocket(|_| unreachable!("asked before")).is(&several));
     }
 
     #[test]

@@ -3,19 +3,26 @@
 //! A **session id** is a bearer secret: shard, slot and 128 random bits. A **socket id** is public
 //! and 20 characters long, as the reference's: shard, slot and 72 bits that no other socket has.
 //! Both are written in the URL-safe base64 alphabet.
+//!
+//! Clients of Socket.IO before version 3 take the id of their session for that of their socket, so
+//! theirs is one of 20 characters that is both.
 
 use std::fmt;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Names an Engine.IO session to its client: 32 characters. It never appears in logs.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Names an Engine.IO session to its client: 32 characters, or the 20 of the id of a socket. It
+/// never appears in logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId([u8; SessionId::BYTES]);
 
 impl SessionId {
     const BYTES: usize = 24;
-    /// Length of its text.
-    pub const CHARACTERS: usize = 32;
+    const CHARACTERS: usize = 32;
+    /// Stands before the secret.
+    const OWN: [u8; 2] = [0, 0];
+    /// The same, where the secret is the rest of a socket's id.
+    const OF_SOCKET: [u8; 2] = [0xff, 0xff];
     /// Random bytes that an id is made from.
     pub const SECRET_BYTES: usize = 16;
 
@@ -24,14 +31,34 @@ impl SessionId {
         let mut bytes = [0; Self::BYTES];
         bytes[..2].copy_from_slice(&shard.to_be_bytes());
         bytes[2..6].copy_from_slice(&index.to_be_bytes());
+        bytes[6..8].copy_from_slice(&Self::OWN);
         bytes[8..].copy_from_slice(&secret);
+        SessionId(bytes)
+    }
+
+    /// The id of a session whose client takes it for that of a socket. 64 of its bits are random.
+    pub fn of_socket(socket: SocketId) -> SessionId {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..6].copy_from_slice(&socket.0[..6]);
+        bytes[6..8].copy_from_slice(&Self::OF_SOCKET);
+        bytes[8..16].copy_from_slice(&socket.nonce().to_be_bytes());
         SessionId(bytes)
     }
 
     /// Reads the text of an id; `None` when it cannot be one.
     pub fn parse(text: &[u8]) -> Option<SessionId> {
+        if text.len() == SocketId::CHARACTERS {
+            return SocketId::parse(text).map(SessionId::of_socket);
+        }
         let bytes = decode::<{ Self::BYTES }>(text)?;
-        (bytes[6..8] == [0, 0]).then_some(SessionId(bytes))
+        (bytes[6..8] == Self::OWN).then_some(SessionId(bytes))
+    }
+
+    /// The socket whose id it is, too, for a client that takes the one for the other.
+    pub fn socket(&self) -> Option<SocketId> {
+        let is_one = self.0[6..8] == Self::OF_SOCKET;
+        let nonce = self.0[8..16].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        is_one.then(|| SocketId::new(self.shard(), self.index(), nonce))
     }
 
     /// The shard that owns the session.
@@ -39,7 +66,7 @@ impl SessionId {
         u16::from_be_bytes([self.0[0], self.0[1]])
     }
 
-    /// Where the shard keeps the session.
+    /// Where the shard keeps the session, or the socket whose id it is, too.
     pub fn index(&self) -> u32 {
         u32::from_be_bytes([self.0[2], self.0[3], self.0[4], self.0[5]])
     }
@@ -51,8 +78,11 @@ impl SessionId {
     }
 
     /// The text of the id.
-    pub fn text(&self) -> [u8; Self::CHARACTERS] {
-        encode(&self.0)
+    pub fn text(&self) -> Vec<u8> {
+        match self.socket() {
+            Some(socket) => socket.text().to_vec(),
+            None => encode::<{ Self::CHARACTERS }>(&self.0).to_vec(),
+        }
     }
 }
 
@@ -265,6 +295,19 @@ mod tests {
             assert_eq!(SocketId::parse(name.as_bytes()), None);
             assert_eq!(PrivateId::parse(name.as_bytes()), None);
         }
+    }
+
+    #[test]
+    fn b35_1_the_id_of_a_session_may_be_that_of_a_socket() {
+        let socket = SocketId::new(3, 7, 0x0123_4567_89ab_cdef);
+        let session = SessionId::of_socket(socket);
+        assert_eq!(session.text(), socket.text());
+        assert_eq!(SessionId::parse(&socket.text()), Some(session));
+        assert_eq!((session.shard(), session.socket()), (3, Some(socket)));
+        assert_eq!(SessionId::new(3, 7, [0xff; 16]).socket(), None);
+        // Nobody gets there by the longer form.
+        let forged = encode::<{ SessionId::CHARACTERS }>(&session.0);
+        assert_eq!(SessionId::parse(&forged), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::base::limits::SHARDS_MAX;
 use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, Cors, InvalidOption};
+use crate::proto::parser::Form;
 use crate::shard::shared::Settings;
 
 use super::Builder;
@@ -23,7 +24,7 @@ impl Builder {
             cookie,
             initial_packet: self.initial_packet.clone(),
             destroy_upgrade: self.destroy_upgrade.then_some(self.destroy_upgrade_timeout),
-            transports: self.transports.clone(),
+            offer: self.offer.clone(),
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
             per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
@@ -45,7 +46,12 @@ impl Builder {
             (self.path.starts_with('/'), "path", "it must begin with a slash"),
             (!self.options.ping_interval.is_zero(), "ping_interval", "it must not be zero"),
             (!self.options.ping_timeout.is_zero(), "ping_timeout", "it must not be zero"),
-            (!self.transports.is_empty(), "transports", "there must be one"),
+            (!self.offer.transports.is_empty(), "transports", "there must be one"),
+            (
+                !self.offer.allow_eio3 || !self.has_namespaces || matches!(self.form, Form::Json),
+                "allow_eio3",
+                "clients of Socket.IO 2 speak the default form alone: it goes with no other parser",
+            ),
             (limits.message_bytes > 0, "max_http_buffer_size", "it must not be zero"),
             (
                 limits.receive_buffers.is_power_of_two(),

@@ -11,7 +11,25 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
+use super::engine_v3::Attachments;
 use super::json;
+
+/// The revision of Engine.IO that a session speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Revision 4, of this file.
+    #[default]
+    V4,
+    /// Revision 3, of [`engine_v3`](super::engine_v3), and how its transport takes attachments.
+    V3(Attachments),
+}
+
+impl Protocol {
+    /// Whether both are of one revision.
+    pub fn is_revision_of(self, other: Protocol) -> bool {
+        (self == Protocol::V4) == (other == Protocol::V4)
+    }
+}
 
 /// Stands between two packets of a polling payload, never before the first or after the last one.
 pub const RECORD_SEPARATOR: u8 = 0x1e;
@@ -33,7 +51,8 @@ pub enum Packet<'a> {
     Open,
     /// `1`: the client ends the session.
     Close,
-    /// `2`: right only as `2probe` on a WebSocket that is to take over (§8).
+    /// `2`: right only as `2probe` on a WebSocket that is to take over (§8), but for clients of v3,
+    /// whose heartbeat it is (§13.3).
     Ping(&'a [u8]),
     /// `3`: the answer to a ping of the server.
     Pong(&'a [u8]),
@@ -132,8 +151,18 @@ pub fn write_open(out: &mut Vec<u8>, open: &Open<'_>) {
 /// Appends an attachment for a text-only transport: `b` and padded standard base64.
 pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'b');
+    append_base64(out, bytes);
+}
+
+/// Characters that [`append_base64`] makes of so many bytes.
+pub(super) fn base64_characters(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+/// Appends padded standard base64.
+pub(super) fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
-    let length = bytes.len().div_ceil(3) * 4;
+    let length = base64_characters(bytes.len());
     out.resize(start + length, 0);
     let written = STANDARD.encode_slice(bytes, &mut out[start..]);
     debug_assert_eq!(written, Ok(length), "the slice is as long as the encoding");
@@ -147,7 +176,8 @@ const WELL_FORMED: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-fn read_base64(text: &[u8]) -> Vec<u8> {
+/// Reads base64 as [`decode`] says.
+pub(super) fn read_base64(text: &[u8]) -> Vec<u8> {
     WELL_FORMED.decode(text).unwrap_or_else(|_| read_stray_base64(text))
 }
 

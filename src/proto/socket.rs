@@ -195,11 +195,20 @@ impl From<JsonError> for DecodeError {
 /// The peer sent something that is no packet, or is beyond one of `limits`: the count of
 /// attachments, the length of the namespace, the depth of JSON.
 pub fn decode<'a>(text: &'a [u8], limits: &Limits) -> Result<Packet<'a>, DecodeError> {
+    decode_named(text, limits, limits.namespace_bytes)
+}
+
+/// As [`decode`], with a limit of its own for what stands in the place of the namespace.
+pub(super) fn decode_named<'a>(
+    text: &'a [u8],
+    limits: &Limits,
+    namespace_bytes_max: usize,
+) -> Result<Packet<'a>, DecodeError> {
     let (&digit, rest) = text.split_first().ok_or(DecodeError::Empty)?;
     let kind = Kind::of(digit).ok_or(DecodeError::UnknownKind)?;
     let (attachments, rest) =
         if kind.is_binary() { take_attachments(rest, limits.attachments)? } else { (0, rest) };
-    let (namespace, rest) = take_namespace(rest, limits.namespace_bytes)?;
+    let (namespace, rest) = take_namespace(rest, namespace_bytes_max)?;
     let (id, payload) = take_id(rest)?;
     assemble(kind, attachments, namespace, id, payload, limits)
 }
@@ -443,7 +452,7 @@ fn write_kind(out: &mut Vec<u8>, [plain, binary]: [u8; 2], attachments: usize) {
     out.push(b'-');
 }
 
-fn write_namespace(out: &mut Vec<u8>, namespace: &str) {
+pub(super) fn write_namespace(out: &mut Vec<u8>, namespace: &str) {
     if namespace != "/" {
         out.extend_from_slice(namespace.as_bytes());
         out.push(b',');

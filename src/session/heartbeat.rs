@@ -1,7 +1,9 @@
-//! The heartbeat of protocol 4: the server pings, the client answers (protocol.md §7).
+//! The heartbeat. In protocol 4 the server pings and the client answers (protocol.md §7), in
+//! protocol 3 it is the other way round (§13.3).
 //!
-//! There is never more than one ping outstanding. The pong re-arms the interval from the moment it
-//! came; while it is awaited, the first other packet restarts the timeout once.
+//! There is never more than one ping of the server outstanding. The pong re-arms the interval from
+//! the moment it came; while it is awaited, the first other packet restarts the timeout once. A
+//! client that pings has the interval and the timeout for its next one, whatever else it sends.
 
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ enum State {
     Resting,
     Pinged,
     PingedAndExtended,
+    /// It is for the client to ping.
+    Listening,
 }
 
 /// What a moment asks for.
@@ -40,6 +44,12 @@ impl Heartbeat {
     /// The heartbeat of a session that opened now: the first ping comes after the interval.
     pub fn new(now: Time, interval: Duration) -> Heartbeat {
         Heartbeat { due: now.after(interval), state: State::Resting }
+    }
+
+    /// The heartbeat of a session whose client has just opened it, or pinged, and must do so again
+    /// in this time.
+    pub fn of_client(now: Time, patience: Duration) -> Heartbeat {
+        Heartbeat { due: now.after(patience), state: State::Listening }
     }
 
     /// The next moment to call [`Heartbeat::expire`].
@@ -84,8 +94,9 @@ impl Heartbeat {
     /// The transport has changed: an answer that is awaited gets the whole timeout again, since the
     /// ping may have been on its way over the old one.
     pub fn upgraded(&mut self, now: Time, timeout: Duration) {
-        if self.state != State::Resting {
-            self.due = now.after(timeout);
+        match self.state {
+            State::Resting | State::Listening => {}
+            State::Pinged | State::PingedAndExtended => self.due = now.after(timeout),
         }
     }
 }

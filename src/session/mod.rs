@@ -37,21 +37,21 @@ use crate::base::frame::Frame;
 use crate::base::id::SessionId;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
+use crate::proto::engine::Protocol;
 use crate::proto::socket::DisconnectReason;
 
 use attachment::Assembly;
 use heartbeat::{Beat, Heartbeat};
 use namespace::Namespaces;
 use recovery::ConnectionStateRecovery;
-pub use transport::Answer;
-pub use transport::Mismatch;
+pub use transport::{Answer, Dialect, Mismatch};
 use transport::{Farewell, Polling, Probe};
 
 /// What the caller must do for the session, in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Answer a GET.
-    Poll(Key, Answer),
+    /// Answer a GET, in this dialect.
+    Poll(Key, Answer, Dialect),
     /// Refuse a POST with 400 and an empty body.
     RefusePost(Key),
     /// Answer a POST with `ok`: the last one of a client that leaves.
@@ -106,6 +106,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// How long a client that pings may be silent.
+    fn patience(&self) -> Duration {
+        self.ping_interval.saturating_add(self.ping_timeout)
+    }
+}
+
 /// How long the end of a session that its client closes waits for the GET that is under way.
 const LEAVE_GRACE: Duration = Duration::from_millis(50);
 
@@ -113,7 +120,16 @@ const LEAVE_GRACE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 enum Carrier {
     Polling(Box<Polling>),
-    WebSocket(Key),
+    WebSocket(Key, Protocol),
+}
+
+impl Carrier {
+    fn protocol(&self) -> Protocol {
+        match self {
+            Carrier::Polling(polling) => polling.dialect.protocol,
+            Carrier::WebSocket(_, protocol) => *protocol,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +163,8 @@ pub struct Session {
 pub enum Violation {
     /// Not an Engine.IO packet.
     Undecodable,
-    /// A ping from the client: heartbeats go the other way in protocol 4.
+    /// A ping from a client of protocol 4, or a pong from one of protocol 3: heartbeats go the
+    /// other way.
     HeartbeatDirection,
     /// Not a Socket.IO packet: the session is closed after what is queued has gone out.
     Decode,
@@ -157,16 +174,27 @@ pub enum Violation {
 
 impl Session {
     /// A session that a GET has opened.
-    pub fn over_polling(id: SessionId, now: Time, options: &Options) -> Session {
-        Session::new(id, Carrier::Polling(Box::default()), now, options)
+    pub fn over_polling(id: SessionId, dialect: Dialect, now: Time, options: &Options) -> Session {
+        let polling = Box::new(Polling::new(dialect));
+        Session::new(id, Carrier::Polling(polling), now, options)
     }
 
     /// A session that a WebSocket handshake has opened.
-    pub fn over_websocket(id: SessionId, connection: Key, now: Time, options: &Options) -> Session {
-        Session::new(id, Carrier::WebSocket(connection), now, options)
+    pub fn over_websocket(
+        id: SessionId,
+        connection: Key,
+        protocol: Protocol,
+        now: Time,
+        options: &Options,
+    ) -> Session {
+        Session::new(id, Carrier::WebSocket(connection, protocol), now, options)
     }
 
     fn new(id: SessionId, carrier: Carrier, now: Time, options: &Options) -> Session {
+        let heartbeat = match carrier.protocol() {
+            Protocol::V4 => Heartbeat::new(now, options.ping_interval),
+            Protocol::V3(_) => Heartbeat::of_client(now, options.patience()),
+        };
         Session {
             id,
             carrier,
@@ -175,7 +203,7 @@ impl Session {
                 Some(timeout) => Phase::Unjoined(now.after(timeout), 0),
                 None => Phase::Open,
             },
-            heartbeat: Heartbeat::new(now, options.ping_interval),
+            heartbeat,
             namespaces: Namespaces::default(),
             assembly: None,
             request: None,
@@ -200,15 +228,20 @@ impl Session {
     /// The WebSocket that carries it, if one does.
     pub fn websocket(&self) -> Option<Key> {
         match self.carrier {
-            Carrier::WebSocket(connection) => Some(connection),
+            Carrier::WebSocket(connection, _) => Some(connection),
             Carrier::Polling(_) => None,
         }
+    }
+
+    /// What it speaks on its transport.
+    pub fn protocol(&self) -> Protocol {
+        self.carrier.protocol()
     }
 
     /// The transport's name in the protocol.
     pub fn transport_name(&self) -> &'static str {
         match self.carrier {
-            Carrier::WebSocket(_) => "websocket",
+            Carrier::WebSocket(..) => "websocket",
             Carrier::Polling(_) => "polling",
         }
     }
@@ -235,6 +268,19 @@ impl Session {
         }
     }
 
+    /// A ping came in, from a client of protocol 3. Answers whether a pong is due: pings of which
+    /// the client has not fetched the answers share the next one.
+    pub fn ping(&mut self, now: Time, options: &Options) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.heartbeat = Heartbeat::of_client(now, options.patience());
+        match &self.carrier {
+            Carrier::Polling(polling) => !polling.ends_with_pong(),
+            Carrier::WebSocket(..) => true,
+        }
+    }
+
     /// Any other packet came in.
     pub fn traffic(&mut self, now: Time, options: &Options) {
         if self.is_open() {
@@ -254,7 +300,7 @@ impl Session {
             return self.end(reason, effects);
         };
         if let Some(held) = polling.get.take() {
-            effects.push(Effect::Poll(held, Answer::Noop));
+            effects.push(polling.answer(held, Answer::Noop));
             return self.end(reason, effects);
         }
         polling.farewell = Farewell::Leaving;
@@ -306,7 +352,7 @@ impl Session {
         };
         if let Some(held) = polling.get.take() {
             let answer = polling.take_queued().unwrap_or(Answer::Close);
-            effects.push(Effect::Poll(held, answer));
+            effects.push(polling.answer(held, answer));
             return self.end(DisconnectReason::ForcedClose, effects);
         }
         let until = now.after(options.limits.polling_close_timeout);
@@ -349,7 +395,7 @@ impl Session {
         self.assembly = None;
         self.probe_fails(effects);
         match &mut self.carrier {
-            Carrier::WebSocket(connection) => effects.push(Effect::CloseWebSocket(*connection)),
+            Carrier::WebSocket(connection, _) => effects.push(Effect::CloseWebSocket(*connection)),
             Carrier::Polling(polling) => polling.end(effects),
         }
         effects.push(Effect::Closed(reason));
@@ -393,7 +439,7 @@ impl Session {
 
     fn send_ping(&mut self, effects: &mut Vec<Effect>) {
         match &mut self.carrier {
-            Carrier::WebSocket(connection) => effects.push(Effect::Text(*connection, "2")),
+            Carrier::WebSocket(connection, _) => effects.push(Effect::Text(*connection, "2")),
             Carrier::Polling(polling) => {
                 polling.queue_ping();
                 polling.flush(effects);

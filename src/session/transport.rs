@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::slab::Key;
+use crate::proto::engine::Protocol;
+use crate::proto::jsonp::Callback;
 use crate::proto::socket::DisconnectReason;
 
 use super::{Carrier, Effect, Options, Phase, Session};
@@ -25,9 +27,25 @@ pub enum Answer {
     BadRequest,
 }
 
+/// How the payloads of a polling session are written and read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dialect {
+    /// The revision, and how attachments are sent.
+    pub protocol: Protocol,
+    /// What a page calls that can only load scripts; it posts forms.
+    pub callback: Option<Callback>,
+}
+
+impl From<Protocol> for Dialect {
+    fn from(protocol: Protocol) -> Dialect {
+        Dialect { protocol, callback: None }
+    }
+}
+
 /// The requests of a polling session, and what waits for the next one.
 #[derive(Debug, Default)]
 pub struct Polling {
+    pub(super) dialect: Dialect,
     /// The GET that is held.
     pub(super) get: Option<Key>,
     /// The POST that is being received or worked off.
@@ -64,6 +82,7 @@ impl Farewell {
 #[derive(Debug)]
 pub struct Probe {
     connection: Key,
+    protocol: Protocol,
     stage: Stage,
     /// When it is given up (`upgradeTimeout`).
     until: Time,
@@ -87,7 +106,22 @@ enum Stage {
 const NOOPS_AT_ONCE: u8 = 3;
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The pong of a client that polls, as it is queued.
+const PONG: &[u8] = b"\x81\x013";
+
 impl Polling {
+    pub(super) fn new(dialect: Dialect) -> Polling {
+        Polling { dialect, ..Polling::default() }
+    }
+
+    pub(super) fn answer(&self, get: Key, answer: Answer) -> Effect {
+        Effect::Poll(get, answer, self.dialect)
+    }
+
+    pub(super) fn ends_with_pong(&self) -> bool {
+        self.queue.last().is_some_and(|frame| frame.bytes() == PONG)
+    }
+
     pub(super) fn take_queued(&mut self) -> Option<Answer> {
         self.queued_bytes = 0;
         let queue = std::mem::take(&mut self.queue);
@@ -106,14 +140,14 @@ impl Polling {
         if let Some(held) = self.get.take()
             && let Some(answer) = self.take_queued()
         {
-            effects.push(Effect::Poll(held, answer));
+            effects.push(self.answer(held, answer));
         }
     }
 
     pub(super) fn end(&mut self, effects: &mut Vec<Effect>) {
         self.forget_queued();
         if let Some(held) = self.get.take() {
-            effects.push(Effect::Poll(held, Answer::Close));
+            effects.push(self.answer(held, Answer::Close));
         }
         if self.farewell == Farewell::Leaving
             && let Some(last) = self.post.take()
@@ -161,7 +195,7 @@ impl Session {
             _ => return Err(Mismatch::Transport),
         };
         if polling.get.is_some() {
-            effects.push(Effect::Poll(connection, Answer::BadRequest));
+            effects.push(polling.answer(connection, Answer::BadRequest));
             self.end(DisconnectReason::TransportError, effects);
             return Ok(());
         }
@@ -169,14 +203,14 @@ impl Session {
         if let Phase::Closing(_, reason) = self.phase {
             let is_last = queued.is_none();
             let last = polling.farewell.answer();
-            effects.push(Effect::Poll(connection, queued.unwrap_or(last)));
+            effects.push(polling.answer(connection, queued.unwrap_or(last)));
             if is_last {
                 self.end(reason, effects);
             }
             return Ok(());
         }
         if let Some(answer) = queued {
-            effects.push(Effect::Poll(connection, answer));
+            effects.push(polling.answer(connection, answer));
             return Ok(());
         }
         if let Some(probe) = &mut self.probe
@@ -184,7 +218,7 @@ impl Session {
             && probe.noops_at_once > 0
         {
             probe.noops_at_once -= 1;
-            effects.push(Effect::Poll(connection, Answer::Noop));
+            effects.push(polling.answer(connection, Answer::Noop));
             return Ok(());
         }
         polling.get = Some(connection);
@@ -224,6 +258,14 @@ impl Session {
         }
     }
 
+    /// How the payload of a POST is to be read; `None` when a WebSocket carries the session.
+    pub fn dialect(&self) -> Option<Dialect> {
+        match &self.carrier {
+            Carrier::Polling(polling) => Some(polling.dialect),
+            Carrier::WebSocket(..) => None,
+        }
+    }
+
     /// Whether a POST is still this session's.
     pub fn is_posting(&self, connection: Key) -> bool {
         matches!(&self.carrier, Carrier::Polling(polling) if polling.post == Some(connection))
@@ -245,7 +287,7 @@ impl Session {
     pub fn is_poll_writable(&self) -> bool {
         match &self.carrier {
             Carrier::Polling(polling) => polling.get.is_some() && polling.queue.is_empty(),
-            Carrier::WebSocket(_) => false,
+            Carrier::WebSocket(..) => false,
         }
     }
 
@@ -262,10 +304,12 @@ impl Session {
         }
     }
 
-    /// A WebSocket handshake named this session. `Ok` when it may be answered 101.
+    /// A WebSocket handshake named this session. `Ok` when it may be answered 101. What was asked
+    /// for with it is what the session speaks if it becomes the transport.
     pub fn probe_opens(
         &mut self,
         connection: Key,
+        protocol: Protocol,
         now: Time,
         options: &Options,
     ) -> Result<(), Mismatch> {
@@ -277,6 +321,7 @@ impl Session {
         }
         self.probe = Some(Box::new(Probe {
             connection,
+            protocol,
             stage: Stage::Opened,
             until: now.after(options.upgrade_timeout),
             noops_at_once: NOOPS_AT_ONCE,
@@ -306,7 +351,7 @@ impl Session {
                 if let Carrier::Polling(polling) = &mut self.carrier
                     && let Some(held) = polling.get.take()
                 {
-                    effects.push(Effect::Poll(held, Answer::Noop));
+                    effects.push(polling.answer(held, Answer::Noop));
                 }
             }
             b"5" => self.upgrade(now, options, effects),
@@ -323,12 +368,12 @@ impl Session {
 
     fn upgrade(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
         let Some(probe) = self.probe.take() else { return };
-        let next = Carrier::WebSocket(probe.connection);
+        let next = Carrier::WebSocket(probe.connection, probe.protocol);
         let Carrier::Polling(mut polling) = std::mem::replace(&mut self.carrier, next) else {
             return;
         };
         if let Some(held) = polling.get.take() {
-            effects.push(Effect::Poll(held, Answer::Noop));
+            effects.push(polling.answer(held, Answer::Noop));
         }
         if let Some(posting) = polling.post.take() {
             effects.push(Effect::Drop(posting));
@@ -350,7 +395,7 @@ impl Session {
             && let Carrier::Polling(polling) = &mut self.carrier
             && let Some(held) = polling.get.take()
         {
-            effects.push(Effect::Poll(held, Answer::Noop));
+            effects.push(polling.answer(held, Answer::Noop));
         }
     }
 
@@ -361,7 +406,7 @@ impl Session {
             return;
         }
         match &mut self.carrier {
-            Carrier::WebSocket(carrier) if *carrier == connection => {
+            Carrier::WebSocket(carrier, _) if *carrier == connection => {
                 self.end(DisconnectReason::TransportClose, effects);
             }
             Carrier::Polling(polling) if polling.get == Some(connection) => {

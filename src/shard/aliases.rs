@@ -19,8 +19,8 @@ pub struct Aliases {
 #[derive(Default)]
 struct Table {
     sessions: HashMap<Box<str>, SessionId>,
-    /// The ids of the application by where their session is: its shard, and its place there.
-    texts: HashMap<(u16, u32), Box<str>>,
+    /// The ids of the application by ours.
+    texts: HashMap<SessionId, Box<str>>,
 }
 
 impl Aliases {
@@ -38,7 +38,7 @@ impl Aliases {
             return false;
         }
         table.sessions.insert(text.into(), session);
-        table.texts.insert((session.shard(), session.index()), text.into());
+        table.texts.insert(session, text.into());
         self.is_used.store(true, Ordering::Release);
         true
     }
@@ -58,7 +58,7 @@ impl Aliases {
             return;
         }
         let mut table = self.write();
-        if let Some(text) = table.texts.remove(&(session.shard(), session.index())) {
+        if let Some(text) = table.texts.remove(session) {
             table.sessions.remove(&text);
         }
     }
@@ -71,6 +71,7 @@ impl Aliases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::SocketId;
 
     fn id(index: u32) -> SessionId {
         SessionId::new(1, index, [7; 16])
@@ -92,6 +93,15 @@ mod tests {
         aliases.release(&id(3));
         let table = aliases.write();
         assert!(table.sessions.is_empty() && table.texts.is_empty());
+    }
+
+    #[test]
+    fn a_session_and_a_socket_of_one_place_have_an_id_each() {
+        let aliases = Aliases::default();
+        let of_socket = SessionId::of_socket(SocketId::new(1, 2, 7));
+        assert!(aliases.claim("a", id(2)) && aliases.claim("b", of_socket));
+        aliases.release(&of_socket);
+        assert_eq!((aliases.session("a"), aliases.session("b")), (Some(id(2)), None));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::base::frame::{Encoded, Frame, Gather};
 use crate::base::slab::Key;
 use crate::command::{Broadcast, Expected, Waiter};
 use crate::driver::{Driver, Sent};
+use crate::proto::engine::Protocol;
 
 use super::emit::Queued;
 use super::queue::Outgoing;
@@ -209,8 +210,11 @@ impl State {
     /// kernel does not take is queued.
     fn send_now<D: Driver>(&mut self, session: Key, frame: &Frame, driver: &mut D) -> bool {
         let limit = self.shared.settings.options.limits.send_queue_bytes;
-        let session = self.sessions.get(session);
-        let Some(key) = session.and_then(|entry| entry.session.websocket()) else { return false };
+        let Some(entry) = self.sessions.get(session) else { return false };
+        let Some(key) = entry.session.websocket() else { return false };
+        if entry.session.protocol() != Protocol::V4 {
+            return false;
+        }
         let Some(conn) = self.connections.get_mut(key) else { return false };
         if !conn.is_idle() || frame.bytes().len() > limit {
             return false;

@@ -7,6 +7,7 @@ use async_task::Task;
 
 use crate::base::clock::Time;
 use crate::base::slab::Key;
+use crate::proto::engine_v3::Form;
 use crate::proto::http::{BodyReader, Encoding, FieldBuf, HeadScanner};
 use crate::proto::websocket::{Decoder, WindowBits};
 
@@ -105,8 +106,8 @@ pub enum Stage {
 /// What a body is for.
 #[derive(Debug)]
 pub enum Purpose {
-    /// Packets of a session.
-    Packets(Key),
+    /// Packets of a session, in a payload of this form; there is but one in v4.
+    Packets(Key, Form),
     /// A request outside the path of the server: its head.
     Fallback(Box<http::Request<()>>),
 }
@@ -131,7 +132,7 @@ impl Http {
     pub fn session(&self) -> Option<Key> {
         match &self.stage {
             Stage::Held(session) | Stage::Posting(session) => Some(*session),
-            Stage::Body(_, _, Purpose::Packets(session)) => Some(*session),
+            Stage::Body(_, _, Purpose::Packets(session, _)) => Some(*session),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::base::slab::Key;
 use crate::command::SocketAddress;
+use crate::proto::engine::Protocol;
 use crate::proto::socket::DisconnectReason;
 
 use super::context::{Context, Release};
@@ -189,7 +190,11 @@ impl State {
         let pid = self.sockets.get(key).and_then(Socket::pid);
         self.tell_begun(address);
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
-        self.send_packet(session, address.namespace, |packets| packets.connect(address.id(), pid));
+        let protocol = self.protocol(session).unwrap_or_default();
+        self.send_packet(session, address.namespace, |packets| match protocol {
+            Protocol::V4 => packets.connect(address.id(), pid),
+            Protocol::V3(_) => packets.connect_v4(),
+        });
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.session.connected();
         }
@@ -204,8 +209,13 @@ impl State {
         let Some(key) = self.socket_key(address) else { return };
         let Some(socket) = self.sockets.get(key) else { return };
         let session = socket.session;
+        let protocol = self.protocol(session).unwrap_or_default();
         self.send_packet(session, address.namespace, |packets| {
-            packets.connect_error(&refused.message, refused.data.as_deref())
+            let (message, data) = (&refused.message, refused.data.as_deref());
+            match protocol {
+                Protocol::V4 => packets.connect_error(message, data),
+                Protocol::V3(_) => packets.error_v4(message, data),
+            }
         });
         self.socket_gone(key, DisconnectReason::ServerNamespaceDisconnect);
         let limit = self.shared.settings.options.limits.namespaces_per_session;

@@ -86,6 +86,7 @@ impl State {
     pub fn relax(&mut self, least: usize) {
         self.connections.fit(least);
         self.sessions.fit(least);
+        self.sessions_of_sockets.fit(least);
         self.sockets.fit(least);
         self.sleepers.fit(least);
         // These are small and soon remade, but each keeps a page of the allocator in memory.

@@ -114,7 +114,7 @@ impl Context {
             }
         }
         let route = self.with(|state| state.foresee(head));
-        let opens = matches!(route, Ok(Route::Open(_)));
+        let opens = matches!(route, Ok(Route::OpenPolling(_) | Route::OpenWebSocket(_)));
         // The reference asks before it looks at the protocol.
         if (opens || route == Err(Refusal::UnsupportedProtocol))
             && let Some(allow_request) = &hooks.allow_request
@@ -273,12 +273,16 @@ impl State {
 
     /// What a request will be routed to, and whether that is there.
     fn foresee(&self, head: &Head<'_>) -> Result<Route, Refusal> {
-        let route = self.route(head)?;
+        let (route, protocol) = self.route(head)?;
         match &route {
-            Route::Open(_) => Ok(route),
+            Route::OpenPolling(_) | Route::OpenWebSocket(_) => Ok(route),
             Route::Unfit(_) => Err(Refusal::BadRequest),
             Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) => {
-                self.session_key(id).map(|_| route).ok_or(Refusal::SessionUnknown)
+                let session = self.session_key(id).ok_or(Refusal::SessionUnknown)?;
+                match self.speaks(session, protocol) {
+                    true => Ok(route),
+                    false => Err(Refusal::BadRequest),
+                }
             }
         }
     }

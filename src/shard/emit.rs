@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame, Wire};
+use crate::base::id::SocketId;
 use crate::base::offset::Offset;
 use crate::base::slab::Key;
 use crate::command::{
@@ -120,11 +121,13 @@ impl State {
         let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
         let limit = self.shared.settings.options.limits.send_queue_bytes;
         if let Some(connection) = entry.session.websocket() {
+            let protocol = entry.session.protocol();
             let Some(conn) = self.connections.get_mut(connection) else { return Queued::Gone };
             if volatile && !conn.is_flushed() {
                 self.stats.volatile_dropped += 1;
                 return Queued::Dropped;
             }
+            let packet = packet.on_websocket(protocol);
             let packet = match &mut self.compression {
                 Some(compression) => compression.outgoing(connection, &conn.role, packet),
                 None => packet,
@@ -257,16 +260,32 @@ impl State {
         chosen.clear();
         let Some(space) = self.namespaces.get_mut(namespace) else { return };
         let (sockets, shard) = (&self.sockets, self.index);
+        let (sessions, sessions_of_sockets) = (&self.sessions, &self.sessions_of_sockets);
+        let own_name = &space.definition.name;
+        // A client of protocol 3 calls its socket in `/chat` `/chat#` and the id of its session.
+        let by_session = |name: &str| {
+            if sessions_of_sockets.is_empty() {
+                return None;
+            }
+            let (name, id) = name.rsplit_once('#')?;
+            let id = SocketId::parse(id.as_bytes()).filter(|_| *name == **own_name)?;
+            let entry = sessions.get(*sessions_of_sockets.get(&id.nonce())?)?;
+            entry.session.namespaces.find(namespace)
+        };
         let recovery = self.recovery.as_ref();
-        let by_id = |name: &str| {
-            let id = crate::base::id::SocketId::parse(name.as_bytes())?;
+        let by_own_id = |id: SocketId| {
             let adopted = recovery.and_then(|recovery| recovery.adopted(id.nonce()));
             let of_slot = || sockets.key_at(id.index()).filter(|_| id.shard() == shard);
             let key = adopted.or_else(of_slot)?;
+            (sockets.get(key)?.nonce == id.nonce()).then_some(key)
+        };
+        let by_id = |name: &str| {
+            let key = match SocketId::parse(name.as_bytes()) {
+                Some(id) => by_own_id(id)?,
+                None => by_session(name)?,
+            };
             let socket = sockets.get(key)?;
-            let is_member = socket.nonce == id.nonce()
-                && socket.namespace == namespace
-                && socket.phase == SocketPhase::Connected;
+            let is_member = socket.namespace == namespace && socket.phase == SocketPhase::Connected;
             is_member.then_some(key.index)
         };
         space.rooms.select(selection, space.sockets.iter().copied(), by_id, chosen);

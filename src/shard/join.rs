@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::id::PrivateId;
 use crate::base::slab::Key;
-use crate::proto::socket::{self, Body};
+use crate::proto::engine::Protocol;
 use crate::room::Memberships;
 use crate::session::Violation;
 
@@ -130,33 +130,38 @@ impl Drop for Undecided {
 }
 
 impl State {
+    /// The client of a session of protocol 3 is in `/` without having asked for it. Its socket has
+    /// the nonce that the id of the session was made with.
+    pub(super) fn connect_by_itself(&mut self, key: Key, nonce: u64) {
+        match self.namespaces.named("/").map(|space| Arc::clone(&space.definition)) {
+            Some(definition) => self.join_as(nonce, None, key, &definition, None),
+            None => self.refuse_unknown(key, "/"),
+        }
+    }
+
     /// A client asks for a namespace.
-    pub(super) fn connect_packet(&mut self, key: Key, packet: &socket::Packet<'_>) {
-        let auth = match packet.body {
-            Body::Connect(auth) if auth != b"{}" => Some(auth),
-            _ => None,
-        };
-        if self.may_not_ask(key, packet.namespace) {
+    pub(super) fn connect_packet(&mut self, key: Key, name: &str, auth: Option<&[u8]>) {
+        if self.may_not_ask(key, name) {
             return self.violation(key, Violation::State);
         }
         if self.random.len() < ID_BYTES {
-            return self.ask_parents(key, packet.namespace, auth);
+            return self.ask_parents(key, name, auth);
         }
-        let named = self.namespaces.named(packet.namespace).map(|space| &space.definition);
+        let named = self.namespaces.named(name).map(|space| &space.definition);
         if let Some(definition) = named.filter(|definition| definition.parent_of().is_none()) {
             let definition = Arc::clone(definition);
             self.join_as_member(key, &definition, auth);
             return;
         }
-        if let Some(definition) = self.shared.registry.enter(packet.namespace) {
+        if let Some(definition) = self.shared.registry.enter(name) {
             if !self.join_as_member(key, &definition, auth) {
                 self.forgo(definition);
             }
             return;
         }
         match self.namespaces.has_parents() {
-            true => self.ask_parents(key, packet.namespace, auth),
-            false => self.refuse_unknown(key, packet.namespace),
+            true => self.ask_parents(key, name, auth),
+            false => self.refuse_unknown(key, name),
         }
     }
 
@@ -235,18 +240,35 @@ impl State {
         definition: &Arc<Definition>,
         auth: Option<&[u8]>,
     ) -> bool {
+        if self.sessions.get(key).is_none() {
+            return false;
+        }
         let Some(nonce) = self.random_bytes().map(u64::from_be_bytes) else { return false };
-        let secret = match self.recovery.is_some() {
+        let recovers = self.recovery.is_some() && self.protocol(key) == Some(Protocol::V4);
+        let secret = match recovers {
             true => match self.random_bytes() {
                 Some(secret) => Some(secret),
                 None => return false,
             },
             false => None,
         };
+        self.join_as(nonce, secret, key, definition, auth);
+        true
+    }
+
+    /// Makes the socket; one with a secret can be recovered, or be one that is.
+    fn join_as(
+        &mut self,
+        nonce: u64,
+        secret: Option<[u8; PrivateId::SECRET_BYTES]>,
+        key: Key,
+        definition: &Arc<Definition>,
+        auth: Option<&[u8]>,
+    ) {
         self.namespaces.ensure(definition);
-        let Some(entry) = self.sessions.get_mut(key) else { return false };
+        let Some(entry) = self.sessions.get_mut(key) else { return };
         let index = definition.index;
-        let slot = self.sockets.next_key().index;
+        let (slot, is_recoverable) = (self.sockets.next_key().index, secret.is_some());
         let recovery = secret
             .map(|secret| Box::new(Recoverable::new(PrivateId::new(self.index, slot, secret))));
         let extra = (auth.is_some() || recovery.is_some())
@@ -263,11 +285,10 @@ impl State {
         entry.session.namespaces.add(index, socket);
         self.namespaces.hold(index);
         if let Some(address) = self.address(socket)
-            && !self.claim(address, auth)
+            && !(is_recoverable && self.claim(address, auth))
         {
             self.jobs.push_back(Job::Connect(address));
         }
-        true
     }
 
     /// Refuses a namespace that there is not.

@@ -5,15 +5,19 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::command::{SocketAddress, Waiter};
-use crate::proto::engine::{self, Packet};
+use crate::proto::engine::{self, Packet, ParseError, Protocol};
+use crate::proto::engine_v3;
 use crate::proto::json::Raw;
-use crate::proto::socket::{self, Body, Kind};
+use crate::proto::socket::{self, Body, DecodeError, Kind};
+use crate::proto::socket_v4;
 use crate::session::attachment::{Assembly, Progress};
 use crate::session::{Session, Violation};
 
 use super::context::Context;
+use super::emit::Queued;
 use super::handler::{Handler, Middleware};
 use super::listeners::Direction;
 use super::state::{Job, SocketPhase, State};
@@ -69,10 +73,7 @@ pub(super) struct Audience {
 impl Context {
     /// Handles one message that the client of a session has sent on a connection.
     pub fn message(self: &Rc<Self>, session: Key, connection: Key, inbound: &Inbound<'_>) {
-        let step = self.with(|state| match inbound {
-            Inbound::Text(text) => state.engine_text(session, connection, text),
-            Inbound::Binary(data) => state.engine_binary(session, connection, data),
-        });
+        let step = self.with(|state| state.engine_message(session, connection, inbound));
         self.take_step(session, step);
         self.run_jobs();
     }
@@ -108,23 +109,41 @@ impl Context {
 }
 
 impl State {
-    fn engine_text<'a>(&mut self, key: Key, connection: Key, text: &'a [u8]) -> Step<'a> {
+    fn engine_message<'a>(
+        &mut self,
+        key: Key,
+        connection: Key,
+        inbound: &'a Inbound<'_>,
+    ) -> Step<'a> {
         let (options, now) = (Rc::clone(&self.options), self.now);
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
         if entry.session.is_probing(connection) {
-            self.drive(key, |session, effects| session.probe_text(text, now, &options, effects));
+            self.drive(key, |session, effects| match inbound {
+                Inbound::Text(text) => session.probe_text(text, now, &options, effects),
+                Inbound::Binary(_) => session.probe_fails(effects),
+            });
             return Step::Nothing;
         }
         if !entry.session.is_open() || !carries(&entry.session, connection) {
             return Step::Nothing;
         }
-        if entry.session.charge(text.len(), &options) {
+        let (Inbound::Text(bytes) | Inbound::Binary(bytes)) = inbound;
+        if entry.session.charge(bytes.len(), &options) {
             self.violation(key, Violation::State);
             return Step::Nothing;
         }
-        let packet = engine::decode(text);
-        match &packet {
-            Ok(Packet::Pong(_)) => {
+        let protocol = entry.session.protocol();
+        let packet = match (inbound, protocol) {
+            (Inbound::Text(text), Protocol::V4) => engine::decode(text),
+            (Inbound::Text(text), Protocol::V3(_)) => engine_v3::decode_text(text),
+            (Inbound::Binary(data), Protocol::V3(_)) => Ok(engine_v3::decode_binary(data)),
+            (Inbound::Binary(data), Protocol::V4) => {
+                entry.session.traffic(now, &options);
+                return self.engine_bytes(key, data);
+            }
+        };
+        match (&packet, protocol) {
+            (Ok(Packet::Pong(_)), Protocol::V4) => {
                 entry.session.pong(now, &options);
                 // The next ping is due before the timeout that has just been avoided, where the
                 // interval is the shorter one.
@@ -132,12 +151,27 @@ impl State {
             }
             _ => entry.session.traffic(now, &options),
         }
+        self.engine_packet(key, connection, packet, protocol)
+    }
+
+    fn engine_packet<'a>(
+        &mut self,
+        key: Key,
+        connection: Key,
+        packet: Result<Packet<'a>, ParseError>,
+        protocol: Protocol,
+    ) -> Step<'a> {
+        let now = self.now;
         match packet {
             Err(_) => {
                 self.last_undecodable = Some(connection);
                 self.violation(key, Violation::Undecodable);
             }
-            Ok(Packet::Ping(_)) => self.violation(key, Violation::HeartbeatDirection),
+            Ok(Packet::Ping(_)) if protocol != Protocol::V4 => self.answer_ping(key),
+            Ok(Packet::Pong(_)) if protocol == Protocol::V4 => {}
+            Ok(Packet::Ping(_) | Packet::Pong(_)) => {
+                self.violation(key, Violation::HeartbeatDirection);
+            }
             Ok(Packet::Close) => {
                 self.drive(key, |session, effects| session.client_close(now, effects));
             }
@@ -146,9 +180,20 @@ impl State {
                 return self.attachment(key, data.into());
             }
             Ok(Packet::Binary(data)) => return Step::Decoded(data),
-            Ok(Packet::Open | Packet::Pong(_) | Packet::Upgrade | Packet::Noop) => {}
+            Ok(Packet::Open | Packet::Upgrade | Packet::Noop) => {}
         }
         Step::Nothing
+    }
+
+    /// A client of protocol 3 has pinged.
+    fn answer_ping(&mut self, key: Key) {
+        let (options, now) = (Rc::clone(&self.options), self.now);
+        let Some(entry) = self.sessions.get_mut(key) else { return };
+        let is_due = entry.session.ping(now, &options);
+        if is_due && self.send_own(key, |encoder| encoder.control(engine_v3::PONG)) == Queued::Yes {
+            // It is no packet of anybody.
+            self.stats.packets_queued -= 1;
+        }
     }
 
     fn engine_payload<'a>(&mut self, key: Key, data: &'a [u8]) -> Step<'a> {
@@ -158,21 +203,8 @@ impl State {
         }
     }
 
-    fn engine_binary<'a>(&mut self, key: Key, connection: Key, data: &'a [u8]) -> Step<'a> {
-        let (options, now) = (Rc::clone(&self.options), self.now);
-        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
-        if entry.session.is_probing(connection) {
-            self.drive(key, |session, effects| session.probe_fails(effects));
-            return Step::Nothing;
-        }
-        if !entry.session.is_open() || entry.session.websocket() != Some(connection) {
-            return Step::Nothing;
-        }
-        if entry.session.charge(data.len(), &options) {
-            self.violation(key, Violation::State);
-            return Step::Nothing;
-        }
-        entry.session.traffic(now, &options);
+    /// A binary message of a client of protocol 4, which has no type.
+    fn engine_bytes<'a>(&mut self, key: Key, data: &'a [u8]) -> Step<'a> {
         match self.shared.settings.is_plain() {
             true => self.attachment(key, Bytes::copy_from_slice(data)),
             false => Step::Message(data, true),
@@ -208,7 +240,7 @@ impl State {
         self.stats.packets_received += 1;
         let limits = &self.shared.settings.options.limits;
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
-        let packet = match socket::decode(text, limits) {
+        let (packet, query) = match decode(text, entry.session.protocol(), limits) {
             Ok(packet) if entry.session.assembly.is_none() => packet,
             _ => {
                 self.violation(key, Violation::Decode);
@@ -216,7 +248,7 @@ impl State {
             }
         };
         if packet.attachments == 0 {
-            return self.packet(key, packet, &[]);
+            return self.packet(key, packet, query, &[]);
         }
         let until = self.now.after(limits.attachments_timeout);
         let assembly = Assembly::new(text, packet.attachments, until, limits.message_bytes);
@@ -228,8 +260,8 @@ impl State {
     /// A Socket.IO packet that has all its attachments.
     fn socket_packet<'a>(&mut self, key: Key, text: &'a [u8], attachments: &[Bytes]) -> Step<'a> {
         let limits = &self.shared.settings.options.limits;
-        match socket::decode(text, limits) {
-            Ok(packet) => self.packet(key, packet, attachments),
+        match decode(text, self.protocol(key).unwrap_or_default(), limits) {
+            Ok((packet, query)) => self.packet(key, packet, query, attachments),
             Err(_) => {
                 self.violation(key, Violation::Decode);
                 Step::Nothing
@@ -242,10 +274,13 @@ impl State {
         &mut self,
         key: Key,
         packet: socket::Packet<'a>,
+        query: &str,
         attachments: &[Bytes],
     ) -> Step<'a> {
-        if packet.kind == Kind::Connect {
-            self.connect_packet(key, &packet);
+        if let Body::Connect(auth) = packet.body {
+            let of_query = (!query.is_empty()).then(|| socket_v4::auth_json(query));
+            let auth = of_query.as_deref().or((auth != b"{}").then_some(auth));
+            self.connect_packet(key, packet.namespace, auth);
             return Step::Nothing;
         }
         let Some(socket_key) = self.joined(key, packet.namespace) else {
@@ -365,6 +400,18 @@ impl State {
             Some(waiter) => Step::Answer(waiter, answer_of(args, attachments)),
             None => Step::Nothing,
         }
+    }
+}
+
+/// Reads a Socket.IO packet, with the query that an older client has put behind the namespace.
+fn decode<'a>(
+    text: &'a [u8],
+    protocol: Protocol,
+    limits: &Limits,
+) -> Result<(socket::Packet<'a>, &'a str), DecodeError> {
+    match protocol {
+        Protocol::V4 => socket::decode(text, limits).map(|packet| (packet, "")),
+        Protocol::V3(_) => socket_v4::decode(text, limits),
     }
 }
 

@@ -47,7 +47,7 @@ impl Context {
         let limits = &self.shared.settings.options.limits;
         match msgpack::decode(data, &mut text, limits) {
             Ok((packet, attachments)) => {
-                let step = self.with(|state| state.packet(session, packet, &attachments));
+                let step = self.with(|state| state.packet(session, packet, "", &attachments));
                 self.take_packet(step, &attachments);
             }
             Err(_) => self.undecodable(session),
@@ -109,7 +109,7 @@ impl State {
     fn own_packet<'a>(&mut self, key: Key, packet: &'a Packet<'_>) -> Step<'a> {
         self.stats.packets_received += 1;
         match packet.check(&self.shared.settings.options.limits) {
-            Ok(checked) => self.packet(key, checked, &packet.attachments),
+            Ok(checked) => self.packet(key, checked, "", &packet.attachments),
             Err(_) => {
                 self.violation(key, Violation::Decode);
                 Step::Nothing

@@ -4,10 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::base::slab::Key;
-use crate::proto::engine;
+use crate::proto::engine::{self, ParseError, Protocol};
+use crate::proto::engine_v3::{self, Form, Piece};
+use crate::proto::jsonp;
 use crate::proto::socket::DisconnectReason;
 use crate::proto::websocket::{self, CloseCode, Message};
-use crate::session::Violation;
+use crate::session::{Dialect, Violation};
 
 use super::conn::{After, Role};
 use super::context::Context;
@@ -32,9 +34,8 @@ impl Context {
             match self.with(|state| state.http_step(key)) {
                 HttpStep::Wait => return self.run_jobs(),
                 HttpStep::Again => self.run_jobs(),
-                HttpStep::Payload(session, body) => {
-                    let (connection, offset, count) = (key, 0, 0);
-                    if !self.payload(Backlog { connection, session, body, offset, count }) {
+                HttpStep::Payload(session, form, body) => {
+                    if !self.posted(key, session, form, body) {
                         return;
                     }
                 }
@@ -64,45 +65,70 @@ impl Context {
         });
     }
 
+    /// Reads the body of a POST, and works off its packets. Answers whether it is done with them.
+    fn posted(self: &Rc<Self>, connection: Key, session: Key, form: Form, body: Vec<u8>) -> bool {
+        let dialect = self.with(|state| state.dialect(session)).unwrap_or_default();
+        let protocol = dialect.protocol;
+        let read = match (dialect.callback, protocol) {
+            (Some(_), _) => jsonp::read_form(&body).map(|field| field.map(String::into_bytes)),
+            // Each packet of v3 is checked by itself.
+            (None, Protocol::V3(_)) => Ok(Some(body)),
+            (None, Protocol::V4) => match simdutf8::basic::from_utf8(&body) {
+                Ok(_) => Ok(Some(body)),
+                Err(_) => Err(ParseError),
+            },
+        };
+        match read {
+            Ok(Some(body)) => {
+                let form = if dialect.callback.is_some() { Form::Text } else { form };
+                let (offset, count) = (0, 0);
+                let work = Backlog { connection, session, protocol, form, body, offset, count };
+                return self.payload(work);
+            }
+            // A form without the field does nothing.
+            Ok(None) => {}
+            Err(_) => self.with(|state| state.undecodable(session, connection)),
+        }
+        self.post_ends(connection, session);
+        true
+    }
+
     /// Works off the packets of a POST; what is too much for a turn waits for the next one.
     /// Answers whether it is done with them.
     pub fn payload(self: &Rc<Self>, mut work: Backlog) -> bool {
         let limits = &self.shared.settings.options.limits;
         let (session, connection) = (work.session, work.connection);
-        if work.count == 0 && simdutf8::basic::from_utf8(&work.body).is_err() {
-            self.with(|state| {
-                state.violation(session, Violation::Undecodable);
-                state.post_ends(connection, session, false);
-            });
-            self.run_jobs();
-            return true;
-        }
         let turn_end = work.count + limits.packets_per_turn;
-        while work.offset <= work.body.len() && self.with(|state| state.is_open(session)) {
-            if work.count == limits.packets_per_payload {
-                self.with(|state| {
-                    state.last_undecodable = Some(connection);
-                    state.violation(session, Violation::Undecodable);
-                });
-                break;
-            }
+        while self.with(|state| state.is_open(session)) {
             if work.count == turn_end {
                 self.with(|state| state.backlog.push_back(work));
                 return false;
             }
-            let rest = &work.body[work.offset..];
-            let end = memchr::memchr(engine::RECORD_SEPARATOR, rest).unwrap_or(rest.len());
-            self.message(session, connection, &Inbound::Text(rest[..end].into()));
-            work.offset += end + 1;
+            let (inbound, next) = match work.cut() {
+                Ok(None) => break,
+                Ok(Some(cut)) if work.count < limits.packets_per_payload => cut,
+                _ => {
+                    self.with(|state| state.undecodable(session, connection));
+                    break;
+                }
+            };
+            if let Some(inbound) = inbound {
+                self.message(session, connection, &inbound);
+            }
+            work.offset = next;
             work.count += 1;
         }
+        self.post_ends(connection, session);
+        true
+    }
+
+    fn post_ends(self: &Rc<Self>, connection: Key, session: Key) {
         self.with(|state| {
             let is_valid = state.last_undecodable != Some(connection);
             state.last_undecodable = None;
             state.post_ends(connection, session, is_valid);
         });
         self.run_jobs();
-        true
     }
 
     /// Handles bytes of a WebSocket: each message as far as its handlers go without waiting.
@@ -123,12 +149,43 @@ impl Context {
     }
 }
 
+impl Backlog {
+    /// The next packet, if it is not one that stands for nothing, and where the one behind it
+    /// begins; `None` behind the last one.
+    fn cut(&self) -> Result<Option<(Option<Inbound<'_>>, usize)>, ParseError> {
+        if let Protocol::V3(_) = self.protocol {
+            let Some((piece, next)) = engine_v3::split(self.form, &self.body, self.offset)? else {
+                return Ok(None);
+            };
+            let inbound = match piece {
+                Piece::Empty => None,
+                Piece::Text(text) => Some(Inbound::Text(text.into())),
+                Piece::Binary(data) => Some(Inbound::Binary(data.into())),
+            };
+            return Ok(Some((inbound, next)));
+        }
+        let Some(rest) = self.body.get(self.offset..) else { return Ok(None) };
+        let end = memchr::memchr(engine::RECORD_SEPARATOR, rest).unwrap_or(rest.len());
+        Ok(Some((Some(Inbound::Text(rest[..end].into())), self.offset + end + 1)))
+    }
+}
+
 /// How many bytes were consumed (`None`: the rest is of no interest), and a message.
 type WebSocketStep<'a> = (Option<usize>, Option<(Key, Inbound<'a>)>);
 
 impl State {
     fn is_open(&self, session: Key) -> bool {
         self.sessions.get(session).is_some_and(|entry| entry.session.is_open())
+    }
+
+    fn dialect(&self, session: Key) -> Option<Dialect> {
+        self.sessions.get(session)?.session.dialect()
+    }
+
+    /// The body of a POST is no payload.
+    fn undecodable(&mut self, session: Key, connection: Key) {
+        self.last_undecodable = Some(connection);
+        self.violation(session, Violation::Undecodable);
     }
 
     fn websocket_step<'a>(&mut self, key: Key, bytes: &'a mut [u8]) -> WebSocketStep<'a> {

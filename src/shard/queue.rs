@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 
 use crate::base::frame::{Encoded, Frame, Gather};
+use crate::fanout;
+use crate::proto::engine::Protocol;
 
 /// Frames in order, and how much of the first one has been taken. One frame, the usual case of a
 /// broadcast, needs no allocation; more of them lie in a box that goes back when they are sent.
@@ -37,6 +39,21 @@ pub enum Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// What the WebSocket of a client is sent for it.
+    pub fn on_websocket(self, protocol: Protocol) -> Self {
+        let Protocol::V3(attachments) = protocol else { return self };
+        match self {
+            Outgoing::Shared(frame) => Outgoing::Shared(fanout::websocket_frame(frame, protocol)),
+            Outgoing::Own(encoded) if encoded.is_text() => self,
+            Outgoing::Own(encoded) => {
+                match fanout::v3_websocket_variant(encoded.bytes(), attachments) {
+                    Some(variant) => Outgoing::Shared(Frame::own(variant.into())),
+                    None => self,
+                }
+            }
+        }
+    }
+
     /// The packet once more, in memory that outlives the turn.
     pub fn frame(&self) -> Frame {
         match self {

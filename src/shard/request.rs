@@ -10,16 +10,19 @@ use crate::base::clock::Time;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::Form;
 use crate::proto::http::{self, BodyReader, CONTINUE, Field, FieldBuf, Head};
 use crate::proto::socket::DisconnectReason;
 use crate::proto::websocket::{Decoder, WindowBits};
-use crate::session::handshake::{Refusal, Transport};
+use crate::session::Dialect;
+use crate::session::handshake::Refusal;
 
 use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
 use super::decide::{Undecided, request_of};
 use super::hooks::ErrorContext;
 use super::response::{Rejected, SHUTTING_DOWN};
-use super::session::Opening;
+use super::session::{Carried, Opening};
 use super::shared::Shared;
 use super::state::State;
 
@@ -29,8 +32,8 @@ pub enum HttpStep {
     Wait,
     /// Something was done; there may be more to do.
     Again,
-    /// The packets of a POST, to be worked off.
-    Payload(Key, Vec<u8>),
+    /// The body of a POST, whose packets are to be worked off.
+    Payload(Key, Form, Vec<u8>),
     /// The connection has become a WebSocket; these bytes came behind the handshake.
     WebSocket(Vec<u8>),
     /// A request that the application is to be asked about.
@@ -146,7 +149,7 @@ impl State {
     pub(super) fn open(
         &mut self,
         key: Key,
-        transport: Transport,
+        carried: Carried,
         head: &Head<'_>,
         bytes: &[u8],
         name: Option<&str>,
@@ -154,15 +157,15 @@ impl State {
         if self.is_closing {
             return self.refuse_fault(key, SHUTTING_DOWN);
         }
-        let accept = match transport {
-            Transport::WebSocket => Some(self.websocket_handshake(key, head)),
-            Transport::Polling => None,
+        let accept = match carried {
+            Carried::WebSocket(protocol) => Some(self.websocket_handshake(key, protocol, head)),
+            Carried::Polling(_) => None,
         };
         let accept = match accept.transpose() {
             Ok(accept) => accept,
             Err(fault) => return self.refuse_handshake(key, fault),
         };
-        let id = self.next_session_id();
+        let id = self.next_session_id(carried.protocol());
         if name.is_some_and(|name| !self.shared.aliases.claim(name, id)) {
             let context = ErrorContext::IdGenerationError("another session has it".to_owned());
             let (refusal, message) = (Refusal::BadRequest, String::new());
@@ -171,7 +174,7 @@ impl State {
         let peer = self.http_mut(key).and_then(|http| http.peer);
         let text = id.text();
         let name = name.or(std::str::from_utf8(&text).ok()).unwrap_or_default();
-        let opening = Opening { transport, id, name, connection: key, peer, head: bytes };
+        let opening = Opening { carried, id, name, connection: key, peer, head: bytes };
         if let Some((accept, deflate)) = accept {
             let rest = self.switch(key, &accept);
             let session = self.open_session(&opening);
@@ -220,14 +223,17 @@ impl State {
             Some(Ok(false)) => return HttpStep::Wait,
             _ => return self.refuse(key, head, Refusal::BadRequest),
         }
-        if head.header("content-type") == Some(b"application/octet-stream") {
+        let form = Form::of_content_type(head.header("content-type"));
+        let dialect = self.sessions.get(session).and_then(|entry| entry.session.dialect());
+        // Others read it as what it says, or as a form whatever it says.
+        if form == Form::Binary && dialect == Some(Dialect::default()) {
             self.drive(session, |session, _| session.post_ends(key));
             self.end_session(session, DisconnectReason::TransportError);
             self.close_with(key, 400, &[], b"");
             return HttpStep::Wait;
         }
         self.calm_explorer(key, head);
-        self.begin_body(key, reader, Purpose::Packets(session), head)
+        self.begin_body(key, reader, Purpose::Packets(session, form), head)
     }
 
     fn begin_body(
@@ -261,9 +267,9 @@ impl State {
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         conn.deadline = Time::NEVER;
         match std::mem::replace(&mut http.stage, Stage::Over) {
-            Stage::Body(_, body, Purpose::Packets(session)) => {
+            Stage::Body(_, body, Purpose::Packets(session, form)) => {
                 http.stage = Stage::Posting(session);
-                HttpStep::Payload(session, body)
+                HttpStep::Payload(session, form, body)
             }
             Stage::Body(_, body, Purpose::Fallback(request)) => {
                 HttpStep::Fallback(Box::new(request.map(|()| Bytes::from(body))))
@@ -288,14 +294,21 @@ impl State {
         }
     }
 
-    pub(super) fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+    pub(super) fn probe(
+        &mut self,
+        key: Key,
+        session: Key,
+        protocol: Protocol,
+        head: &Head<'_>,
+    ) -> HttpStep {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let (accept, deflate) = match self.websocket_handshake(key, head) {
+        let (accept, deflate) = match self.websocket_handshake(key, protocol, head) {
             Ok(accepted) => accepted,
             Err(fault) => return self.refuse_handshake(key, fault),
         };
         let options = &shared.settings.options;
-        let opened = self.drive(session, |session, _| session.probe_opens(key, now, options));
+        let opened =
+            self.drive(session, |session, _| session.probe_opens(key, protocol, now, options));
         let rest = self.switch(key, &accept);
         self.become_websocket(key, session, deflate);
         if !matches!(opened, Some(Ok(()))) {
@@ -306,14 +319,16 @@ impl State {
     }
 
     /// Checks a handshake. With the answer comes the server's window, if messages may be
-    /// compressed.
+    /// compressed: those of older clients may not.
     fn websocket_handshake<'h>(
         &mut self,
         key: Key,
+        protocol: Protocol,
         head: &Head<'h>,
     ) -> Result<(http::Accept<'h>, Option<WindowBits>), http::HandshakeFault> {
         let accept = head.websocket_handshake()?;
-        let Some(compression) = &mut self.compression else { return Ok((accept, None)) };
+        let compression = self.compression.as_mut().filter(|_| protocol == Protocol::V4);
+        let Some(compression) = compression else { return Ok((accept, None)) };
         let wanted = head.deflate_agreement(compression.options())?;
         let agreed = wanted.map(|wanted| compression.agree(key, wanted, &self.shared.contexts));
         let window_bits = agreed.map(|agreed| agreed.server_window_bits());

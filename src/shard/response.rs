@@ -6,6 +6,7 @@ use memchr::memmem;
 use crate::base::frame::Frame;
 use crate::base::limits::COMPRESSED_BYTES_MAX;
 use crate::base::slab::Key;
+use crate::proto::engine_v3::{self, Form};
 use crate::proto::http::{
     self, Encoding, Fault, Field, FieldBuf, Head, Method, Query, ResponseHead,
 };
@@ -18,6 +19,7 @@ use super::shared::ClientFile;
 use super::state::State;
 
 const PLAIN_TEXT: Field<'static> = Field::known("Content-Type", "text/plain; charset=UTF-8");
+const OCTETS: Field<'static> = Field::known("Content-Type", engine_v3::BINARY_CONTENT_TYPE);
 const HTML: Field<'static> = Field::known("Content-Type", "text/html");
 const JSON: Field<'static> = Field::known("Content-Type", "application/json");
 const NO_STORE: Field<'static> = Field::known("cache-control", "no-store");
@@ -143,15 +145,19 @@ impl State {
     }
 
     /// Answers a GET with packets, which may be compressed.
-    pub fn respond_packets(&mut self, key: Key, body: &[u8], compress: bool) {
+    pub fn respond_packets(&mut self, key: Key, form: Form, body: &[u8], compress: bool) {
+        let content_type = match form {
+            Form::Text => PLAIN_TEXT,
+            Form::Binary => OCTETS,
+        };
         let least = self.shared.settings.http_compression.filter(|_| compress);
         let lengths = least.map(|least| least..=COMPRESSED_BYTES_MAX);
         let is_worth_it = lengths.is_some_and(|lengths| lengths.contains(&body.len()));
         let encoding = self.http_mut(key).and_then(|http| http.encoding).filter(|_| is_worth_it);
         let Some(encoding) = encoding else {
-            return self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
+            return self.respond(key, 200, &[content_type, NO_STORE], body);
         };
-        let fields = [PLAIN_TEXT, content_encoding(encoding), NO_STORE];
+        let fields = [content_type, content_encoding(encoding), NO_STORE];
         let body = self.bodies.compress(encoding, body);
         self.respond(key, 200, &fields, &body);
     }

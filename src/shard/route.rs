@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use crate::base::id::SessionId;
 use crate::base::slab::Key;
+use crate::proto::engine::Protocol;
 use crate::proto::http::{Cors, FieldBuf, Head, Query};
 use crate::session::handshake::{Refusal, Request, Route, route};
 
 use super::decide::{Decided, Ruling, cross_origin};
 use super::request::HttpStep;
 use super::response::is_illegal_in_origin;
+use super::session::Carried;
 use super::shared::{ClientFile, ClientFiles, Shared};
 use super::state::State;
 
@@ -101,12 +103,17 @@ impl State {
             self.serve_file(key, head, name, &client.version, file);
             return HttpStep::Again;
         }
-        let route = match self.route(head) {
-            Ok(route) => route,
+        let (route, protocol) = match self.route(head) {
+            Ok(routed) => routed,
             Err(refusal) => return self.refuse(key, head, refusal),
         };
         let session = match route {
-            Route::Open(transport) => return self.open(key, transport, head, bytes, id),
+            Route::OpenPolling(dialect) => {
+                return self.open(key, Carried::Polling(dialect), head, bytes, id);
+            }
+            Route::OpenWebSocket(protocol) => {
+                return self.open(key, Carried::WebSocket(protocol), head, bytes, id);
+            }
             Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id) => id,
         };
         if let Some(shard) = self.other_shard(&session) {
@@ -116,17 +123,29 @@ impl State {
             return self.refuse(key, head, Refusal::SessionUnknown);
         };
         match route {
+            _ if !self.speaks(session, protocol) => self.refuse(key, head, Refusal::BadRequest),
             Route::Poll(_) => self.poll(key, session, head),
             Route::Post(_) => self.post_begins(key, session, head),
-            Route::Upgrade(_) => self.probe(key, session, head),
+            Route::Upgrade(_) => self.probe(key, session, protocol, head),
             _ => self.refuse(key, head, Refusal::BadRequest),
         }
     }
 
-    /// What a request inside the path asks for.
-    pub(super) fn route(&self, head: &Head<'_>) -> Result<Route, Refusal> {
+    /// What a session speaks on its transport.
+    pub(super) fn protocol(&self, session: Key) -> Option<Protocol> {
+        self.sessions.get(session).map(|entry| entry.session.protocol())
+    }
+
+    /// Whether a session is one of the revision that a request is of.
+    pub(super) fn speaks(&self, session: Key, protocol: Protocol) -> bool {
+        self.protocol(session).is_some_and(|own| own.is_revision_of(protocol))
+    }
+
+    /// What a request inside the path asks for, and what it speaks.
+    pub(super) fn route(&self, head: &Head<'_>) -> Result<(Route, Protocol), Refusal> {
         let query = Query::parse(head.target);
-        let [transport, protocol, session] = query.values(["transport", "EIO", "sid"]);
+        let names = ["transport", "EIO", "sid", "b64", "j"];
+        let [transport, protocol, session, base64, callback] = query.values(names);
         // An id that the application has made stands for one of our own.
         let alias = session.as_deref().and_then(|text| self.shared.aliases.session(text));
         let alias = alias.map(|id| id.text());
@@ -141,18 +160,20 @@ impl State {
             transport: transport.as_deref(),
             protocol: protocol.as_deref(),
             session,
+            base64: base64.is_some_and(|value| !value.is_empty()),
+            callback: callback.as_deref(),
             illegal_origin: head.values("origin").any(is_illegal),
         };
-        route(&request, &self.shared.settings.transports)
+        Ok((route(&request, &self.shared.settings.offer)?, request.spoken()))
     }
 
     /// The shard that a request is for, if it is another one.
     fn shard_of(&self, head: &Head<'_>) -> Option<u16> {
-        match self.route(head) {
-            Ok(Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id)) => {
+        match self.route(head).ok()?.0 {
+            Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id) => {
                 self.other_shard(&id)
             }
-            _ => None,
+            Route::OpenPolling(_) | Route::OpenWebSocket(_) => None,
         }
     }
 

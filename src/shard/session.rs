@@ -6,24 +6,45 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::base::frame::Frame;
-use crate::base::id::SessionId;
+use crate::base::id::{SessionId, SocketId};
 use crate::base::slab::Key;
-use crate::fanout::polling_variant;
+use crate::fanout;
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::{self, Form};
 use crate::proto::parser::Message;
 use crate::proto::socket::DisconnectReason;
-use crate::proto::{engine, websocket};
+use crate::proto::{engine, jsonp, websocket};
 use crate::session::handshake::Transport;
-use crate::session::{Answer, Effect, Session};
+use crate::session::{Answer, Dialect, Effect, Session};
 
 use super::conn::{After, Role};
 use super::listeners::Direction;
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 
+/// What carries a session that opens.
+#[derive(Clone, Copy)]
+pub enum Carried {
+    /// Requests.
+    Polling(Dialect),
+    /// A connection that becomes a WebSocket.
+    WebSocket(Protocol),
+}
+
+impl Carried {
+    /// What the session speaks.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Carried::Polling(dialect) => dialect.protocol,
+            Carried::WebSocket(protocol) => protocol,
+        }
+    }
+}
+
 /// A session that is to be opened.
 pub struct Opening<'a> {
-    /// Its transport.
-    pub transport: Transport,
+    /// What carries it.
+    pub carried: Carried,
     /// Where it will be.
     pub id: SessionId,
     /// What the client knows it by.
@@ -39,26 +60,42 @@ pub struct Opening<'a> {
 impl State {
     /// The session of an id, if this shard has it.
     pub fn session_key(&self, id: &SessionId) -> Option<Key> {
-        let key = self.sessions.key_at(id.index())?;
+        let key = match id.socket() {
+            Some(socket) => *self.sessions_of_sockets.get(&socket.nonce())?,
+            None => self.sessions.key_at(id.index())?,
+        };
         let entry = self.sessions.get(key)?;
         (id.matches(entry.session.id()) && !entry.session.is_closed()).then_some(key)
     }
 
-    /// The id of the session that is opened next.
-    pub fn next_session_id(&mut self) -> SessionId {
+    /// The id of the session that is opened next. It is that of its first socket, too, where that
+    /// joins by itself.
+    pub fn next_session_id(&mut self, protocol: Protocol) -> SessionId {
         // Without randomness an id could be guessed: it was put aside before the turn began.
-        let secret = self.random_bytes().unwrap_or_else(|| unreachable!("refilled every turn"));
+        let refilled = "refilled every turn";
+        if protocol != Protocol::V4 && self.shared.settings.has_namespaces {
+            let nonce = self.random_bytes().unwrap_or_else(|| unreachable!("{refilled}"));
+            let index = self.sockets.next_key().index;
+            let socket = SocketId::new(self.index, index, u64::from_be_bytes(nonce));
+            return SessionId::of_socket(socket);
+        }
+        let secret = self.random_bytes().unwrap_or_else(|| unreachable!("{refilled}"));
         SessionId::new(self.index, self.sessions.next_key().index, secret)
     }
 
     /// Opens a session. The open packet is queued; the caller says where it goes.
     pub fn open_session(&mut self, opening: &Opening<'_>) -> Key {
-        let &Opening { transport, id, name, connection, peer, head } = opening;
+        let &Opening { carried, id, name, connection, peer, head } = opening;
         let shared = Arc::clone(&self.shared);
-        let options = &shared.settings.options;
-        let mut session = match transport {
-            Transport::Polling => Session::over_polling(id, self.now, options),
-            Transport::WebSocket => Session::over_websocket(id, connection, self.now, options),
+        let (now, options) = (self.now, &shared.settings.options);
+        let (transport, mut session) = match carried {
+            Carried::Polling(dialect) => {
+                (Transport::Polling, Session::over_polling(id, dialect, now, options))
+            }
+            Carried::WebSocket(protocol) => {
+                let session = Session::over_websocket(id, connection, protocol, now, options);
+                (Transport::WebSocket, session)
+            }
         };
         if shared.settings.keep_handshake {
             session.request = Some(kept_request(peer, head));
@@ -80,6 +117,10 @@ impl State {
         if !shared.settings.has_namespaces {
             self.jobs.push_back(Job::EngineOpen(key));
         }
+        if let Some(socket) = id.socket() {
+            self.sessions_of_sockets.insert(socket.nonce(), key);
+            self.connect_by_itself(key, socket.nonce());
+        }
         key
     }
 
@@ -93,7 +134,7 @@ impl State {
         let settings = &self.shared.settings;
         let can_upgrade = transport == Transport::Polling
             && settings.allow_upgrades
-            && settings.transports.contains(&Transport::WebSocket);
+            && settings.offer.transports.contains(&Transport::WebSocket);
         let open = engine::Open {
             sid: name,
             upgrades: if can_upgrade { &["websocket"] } else { &[] },
@@ -126,12 +167,17 @@ impl State {
 
     fn carry_out(&mut self, key: Key, effect: Effect) {
         match effect {
-            Effect::Poll(connection, answer) => self.answer_poll(connection, &answer),
+            Effect::Poll(connection, answer, dialect) => {
+                self.answer_poll(connection, &answer, &dialect);
+            }
             Effect::RefusePost(connection) => self.respond_empty(connection, 400),
             Effect::AcceptPost(connection) => self.accept_post(connection),
             Effect::Text(connection, text) => self.push_text(connection, text),
             Effect::Upgraded(connection, frames) => {
-                frames.into_iter().for_each(|frame| self.push_packets(connection, frame));
+                let protocol = self.protocol(key).unwrap_or_default();
+                for frame in frames {
+                    self.push_packets(connection, fanout::websocket_frame(frame, protocol));
+                }
             }
             Effect::CloseWebSocket(connection) => self.close_websocket(connection, None),
             Effect::Drop(connection) => self.drop_connection(connection),
@@ -140,25 +186,39 @@ impl State {
         }
     }
 
-    fn answer_poll(&mut self, connection: Key, answer: &Answer) {
-        let separator = engine::RECORD_SEPARATOR;
-        match answer {
+    fn answer_poll(&mut self, connection: Key, answer: &Answer, dialect: &Dialect) {
+        let is_v4 = dialect.protocol == Protocol::V4;
+        let control: &[u8] = match answer {
             Answer::Packets(frames) => {
-                let mut body = Vec::with_capacity(frames.iter().map(|f| f.bytes().len()).sum());
-                for frame in frames {
-                    if !body.is_empty() {
-                        body.push(separator);
-                    }
-                    body.extend_from_slice(frame.wire().polling(polling_variant));
-                }
+                let (payload, form) = fanout::payload(frames, dialect.protocol);
                 let compress = frames.iter().any(|frame| frame.wire().is_compressible());
-                self.respond_packets(connection, &body, compress);
+                return self.respond_payload(connection, form, &payload, dialect, compress);
             }
-            Answer::Noop => self.respond_packets(connection, b"6", false),
-            Answer::Close => self.respond_packets(connection, b"1", false),
-            Answer::NoopClose => self.respond_packets(connection, b"6\x1e1", false),
-            Answer::BadRequest => self.respond_empty(connection, 400),
-        }
+            Answer::Noop if is_v4 => engine::NOOP,
+            Answer::Noop => engine_v3::NOOP_PAYLOAD,
+            Answer::Close if is_v4 => engine::CLOSE,
+            Answer::Close => engine_v3::CLOSE_PAYLOAD,
+            Answer::NoopClose if is_v4 => b"6\x1e1",
+            Answer::NoopClose => engine_v3::NOOP_CLOSE_PAYLOAD,
+            Answer::BadRequest => return self.respond_empty(connection, 400),
+        };
+        self.respond_payload(connection, Form::Text, control, dialect, false);
+    }
+
+    fn respond_payload(
+        &mut self,
+        connection: Key,
+        form: Form,
+        payload: &[u8],
+        to: &Dialect,
+        compress: bool,
+    ) {
+        let Some(callback) = &to.callback else {
+            return self.respond_packets(connection, form, payload, compress);
+        };
+        let mut script = Vec::with_capacity(payload.len() + 32);
+        jsonp::write_script(&mut script, callback, payload);
+        self.respond_packets(connection, Form::Text, &script, compress);
     }
 
     /// Starts the closing handshake of a WebSocket, with a code if a rule was broken.
@@ -210,11 +270,13 @@ impl State {
         }
         let undecided = self.undecided.remove(&key).into_iter().flatten();
         self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
-        if let Some(entry) = self.sessions.remove(key) {
-            self.stats.sessions_closed += 1;
-            self.count_clients();
-            self.shared.aliases.release(entry.session.id());
+        let Some(entry) = self.sessions.remove(key) else { return };
+        self.count_clients();
+        self.shared.aliases.release(entry.session.id());
+        if let Some(socket) = entry.session.id().socket() {
+            self.sessions_of_sockets.remove(&socket.nonce());
         }
+        self.stats.sessions_closed += 1;
     }
 
     fn sockets_gone(&mut self, key: Key, reason: DisconnectReason) {

@@ -20,7 +20,7 @@ use crate::proto::parser::{Form, Message};
 use crate::proto::websocket::DeflateOptions;
 use crate::room::Target;
 use crate::session::Options;
-use crate::session::handshake::Transport;
+use crate::session::handshake::Offer;
 
 use super::aliases::Aliases;
 use super::compression::ContextBudget;
@@ -66,8 +66,8 @@ pub struct Settings {
     pub initial_packet: Option<Message>,
     /// When a connection is closed whose request asks for an upgrade outside the path.
     pub destroy_upgrade: Option<Duration>,
-    /// The transports that are offered.
-    pub transports: Vec<Transport>,
+    /// What is offered to those who ask for a session.
+    pub offer: Offer,
     /// Whether an upgrade is advertised.
     pub allow_upgrades: bool,
     /// Whether the request that opened a session is kept.

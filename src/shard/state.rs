@@ -13,6 +13,8 @@ use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, Recover, SocketAddress, Waiter};
 use crate::fanout::Encoder;
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::Form;
 use crate::proto::http::Compressor;
 use crate::proto::socket::DisconnectReason;
 use crate::room::Memberships;
@@ -150,7 +152,11 @@ pub struct Backlog {
     pub connection: Key,
     /// The session.
     pub session: Key,
-    /// The whole body.
+    /// What the payload is written in.
+    pub protocol: Protocol,
+    /// Its form, for protocol 3.
+    pub form: Form,
+    /// The whole payload.
     pub body: Vec<u8>,
     /// Where the next packet begins; beyond the body when there is none.
     pub offset: usize,
@@ -181,6 +187,8 @@ pub struct State {
     pub connections: Slab<Conn>,
     /// The Engine.IO sessions.
     pub sessions: Slab<SessionEntry>,
+    /// Those whose id is that of a socket, by the nonce of it.
+    pub sessions_of_sockets: HashMap<u64, Key>,
     /// The Socket.IO sockets.
     pub sockets: Slab<Socket>,
     /// The namespaces.
@@ -253,6 +261,7 @@ impl State {
             now: Time::ZERO,
             connections: Slab::new(),
             sessions: Slab::new(),
+            sessions_of_sockets: HashMap::new(),
             sockets: Slab::new(),
             namespaces: Namespaces::default(),
             undecided: HashMap::new(),

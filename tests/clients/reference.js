@@ -16,6 +16,7 @@ const { values: flags } = parseArgs({
     transports: { type: "string" },
     parser: { type: "string" },
     "per-message-deflate": { type: "string" },
+    "allow-eio3": { type: "boolean" },
     // The package brings its own.
     client: { type: "string" },
   },
@@ -33,6 +34,7 @@ if (flags["per-message-deflate"]) {
   const none = flags["per-message-deflate"] === "none" || undefined;
   options.perMessageDeflate = { serverNoContextTakeover: none, clientNoContextTakeover: none };
 }
+if (flags["allow-eio3"]) options.allowEIO3 = true;
 if (flags.transports) options.transports = flags.transports.split(",");
 
 const http = createServer();

@@ -66,6 +66,19 @@ fn long(word: &str) -> String {
 }
 
 #[test]
+fn with_clients_of_engine_io_3_nothing_is_agreed_on() {
+    on_engine_with(
+        |builder| deflating(builder).allow_eio3(true),
+        |site| {
+            let target = format!("{}?EIO=3&transport=websocket", site.path);
+            let (mut client, response) = offer(site, &target, OFFER);
+            assert_eq!((response.status, response.header("sec-websocket-extensions")), (101, None));
+            assert!(client.text().starts_with("0{"));
+        },
+    );
+}
+
+#[test]
 fn without_the_option_no_offer_is_looked_at() {
     on_engine(|site| {
         for offered in [OFFER, "permessage-deflate; foo", "=", "permessage-deflate;;"] {

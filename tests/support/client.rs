@@ -47,6 +47,11 @@ impl Client {
         client
     }
 
+    /// Opens a session, of which nothing is read yet; `query` may be that of an older client.
+    pub fn begin(address: SocketAddr, query: &str) -> Client {
+        Client::upgrade(address, query, &[])
+    }
+
     /// Begins the upgrade of a polling session; `query` names it.
     pub fn probe(address: SocketAddr, query: &str) -> Client {
         let mut client = Client::upgrade(address, query, &[]);
@@ -192,6 +197,8 @@ pub fn socket_id(reply: &str, prefix: &str) -> String {
 pub struct Polling {
     address: SocketAddr,
     pub sid: String,
+    /// The revision of Engine.IO.
+    pub protocol: &'static str,
 }
 
 /// A request that was sent.
@@ -200,23 +207,40 @@ pub struct Request(TcpStream);
 impl Request {
     /// The status and the body of the answer.
     #[track_caller]
-    pub fn finish(mut self) -> (u16, String) {
+    pub fn finish(self) -> (u16, String) {
+        let (status, body) = self.finish_bytes();
+        (status, String::from_utf8(body).expect("UTF-8"))
+    }
+
+    /// The same, where the body need not be text.
+    #[track_caller]
+    pub fn finish_bytes(mut self) -> (u16, Vec<u8>) {
         let mut answer = Vec::new();
         self.0.read_to_end(&mut answer).expect("an answer in time");
-        let answer = String::from_utf8(answer).expect("UTF-8");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+        let body = answer.split_off(end + 4);
+        let head = String::from_utf8(answer).expect("a head is text");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        (status.expect("a status"), body)
     }
 }
 
 impl Polling {
     /// Opens a session; joins nothing.
     pub fn open(address: SocketAddr) -> Polling {
-        let mut polling = Polling { address, sid: String::new() };
-        let (status, body) = polling.start_get().finish();
+        Polling::open_with(address, "4", "")
+    }
+
+    /// Opens a session of an older client with more of a query.
+    pub fn open_old(address: SocketAddr, query: &str) -> Polling {
+        Polling::open_with(address, "3", query)
+    }
+
+    fn open_with(address: SocketAddr, protocol: &'static str, query: &str) -> Polling {
+        let mut polling = Polling { address, sid: String::new(), protocol };
+        let (status, body) = polling.send("GET", query, "").finish();
         assert_eq!(status, 200, "{body}");
-        let sid = body.strip_prefix("0{\"sid\":\"").and_then(|rest| rest.split('"').next());
+        let sid = body.split_once("0{\"sid\":\"").and_then(|(_, rest)| rest.split('"').next());
         polling.sid = sid.expect("an open packet").to_owned();
         polling
     }
@@ -249,6 +273,11 @@ impl Polling {
     }
 
     pub fn request(&self, method: &str, body: &str) -> Request {
+        self.send(method, "", body)
+    }
+
+    fn send(&self, method: &str, query: &str, body: &str) -> Request {
+        let protocol = self.protocol;
         let sid = match self.sid.as_str() {
             "" => String::new(),
             sid => format!("&sid={sid}"),
@@ -256,8 +285,9 @@ impl Polling {
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         let head = format!(
-            "{method} /socket.io/?EIO=4&transport=polling{sid} HTTP/1.1\r\nHost: test\r\n\
-             Connection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} /socket.io/?EIO={protocol}&transport=polling{sid}{query} HTTP/1.1\r\n\
+             Host: test\r\nConnection: close\r\nContent-Type: text/plain\r\n\
+             Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(head.as_bytes()).expect("the server takes it");

@@ -18,6 +18,11 @@ impl<'a> Query<'a> {
         Query { path, parameters }
     }
 
+    /// Parameters without a path: a form, or what follows the `?` of something else.
+    pub fn of_parameters(parameters: &'a str) -> Query<'a> {
+        Query { path: "", parameters }
+    }
+
     /// What stands before the `?`, as sent: percent sequences are not decoded, so that a prefix
     /// test means the same here and in a proxy in front (protocol.md §1).
     pub fn path(&self) -> &'a str {

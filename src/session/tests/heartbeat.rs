@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::Attachments;
 use crate::session::Options;
 
 use super::script::Script;
@@ -187,4 +189,59 @@ fn m40_what_a_client_may_send_before_it_joins_is_bounded() {
     assert!(script.session.charge(usize::MAX, &options));
     script.session.connected();
     assert!(!script.session.charge(usize::MAX, &options));
+}
+
+/// A session of protocol 3, by polling, whose client must ping within 500 ms.
+fn listening() -> Script {
+    let options = Options {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        ..Options::default()
+    };
+    Script::speaking(Protocol::V3(Attachments::Raw), options)
+}
+
+#[test]
+fn b4_3_b4_41_a_client_that_has_to_ping_and_does_not_is_gone() {
+    let mut script = listening();
+    script.get("g");
+    assert_eq!(script.wait(10_000), "500: g ← 1, closed: ping timeout");
+    let mut script = listening();
+    script.wait(400);
+    assert!(script.pings());
+    script.wait(400);
+    assert!(script.pings());
+    assert_eq!(script.wait(10_000), "1300: closed: ping timeout");
+    assert!(!script.pings(), "it is over");
+    assert_eq!(listening().receives("3"), "closed: transport error");
+}
+
+#[test]
+fn neither_other_packets_nor_the_upgrade_stand_for_a_ping() {
+    let mut script = listening();
+    script.wait(250);
+    script.opens("w");
+    script.says("w", "2probe");
+    assert_eq!(script.says("w", "5"), "w upgraded");
+    script.receives("4a");
+    assert_eq!(script.wait(10_000), "500: w closes, closed: ping timeout");
+}
+
+#[test]
+fn pings_that_a_polling_client_does_not_fetch_the_answers_to_share_one() {
+    let mut script = listening();
+    script.receives("2");
+    script.receives("2");
+    script.queue("4a");
+    script.receives("2");
+    assert_eq!(script.get("g"), "g ← 3␞4a␞3");
+    script.receives("2");
+    assert_eq!(script.get("g"), "g ← 3");
+}
+
+#[test]
+fn a_client_that_pings_gets_the_time_again_when_it_was_us_who_stood_still() {
+    let mut script = listening();
+    assert_eq!(script.oversleeps(5_000), "");
+    assert_eq!(script.wait(10_000), "5200: closed: ping timeout");
 }

@@ -44,7 +44,7 @@ impl Ledger {
     pub fn book(&mut self, effect: &Effect) {
         assert_eq!(self.closed, None, "{effect:?} follows the end");
         match effect {
-            Effect::Poll(get, answer) => {
+            Effect::Poll(get, answer, _) => {
                 pay(&mut self.gets, *get, "an answer");
                 if let Answer::Packets(frames) = answer {
                     assert!(!frames.is_empty(), "an answer without packets");

@@ -238,4 +238,7 @@ fn nothing_happens_to_a_session_that_is_over() {
 fn a_session_fits_its_budget() {
     let size = size_of::<crate::session::Session>();
     assert!(size <= 160, "{size}");
+    // What it speaks, and for JSONP its callback, lie where there was nothing.
+    let size = size_of::<crate::session::transport::Polling>();
+    assert!(size <= 64, "{size}");
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::proto::engine::Protocol;
+use crate::proto::engine_v3::Attachments;
 use crate::proto::socket::DisconnectReason::{ForcedClose, ServerShuttingDown};
 use crate::session::{Options, Violation};
 
@@ -41,7 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
     let any = 0..2_u8;
     let said = prop_oneof![4 => Just("2probe"), 3 => Just("5"), 1 => Just("garbage")];
     let received =
-        prop_oneof![6 => Just("4a"), 6 => Just("3"), 1 => Just("2"), 1 => Just("1"), 1 => Just("")];
+        prop_oneof![6 => Just("4a"), 6 => Just("3"), 2 => Just("2"), 1 => Just("1"), 1 => Just("")];
     let lost = prop_oneof![
         any.clone().prop_map(Lost::Get),
         any.clone().prop_map(Lost::Post),
@@ -72,6 +74,10 @@ fn event() -> impl Strategy<Value = Event> {
         4 => millis.clone().prop_map(Event::Waits),
         1 => millis.prop_map(Event::Oversleeps),
     ]
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![Just(Protocol::V4), Just(Protocol::V3(Attachments::Raw))]
 }
 
 impl Script {
@@ -121,16 +127,20 @@ proptest! {
 
     #[test]
     fn m16_each_packet_comes_out_once_in_order_and_each_request_is_answered_once(
+        protocol in protocol(),
         events in prop::collection::vec(event(), 0..60),
     ) {
-        let mut script = Script::stranger(Options::default());
+        let mut script = Script::speaking(protocol, Options::default());
         events.iter().for_each(|event| script.happens(event));
         script.takes_all_that_is_left();
     }
 
     #[test]
-    fn a_session_that_nobody_talks_to_ends(events in prop::collection::vec(event(), 0..40)) {
-        let mut script = Script::stranger(Options::default());
+    fn a_session_that_nobody_talks_to_ends(
+        protocol in protocol(),
+        events in prop::collection::vec(event(), 0..40),
+    ) {
+        let mut script = Script::speaking(protocol, Options::default());
         events.iter().for_each(|event| script.happens(event));
         let was_open = script.session.is_open();
         let (lasted, said) = script.silence();

@@ -18,7 +18,7 @@ use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::id::SessionId;
 use crate::base::slab::Key;
-use crate::proto::engine::{self, Packet};
+use crate::proto::engine::{self, Packet, Protocol};
 use crate::proto::socket::DisconnectReason;
 use crate::session::attachment::Assembly;
 use crate::session::{Answer, Effect, Mismatch, Options, Session, Violation};
@@ -45,7 +45,12 @@ impl Script {
 
     /// A session over long-polling that has not joined a namespace.
     pub fn stranger(options: Options) -> Script {
-        let session = Session::over_polling(id(), Time::ZERO, &options);
+        Script::speaking(Protocol::V4, options)
+    }
+
+    /// A session over long-polling that speaks this and has not joined a namespace.
+    pub fn speaking(protocol: Protocol, options: Options) -> Script {
+        let session = Session::over_polling(id(), protocol.into(), Time::ZERO, &options);
         let ledger = Ledger::default();
         Script { session, options, ledger, now: Time::ZERO, names: Vec::new() }
     }
@@ -55,7 +60,8 @@ impl Script {
         let mut script = Script::polling();
         let websocket = script.key("w");
         script.ledger.websockets.push(websocket);
-        script.session = Session::over_websocket(id(), websocket, script.now, &script.options);
+        let (now, options) = (script.now, &script.options);
+        script.session = Session::over_websocket(id(), websocket, Protocol::V4, now, options);
         script.session.connected();
         script
     }
@@ -83,7 +89,7 @@ impl Script {
         let name = |key: &Key| &self.names[key.index as usize];
         let join = |frames: &[Frame]| frames.iter().map(text).collect::<Vec<_>>().join("␞");
         match effect {
-            Effect::Poll(get, answer) => {
+            Effect::Poll(get, answer, _) => {
                 let body = match answer {
                     Answer::Packets(frames) => join(frames),
                     Answer::Noop => "6".to_owned(),
@@ -186,17 +192,26 @@ impl Script {
             return String::new();
         }
         let decoded = engine::decode(packet.as_bytes());
+        let is_v4 = self.session.protocol() == Protocol::V4;
         let (now, options) = (self.now, self.options.clone());
         match decoded {
-            Ok(Packet::Pong(_)) => self.session.pong(now, &options),
+            Ok(Packet::Pong(_)) if is_v4 => self.session.pong(now, &options),
             _ => self.session.traffic(now, &options),
         }
         match decoded {
             Err(_) => self.violates(Violation::Undecodable),
+            Ok(Packet::Ping(_)) if !is_v4 && self.pings() => self.queue("3"),
+            Ok(Packet::Ping(_)) if !is_v4 => String::new(),
             Ok(Packet::Ping(_)) => self.violates(Violation::HeartbeatDirection),
+            Ok(Packet::Pong(_)) if !is_v4 => self.violates(Violation::HeartbeatDirection),
             Ok(Packet::Close) => self.leaves(),
             Ok(_) => String::new(),
         }
+    }
+
+    /// The client, of protocol 3, says `2`. Answers whether a pong is due.
+    pub fn pings(&mut self) -> bool {
+        self.session.ping(self.now, &self.options)
     }
 
     /// The client says `1`.
@@ -215,9 +230,9 @@ impl Script {
     /// A WebSocket handshake names the session.
     pub fn opens(&mut self, name: &str) -> String {
         let websocket = self.key(name);
-        let options = self.options.clone();
+        let (options, protocol) = (self.options.clone(), self.session.protocol());
         let (result, effects) = self.drive(|script, _| {
-            let result = script.session.probe_opens(websocket, script.now, &options);
+            let result = script.session.probe_opens(websocket, protocol, script.now, &options);
             if result.is_ok() {
                 script.ledger.websockets.push(websocket);
             }
