@@ -36,7 +36,7 @@
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
 //! | `config` | `base` `error` `session` `shard::shared` |
-//! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
+//! | `api` | `base` `error` `proto` `room` `fanout` `command` `session::departure` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
 //! meets session. `config` fills in what a shard is built with, so it names the two types of
@@ -73,18 +73,21 @@ pub use api::handshake::Handshake;
 pub use api::listeners::Listener;
 pub use api::namespace::{Candidate, Namespace};
 pub use api::server::Server;
+pub use api::session::{Packet, ReadyState, Session};
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;
 pub use api::time;
-pub use base::id::SocketId;
+pub use base::id::{SessionId, SocketId};
 pub use base::limits::Limits;
 pub use base::stats::Stats;
 pub use config::Builder;
 pub use error::{Error, Result};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::socket::DisconnectReason;
+pub use session::departure::{Closer, DisconnectDetail, DisconnectLimit};
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;
+pub use shard::events::PacketKind;
 pub use shard::run::Running;
 pub use shard::shared::ExpiredSession;
 

@@ -33,6 +33,7 @@ use super::ask::ask_shard;
 use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
+use super::session::Session;
 
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
@@ -139,6 +140,23 @@ impl Connection {
     /// Sends bytes.
     pub fn send_binary(&self, data: &[u8]) -> Emitted {
         self.encode_and_send(|encoder| encoder.binary(data))
+    }
+
+    /// The session below: what it listens to, and how far it has come.
+    ///
+    /// ```
+    /// use fanfare::engine::{Connection, Server};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let engine = Server::build(Server::builder())?;
+    /// engine.on_open(async |connection: Connection| {
+    ///     connection.session().on_heartbeat(async || println!("still there"));
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn session(&self) -> Session {
+        Session { server: self.server, address: self.address }
     }
 
     /// Closes the connection after what was sent before has gone out.

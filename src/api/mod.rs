@@ -11,6 +11,7 @@ pub mod handshake;
 pub mod listeners;
 pub mod namespace;
 pub mod server;
+pub mod session;
 pub mod signals;
 pub mod socket;
 pub mod targets;

@@ -10,12 +10,14 @@ use crate::base::stats::Stats;
 use crate::command::Command;
 use crate::config::Builder;
 use crate::error::{Error, Result};
+use crate::shard::handler::{Place, Trigger};
 use crate::shard::registry::Matcher;
 use crate::shard::run::{Plan, Running};
 use crate::shard::shared::{ExpiredSession, Shared};
 
 use super::emit::{Emitted, Emitter};
 use super::fetch::FetchSockets;
+use super::handler::{Handler, recipe};
 use super::namespace::{Candidate, Namespace};
 use super::signals::Signals;
 use super::targets::IntoTargets;
@@ -143,6 +145,26 @@ impl Server {
             let (shared, definition) = (Arc::clone(shared), Arc::clone(definition));
             listener(Namespace { shared, definition });
         }));
+    }
+
+    /// Runs `handler` for each client that has connected (`io.engine.on("connection")`), before it
+    /// has joined a namespace. It may ask for a [`Session`](crate::Session).
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// use fanfare::{DisconnectDetail, Server, Session};
+    ///
+    /// let io = Server::builder().build()?;
+    /// io.on_session(async |conn: Session| {
+    ///     conn.on_close(async |detail: DisconnectDetail| println!("{detail:?}"));
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_session<A>(&self, handler: impl Handler<A>) {
+        let root = self.shared.define("/");
+        root.add_handler(Trigger::Session, Place::Last, recipe(handler));
+        self.shared.changed();
     }
 
     /// Calls `listener` for each socket whose state was kept in case that its client comes back,

@@ -148,7 +148,7 @@ impl State {
     /// something; for the others they wait.
     pub(super) fn flush_batch<D: Driver>(&mut self, driver: &mut D, most: usize) {
         let Some(last) = self.batch.broadcasts.last() else { return };
-        if self.has_outgoing_listeners(last.namespace) {
+        if self.has_outgoing_listeners(last.namespace) || !self.session_listeners.is_empty() {
             return self.queue_batch();
         }
         let mut batch = std::mem::take(&mut self.batch);

@@ -16,7 +16,9 @@ use crate::fanout::Encoder;
 use crate::proto::socket;
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
+use crate::session::departure::{Cause, DisconnectLimit};
 
+use super::log;
 use super::queue::Outgoing;
 use super::state::{Job, SocketPhase, State};
 use super::timer::Owner;
@@ -88,6 +90,15 @@ impl State {
 
     /// Queues a packet for one session. Everything that is sent to a client comes through here.
     pub fn send(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
+        let copy = self.hears_of_packets(session).then(|| packet.frame());
+        let queued = self.queue_packet(session, packet, volatile);
+        if let Some(copy) = copy.filter(|_| queued == Queued::Yes) {
+            self.packets_created(session, &copy);
+        }
+        queued
+    }
+
+    fn queue_packet(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
         self.queue_batch();
         let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
         let limit = self.shared.settings.options.limits.send_queue_bytes;
@@ -102,7 +113,7 @@ impl State {
             conn.mark_dirty(connection, &mut self.dirty);
             self.stats.packets_queued += 1;
             if is_over_budget {
-                self.too_slow(session);
+                self.too_slow(session, DisconnectLimit::SendQueueBytes);
             }
             return Queued::Yes;
         }
@@ -120,20 +131,23 @@ impl State {
         }
         self.stats.packets_queued += 1;
         if queued_bytes > limit {
-            self.too_slow(session);
+            self.too_slow(session, DisconnectLimit::SendQueueBytes);
         }
         Queued::Yes
     }
 
     /// Ends a session whose client does not take what is queued for it.
-    pub fn too_slow(&mut self, session: Key) {
+    pub fn too_slow(&mut self, session: Key, limit: DisconnectLimit) {
         self.stats.slow_clients += 1;
+        log::too_slow(self.index, session);
         let connection = self.sessions.get(session).and_then(|entry| entry.session.websocket());
         if let Some(connection) = connection {
             // What it did not take it will not take: no closing handshake behind a full queue.
             self.drop_connection(connection);
         }
-        self.end_session(session, DisconnectReason::TransportError);
+        self.because(Cause::limit(limit), |state| {
+            state.end_session(session, DisconnectReason::TransportError);
+        });
     }
 
     /// Queues a packet for one socket, which is sent it again if it has missed it.
@@ -213,6 +227,7 @@ impl State {
             return;
         }
         for waiter in extra.acks.expired(now) {
+            log::ack_timed_out(self.index, key);
             self.jobs.push_back(Job::Resolve(waiter, Err(Unanswered::Timeout)));
         }
         if let Some(next) = extra.acks.next_deadline() {
@@ -366,6 +381,7 @@ impl State {
         let Some(space) = self.namespaces.get_mut(socket.namespace) else {
             return false;
         };
+        log::joined(self.index, key, rooms);
         for room in rooms {
             space.rooms.join(key.index, &mut socket.memberships, room);
         }
@@ -375,6 +391,7 @@ impl State {
     /// Takes a socket out of a room. `false` when it was not in it.
     pub fn leave(&mut self, address: SocketAddress, room: &str) -> bool {
         let Some(key) = self.socket_key(address) else { return false };
+        log::left(self.index, key, room);
         self.with_memberships(key, |rooms, memberships, moved| {
             rooms.leave(memberships, room, moved)
         })

@@ -12,6 +12,7 @@ use crate::session::Violation;
 
 use super::context::Context;
 use super::handler::Definition;
+use super::log;
 use super::recovery::Recoverable;
 use super::registry::Candidate;
 use super::state::{Extra, Job, Socket, SocketPhase, State};
@@ -48,6 +49,7 @@ impl Context {
             return self.with(|state| state.refuse_unknown(session, name));
         };
         if is_new {
+            log::child_created(&child.name);
             self.shared.namespace_made(&child);
         }
         self.with(|state| {
@@ -84,6 +86,7 @@ impl State {
             Body::Connect(auth) if auth != b"{}" => Some(auth),
             _ => None,
         };
+        log::connecting(self.index, key, packet.namespace);
         if self.may_not_ask(key, packet.namespace) {
             return self.violation(key, Violation::State);
         }
@@ -185,6 +188,7 @@ impl State {
 
     /// Refuses a namespace that there is not.
     pub(super) fn refuse_unknown(&mut self, key: Key, name: &str) {
+        log::namespace_denied(self.index, key, name);
         let limits = &self.shared.settings.options.limits;
         let (refusals_max, echo_max) = (limits.namespaces_per_session, limits.namespace_echo_bytes);
         let Some(entry) = self.sessions.get_mut(key) else { return };

@@ -11,11 +11,14 @@ use crate::proto::engine::{self, Packet};
 use crate::proto::json::Raw;
 use crate::proto::socket::{self, Body, Kind};
 use crate::session::attachment::{Assembly, Progress};
+use crate::session::departure::{Cause, DisconnectLimit};
 use crate::session::{Session, Violation};
 
 use super::context::Context;
+use super::events::PacketKind;
 use super::handler::{Handler, Handlers, Middleware};
 use super::listeners::{Direction, Listeners};
+use super::log;
 use super::state::{Job, SocketPhase, State};
 
 /// One message of a client.
@@ -62,10 +65,17 @@ pub(super) struct Audience {
 impl Context {
     /// Handles one message that the client of a session has sent on a connection.
     pub fn message(self: &Rc<Self>, session: Key, connection: Key, inbound: &Inbound<'_>) {
-        let step = self.with(|state| match inbound {
-            Inbound::Text(text) => state.engine_text(session, connection, text),
-            Inbound::Binary(data) => state.engine_binary(session, connection, data),
+        let (step, is_heard) = self.with(|state| {
+            let step = match inbound {
+                Inbound::Text(text) => state.engine_text(session, connection, text),
+                Inbound::Binary(data) => state.engine_binary(session, connection, data),
+            };
+            (step, !state.session_listeners.is_empty())
         });
+        if is_heard {
+            // Those who hear of packets do so before the handlers of what is in them.
+            self.run_jobs();
+        }
         self.take_step(session, step);
         self.run_jobs();
     }
@@ -110,8 +120,7 @@ impl State {
             return Step::Nothing;
         }
         if entry.session.charge(text.len(), &options) {
-            self.violation(key, Violation::State);
-            return Step::Nothing;
+            return self.too_early(key);
         }
         let packet = engine::decode(text);
         match &packet {
@@ -122,6 +131,11 @@ impl State {
                 self.rearm_session(key);
             }
             _ => entry.session.traffic(now, &options),
+        }
+        if let Ok(packet) = &packet
+            && !self.session_listeners.is_empty()
+        {
+            self.packet_came(key, packet);
         }
         match packet {
             Err(_) => {
@@ -160,19 +174,30 @@ impl State {
             return Step::Nothing;
         }
         if entry.session.charge(data.len(), &options) {
-            self.violation(key, Violation::State);
-            return Step::Nothing;
+            return self.too_early(key);
         }
         entry.session.traffic(now, &options);
+        if !self.session_listeners.is_empty() {
+            self.bytes_came(key, PacketKind::Message, data, true);
+        }
         match self.shared.settings.has_namespaces {
             true => self.attachment(key, Bytes::copy_from_slice(data)),
             false => Step::Message(data, true),
         }
     }
 
+    /// The client sends too much before it joins a namespace.
+    fn too_early<'a>(&mut self, key: Key) -> Step<'a> {
+        self.because(Cause::limit(DisconnectLimit::BytesBeforeConnect), |state| {
+            state.violation(key, Violation::State);
+        });
+        Step::Nothing
+    }
+
     /// The client broke a rule.
     pub fn violation(&mut self, key: Key, violation: Violation) {
         let (options, now) = (Rc::clone(&self.options), self.now);
+        log::violation(self.index, key, violation);
         if matches!(violation, Violation::Decode | Violation::State) {
             self.flush_session(key);
         }
@@ -201,7 +226,10 @@ impl State {
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
         let packet = match socket::decode(text, limits) {
             Ok(packet) if entry.session.assembly.is_none() => packet,
-            _ => {
+            decoded => {
+                if let Err(error) = decoded {
+                    log::undecodable(self.index, key, error);
+                }
                 self.violation(key, Violation::Decode);
                 return Step::Nothing;
             }
@@ -221,7 +249,8 @@ impl State {
         let limits = &self.shared.settings.options.limits;
         match socket::decode(text, limits) {
             Ok(packet) => self.packet(key, packet, attachments),
-            Err(_) => {
+            Err(error) => {
+                log::undecodable(self.index, key, error);
                 self.violation(key, Violation::Decode);
                 Step::Nothing
             }

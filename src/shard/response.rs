@@ -8,6 +8,7 @@ use crate::proto::http::{self, Fault, Field, Head, Method, ResponseHead};
 use crate::session::handshake::Refusal;
 
 use super::conn::{After, Role, Stage};
+use super::log;
 use super::request::HttpStep;
 use super::state::State;
 
@@ -58,8 +59,10 @@ impl State {
         let weak = format!("W/{tag}");
         let known = head.header("if-none-match");
         if known.is_some_and(|known| known == tag.as_bytes() || known == weak.as_bytes()) {
+            log::served_client(name, 304);
             return self.respond(key, 304, &[], b"");
         }
+        log::served_client(name, 200);
         let content_type = if name.ends_with(".map") { MAP } else { SCRIPT };
         let fields = match Field::new("ETag", tag.as_bytes()) {
             Ok(tag) => vec![CACHE, content_type, tag],
@@ -119,6 +122,7 @@ impl State {
     /// Refuses a request inside the path. A JSON body for HTTP, plain text for an upgrade
     /// (protocol.md §2).
     pub(super) fn refuse(&mut self, key: Key, head: &Head<'_>, refusal: Refusal) -> HttpStep {
+        log::refused(self.index, refusal);
         if head.upgrade {
             self.close_with(key, 400, &[HTML], refusal.message().as_bytes());
             return HttpStep::Wait;
@@ -129,6 +133,7 @@ impl State {
     }
 
     pub(super) fn refuse_handshake(&mut self, key: Key, fault: http::HandshakeFault) -> HttpStep {
+        log::refused_handshake(self.index, fault);
         let mut response = Vec::new();
         fault.respond(&mut response);
         self.finish_with(key, &response);
@@ -137,6 +142,7 @@ impl State {
 
     /// Answers something that is no request, and closes the connection.
     pub fn refuse_fault(&mut self, key: Key, fault: Fault) -> HttpStep {
+        log::refused_fault(self.index, fault.status, fault.message);
         let mut response = Vec::new();
         fault.respond(&mut response);
         self.abandon_request(key);
@@ -147,6 +153,7 @@ impl State {
     /// Answers a body that cannot be received with a status alone (protocol.md §5.2), and closes
     /// the connection.
     pub(super) fn refuse_body(&mut self, key: Key, fault: Fault) -> HttpStep {
+        log::refused_fault(self.index, fault.status, fault.message);
         self.abandon_request(key);
         self.close_with(key, fault.status, &[], b"");
         HttpStep::Wait

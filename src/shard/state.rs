@@ -12,13 +12,14 @@ use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, Recover, SocketAddress, Waiter};
 use crate::fanout::Encoder;
-use crate::proto::socket::DisconnectReason;
 use crate::room::Memberships;
 use crate::session::ack::Acks;
+use crate::session::departure::{Cause, Departure};
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
 use super::conn::Conn;
+use super::events::{Happening, SessionListeners};
 use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
@@ -100,19 +101,21 @@ pub enum Job {
     /// The client of a session asks for a namespace that nobody has made.
     Decide(Key, Candidate),
     /// A socket is about to go.
-    Disconnecting(Key, DisconnectReason),
+    Disconnecting(Key, Departure),
     /// A socket has gone.
-    Disconnect(Key, DisconnectReason),
+    Disconnect(Key, Departure),
     /// A client that was away wants its socket back.
     Recover(Box<Recover>),
     /// A socket was kept for nothing.
     SessionExpired(ExpiredSession),
     /// A socket is sent these packets, and there are listeners of that.
     Outgoing(SocketAddress, Frame),
-    /// A session of a server without namespaces has opened.
+    /// A session has opened, and somebody is to be told.
     EngineOpen(Key),
     /// A session of a server without namespaces has gone.
-    EngineClose(Key, DisconnectReason),
+    EngineClose(Key, Departure),
+    /// Something of a session has happened to which somebody listens.
+    Session(Box<Happening>),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
     /// What the application had put into a socket is dropped.
@@ -209,6 +212,10 @@ pub struct State {
     pub recovery: Option<Box<Recovery>>,
     /// Sockets that listen to what they are sent.
     pub outgoing_listeners: usize,
+    /// Who listens to sessions.
+    pub session_listeners: SessionListeners,
+    /// What is known of the end of the session at hand, while it is being ended.
+    pub cause: Cause,
     /// Sockets chosen by the selection at hand.
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
@@ -250,6 +257,8 @@ impl State {
             batch: Batch::default(),
             recovery,
             outgoing_listeners: 0,
+            session_listeners: SessionListeners::default(),
+            cause: Cause::default(),
             chosen: Vec::new(),
             random: VecDeque::new(),
             is_closing: false,

@@ -19,6 +19,7 @@ use crate::proto::socket::DisconnectReason;
 use super::conn::Role;
 use super::connection::is_idle;
 use super::context::Context;
+use super::log;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
 use super::shared::{Post, Shared};
@@ -80,7 +81,9 @@ impl<D: Driver> Shard<D> {
     /// # Errors
     /// Those of [`Driver::listen`].
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.driver.listen(address)
+        let address = self.driver.listen(address)?;
+        log::listening(self.context.index, address);
+        Ok(address)
     }
 
     /// The shard without its driver.
@@ -140,6 +143,7 @@ impl<D: Driver> Shard<D> {
         context.run_jobs();
         self.take_backlog();
         self.follow_closing();
+        context.announce_packets();
         self.flush()
     }
 
@@ -375,8 +379,9 @@ impl State {
         let sockets = std::mem::take(&mut self.sockets);
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
+        let listeners = std::mem::take(&mut self.session_listeners);
         let outbox = std::mem::take(&mut self.outbox);
-        (sockets, namespaces, jobs, sleepers, outbox, self.dismantle_recovery())
+        (sockets, namespaces, jobs, sleepers, outbox, listeners, self.dismantle_recovery())
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
@@ -394,10 +399,9 @@ impl State {
             }
             Owner::Session(index) => {
                 let key = self.sessions.key_at(index)?;
-                let (options, now) = (Rc::clone(&self.options), self.now);
                 let entry = self.sessions.get_mut(key)?;
-                if entry.armed.came_up(now, owner, &mut self.timers) {
-                    self.drive(key, |session, effects| session.expire(now, &options, effects));
+                if entry.armed.came_up(self.now, owner, &mut self.timers) {
+                    self.expire_session(key);
                 }
             }
             Owner::Recovery => self.look_after_recovery(),
@@ -418,6 +422,7 @@ impl State {
         self.is_closing = true;
         let (options, now) = (Rc::clone(&self.options), self.now);
         let sessions: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
+        log::closing_all(self.index, sessions.len());
         for session in sessions {
             self.drive(session, |session, effects| session.shut_down(now, &options, effects));
         }
