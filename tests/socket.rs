@@ -19,6 +19,8 @@ mod binary;
 mod broadcast;
 #[path = "socket/connect.rs"]
 mod connect;
+#[path = "socket/departures.rs"]
+mod departures;
 #[path = "socket/disconnect.rs"]
 mod disconnect;
 #[path = "socket/events.rs"]
@@ -31,6 +33,8 @@ mod panics;
 mod recovery;
 #[path = "socket/rooms.rs"]
 mod rooms;
+#[path = "socket/sessions.rs"]
+mod sessions;
 #[path = "socket/threads.rs"]
 mod threads;
 #[path = "socket/violations.rs"]

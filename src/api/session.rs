@@ -158,8 +158,7 @@ impl Session {
 
     /// Takes a listener off. `false` when it is not there any more.
     pub fn off(&self, listener: Listener) -> bool {
-        let removed =
-            self.with_state(|state, key| state.session_listeners.remove(key, listener.0));
+        let removed = self.with_state(|state, key| state.session_listeners.remove(key, listener.0));
         // What is dropped is user code: not inside.
         removed.flatten().is_some()
     }

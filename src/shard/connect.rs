@@ -112,7 +112,8 @@ impl Context {
     /// A session of a server without namespaces has gone.
     pub(super) fn engine_closed(self: &Rc<Self>, session: Key, departure: Departure) {
         let Some(handlers) = self.handlers(0) else { return };
-        let mut event = Event { session: Some(session), ..plain_event(self, None, Some(departure)) };
+        let mut event =
+            Event { session: Some(session), ..plain_event(self, None, Some(departure)) };
         for parked in self.call(&handlers.disconnect, &mut event) {
             self.park(parked);
         }

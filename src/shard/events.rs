@@ -230,9 +230,11 @@ impl State {
     pub(super) fn packets_created(&mut self, session: Key, frame: &Frame) {
         for (opcode, payload) in websocket::frames(frame.bytes()) {
             let packet = match (opcode, payload.split_first()) {
-                (Opcode::Binary, _) => {
-                    KeptPacket { kind: PacketKind::Message, data: payload.to_vec(), is_binary: true }
-                }
+                (Opcode::Binary, _) => KeptPacket {
+                    kind: PacketKind::Message,
+                    data: payload.to_vec(),
+                    is_binary: true,
+                },
                 (_, Some((&digit, data))) => {
                     let Some(kind) = kind_of(digit) else { continue };
                     KeptPacket { kind, data: data.to_vec(), is_binary: false }
