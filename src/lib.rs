@@ -36,7 +36,7 @@
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
 //! | `config` | `base` `error` `session` `shard::shared` |
-//! | `api` | `base` `error` `proto` `room` `fanout` `command` `session::departure` `shard` `config` |
+//! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
 //! meets session. `config` fills in what a shard is built with, so it names the two types of

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::proto::json::{self, ArgsError, Arguments, Raw};
 use crate::proto::socket::DisconnectReason;
-use crate::session::departure::DisconnectDetail;
+use crate::shard::DisconnectDetail;
 use crate::shard::handler::{AckTarget, Event as ShardEvent};
 
 use super::emit::Emitted;
@@ -66,7 +66,8 @@ impl Error for Rejection {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from an event",
     note = "handlers may ask for `Socket`, `Data<T>`, `TryData<T>`, `Raw`, `Ack`, `Auth<T>`, \
-            `State<T>`, `EventName`, `DisconnectReason`, `DisconnectDetail`, `Session`, and your own `FromEvent` types"
+            `State<T>`, `EventName`, `DisconnectReason`, `DisconnectDetail`, `Session`, and your \
+            own `FromEvent` types"
 )]
 pub trait FromEvent: Sized + 'static {
     /// Takes the value out of the event.

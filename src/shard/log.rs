@@ -6,8 +6,8 @@
 //! recipient: a place that logs costs a comparison, and those are places that count instructions.
 //!
 //! Sessions and sockets are named by shard and slot alone: the id of a session is a secret, and a
-//! log is read by more people than may have it. What a peer has chosen is escaped, so that it can
-//! neither end a line nor forge one.
+//! log is read by more people than may have it. What a peer or the application has chosen, as names
+//! of namespaces and rooms, is escaped, so that it can neither end a line nor forge one.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use tracing::{debug, trace, warn};
 
 use crate::base::slab::Key;
-use crate::proto::http::HandshakeFault;
+use crate::proto::http::{Fault, HandshakeFault};
 use crate::proto::socket::DecodeError;
 use crate::room::Target;
 use crate::session::Violation;
@@ -48,11 +48,11 @@ pub(super) fn served_client(name: &str, status: u16) {
 }
 
 pub(super) fn refused(shard: u16, refusal: Refusal) {
-    debug!(target: "engine", shard, message = refusal.message(), "refused request");
+    debug!(target: "engine", shard, why = refusal.message(), "refused request");
 }
 
-pub(super) fn refused_fault(shard: u16, status: u16, message: &'static str) {
-    debug!(target: "engine", shard, status, message, "faulty request");
+pub(super) fn refused_fault(shard: u16, fault: Fault) {
+    debug!(target: "engine", shard, status = fault.status, why = fault.message, "faulty request");
 }
 
 pub(super) fn refused_handshake(shard: u16, fault: HandshakeFault) {
@@ -131,9 +131,9 @@ pub(super) fn child_removed(shard: u16, namespace: &str) {
     debug!(target: "socket.io:parent-namespace", shard, ?namespace, "left child namespace");
 }
 
-pub(super) fn refused_socket(shard: u16, socket: Key, message: &str) {
+pub(super) fn refused_socket(shard: u16, socket: Key, why: &str) {
     let socket = Place(shard, socket);
-    debug!(target: "socket.io:namespace", %socket, ?message, "refused by a middleware");
+    debug!(target: "socket.io:namespace", %socket, ?why, "refused by a middleware");
 }
 
 pub(super) fn connected(shard: u16, socket: Key, namespace: &str, has_come_back: bool) {

@@ -38,6 +38,7 @@ pub mod time;
 mod timer;
 mod turn;
 
+pub use crate::session::departure::DisconnectDetail;
 pub use emit::Queued;
 pub use queue::{Queue, Spare};
 pub use session::split_request;

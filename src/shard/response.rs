@@ -142,7 +142,7 @@ impl State {
 
     /// Answers something that is no request, and closes the connection.
     pub fn refuse_fault(&mut self, key: Key, fault: Fault) -> HttpStep {
-        log::refused_fault(self.index, fault.status, fault.message);
+        log::refused_fault(self.index, fault);
         let mut response = Vec::new();
         fault.respond(&mut response);
         self.abandon_request(key);
@@ -153,7 +153,7 @@ impl State {
     /// Answers a body that cannot be received with a status alone (protocol.md §5.2), and closes
     /// the connection.
     pub(super) fn refuse_body(&mut self, key: Key, fault: Fault) -> HttpStep {
-        log::refused_fault(self.index, fault.status, fault.message);
+        log::refused_fault(self.index, fault);
         self.abandon_request(key);
         self.close_with(key, fault.status, &[], b"");
         HttpStep::Wait
