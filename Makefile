@@ -18,12 +18,13 @@ $(CLIENT)/socket.io.min.js:
 # Sets up what the tests need, then runs all of them.
 test:
 	tests/setup.sh
-	cargo test
+	cargo test --all-features
 	cargo test --bench '*'
 	cargo test --manifest-path perf/limit/Cargo.toml
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
-	cargo build --release --bin fanfare --example conformance
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+	cargo build --release --bin fanfare --example conformance --example golden
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
+	FANFARE_SERVER=target/release/examples/golden node --test tests/golden/golden.test.mjs
 	cargo build --locked --offline --manifest-path tests/clients/matrix/rust/Cargo.toml
 	node --test tests/clients/matrix/verdict.test.js
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/matrix/run.js

@@ -25,7 +25,7 @@ fn main() {
     });
     let builder = arguments.apply(Server::builder()).keep_handshake(keep_handshake);
     let builder = builder.on_crowd_left(allocator::collect);
-    arguments::serve(server(builder), |io| io.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server(builder), Server::start, Server::wait);
 }
 
 fn server(builder: Builder) -> fanfare::Result<Server> {

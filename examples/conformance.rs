@@ -7,8 +7,10 @@ mod arguments;
 use std::time::Duration;
 
 use arguments::Arguments;
+use fanfare::parser::Form;
 use fanfare::{
-    Ack, Auth, Builder, Data, DisconnectReason, Namespace, Raw, Refuse, Server, Socket, Transport,
+    Ack, Auth, Builder, Data, DisconnectReason, Namespace, PerMessageDeflate, Raw, Refuse, Server,
+    Socket, Transport,
 };
 use lexopt::{Parser, ValueExt};
 use serde_json::{Value, json};
@@ -16,7 +18,9 @@ use serde_json::{Value, json};
 const USAGE: &str = "
   --ping-interval-ms, --ping-timeout-ms, --connect-timeout-ms, --upgrade-timeout-ms MILLISECONDS
   --max-payload-bytes BYTES
-  --transports polling,websocket";
+  --transports polling,websocket
+  --parser msgpack
+  --per-message-deflate none,kept";
 
 fn main() {
     let mut builder = Server::builder().limits(|limits| limits.send_queue_bytes = 16 * 1024 * 1024);
@@ -26,7 +30,7 @@ fn main() {
         Ok(is_known)
     });
     let server = server(arguments.apply(builder));
-    arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server, Server::start, Server::wait);
 }
 
 fn option(
@@ -47,6 +51,17 @@ fn option(
                 |transport: &Transport| names.split(',').any(|name| name == transport.name());
             let all = [Transport::Polling, Transport::WebSocket];
             builder.transports(all.into_iter().filter(named).collect::<Vec<_>>())
+        }
+        "parser" => match parser.value()?.string()?.as_str() {
+            "msgpack" => builder.parser(Form::MessagePack),
+            other => return Err(format!("there is no parser {other}").into()),
+        },
+        "per-message-deflate" => {
+            let none = parser.value()?.string()? == "none";
+            let deflate = PerMessageDeflate::default()
+                .server_no_context_takeover(none)
+                .client_no_context_takeover(none);
+            builder.per_message_deflate(deflate)
         }
         _ => return Ok((builder, false)),
     };
@@ -101,7 +116,7 @@ fn answer(namespace: &Namespace) {
     namespace.on("ask", async |socket: Socket, raw: Raw| {
         let Some((millis, question)) = raw.split_first() else { return };
         let asking = socket.timeout(Duration::from_millis(millis));
-        match asking.emit_with_ack::<Raw>("question", question).await {
+        match asking.emit_with_ack::<Raw, _>("question", question).await {
             Ok(answer) => socket.emit("answered", answer.with_first(&true).unwrap_or_default()),
             Err(_) => socket.emit("answered", false),
         };
@@ -139,7 +154,8 @@ fn target(namespace: &Namespace, custom: &Namespace) {
         let Some((millis, rest)) = raw.split_first() else { return };
         let Some((rooms, payload)) = rest.split_first::<Vec<String>>() else { return };
         let asked = space.to(rooms).timeout(Duration::from_millis(millis));
-        let (is_complete, answers) = match asked.emit_with_ack::<Raw>("question", payload).await {
+        let (is_complete, answers) = match asked.emit_with_ack::<Raw, _>("question", payload).await
+        {
             Ok(answers) => (true, answers),
             Err(incomplete) => (false, incomplete.answers),
         };

@@ -10,7 +10,7 @@ use fanfare::engine::{Connection, Message, Server};
 
 fn main() {
     let arguments = Arguments::read();
-    arguments::serve(server(&arguments), |engine| engine.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server(&arguments), Server::start, Server::wait);
 }
 
 fn server(arguments: &Arguments) -> fanfare::Result<Server> {

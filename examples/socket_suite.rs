@@ -11,7 +11,7 @@ use serde_json::Value;
 
 fn main() {
     let arguments = Arguments::read();
-    arguments::serve(server(&arguments), |io| io.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server(&arguments), Server::start, Server::wait);
 }
 
 fn server(arguments: &Arguments) -> fanfare::Result<Server> {

@@ -1,6 +1,7 @@
 //! What shards and other threads may ask of a shard. Nothing in here is bound to a thread.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub enum Command {
     /// request head that names the session, and whatever came behind it. The connection is the
     /// driver's own type.
     Adopt(Box<dyn Any + Send>, Vec<u8>),
+    /// A connection that the application has accepted, with the bytes that it has read, and whom it
+    /// says that it is from.
+    Attach(Box<dyn Any + Send>, Vec<u8>, Option<SocketAddr>),
     /// An emit to many.
     Broadcast(Arc<Broadcast>),
     /// Something for one socket.
@@ -87,6 +91,8 @@ pub enum SocketCommand {
         wire: Wire,
         /// Whether it may be dropped when the client is not writable.
         volatile: bool,
+        /// Whether those who listen to what is sent are told of it.
+        is_told: bool,
         /// Who wants the answer.
         ack: Option<Expected>,
         /// Names it if it can be sent again.
@@ -118,6 +124,8 @@ pub struct Broadcast {
     pub wire: Arc<Wire>,
     /// Whether it may be dropped for clients that are not writable.
     pub volatile: bool,
+    /// Whether those who listen to what is sent are told of it.
+    pub is_told: bool,
     /// Who wants the answers.
     pub ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
     /// Names it if it can be sent again, to those who missed it.
@@ -128,7 +136,7 @@ pub struct Broadcast {
 pub type SharedData = Arc<Mutex<Option<Box<dyn Any + Send>>>>;
 
 /// What a client that wants its socket back asks for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recover {
     /// Its secret.
     pub pid: PrivateId,

@@ -1,5 +1,7 @@
 //! The options of a server, with the names, meanings and defaults of Socket.IO.
 
+mod compression;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fs;
@@ -10,12 +12,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::address::ListenAddress;
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::error::{Error, Result};
+use crate::proto::http::{Cookie, CookieOptions, Cors, CorsOptions, InvalidOption};
+use crate::proto::parser::{Form, Message};
 use crate::session::Options;
 use crate::session::handshake::Transport;
 use crate::session::recovery::ConnectionStateRecovery;
-use crate::shard::shared::{ClientFiles, CrowdLeft, Fallback, Settings};
+use crate::shard::hooks::AllowRequest;
+use crate::shard::shared::{ClientFile, ClientFiles, CrowdLeft, Fallback, Settings};
+
+pub use compression::{HttpCompression, PerMessageDeflate};
 
 /// Where `npm install socket.io-client` puts the client bundle.
 const CLIENT_FOLDER: &str = "node_modules/socket.io-client/dist";
@@ -43,11 +51,21 @@ const CLIENT_FILES: [&str; 4] =
 pub struct Builder {
     pub(crate) options: Options,
     path: String,
+    add_trailing_slash: bool,
     transports: Vec<Transport>,
     allow_upgrades: bool,
+    cors: Option<CorsOptions>,
+    cookie: Option<CookieOptions>,
+    initial_packet: Option<Message>,
+    destroy_upgrade: bool,
+    destroy_upgrade_timeout: Duration,
+    pub(crate) allow_request: Option<AllowRequest>,
     serve_client: bool,
     client_folder: Option<PathBuf>,
     keep_handshake: bool,
+    form: Form,
+    per_message_deflate: Option<PerMessageDeflate>,
+    http_compression: Option<HttpCompression>,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
     crowd_left: Option<CrowdLeft>,
@@ -55,6 +73,8 @@ pub struct Builder {
     pub(crate) has_namespaces: bool,
     pub(crate) shards: Option<usize>,
     pub(crate) pin: bool,
+    pub(crate) addresses: Vec<ListenAddress>,
+    unix_socket_mode: u32,
 }
 
 impl Builder {
@@ -66,11 +86,21 @@ impl Builder {
         Builder {
             options,
             path: path.to_owned(),
+            add_trailing_slash: true,
             transports: vec![Transport::Polling, Transport::WebSocket],
             allow_upgrades: true,
+            cors: None,
+            cookie: None,
+            initial_packet: None,
+            destroy_upgrade: true,
+            destroy_upgrade_timeout: Duration::from_secs(1),
+            allow_request: None,
             serve_client: has_namespaces,
             client_folder: None,
             keep_handshake: true,
+            form: Form::Json,
+            per_message_deflate: None,
+            http_compression: Some(HttpCompression::default()),
             cleanup_empty_child_namespaces: false,
             fallback: None,
             crowd_left: None,
@@ -78,6 +108,8 @@ impl Builder {
             has_namespaces,
             shards: None,
             pin: true,
+            addresses: Vec::new(),
+            unix_socket_mode: 0o660,
         }
     }
 
@@ -85,6 +117,14 @@ impl Builder {
     /// Default: `/socket.io`, and `/engine.io` for an engine server.
     pub fn path(mut self, path: &str) -> Builder {
         self.path = path.to_owned();
+        self
+    }
+
+    /// `addTrailingSlash`: whether the path ends with a slash that requests must have, too.
+    /// Default: true. Without it `/socket.io?EIO=4` belongs to this server as well, and so does
+    /// everything that begins like that.
+    pub fn add_trailing_slash(mut self, add: bool) -> Builder {
+        self.add_trailing_slash = add;
         self
     }
 
@@ -166,6 +206,88 @@ impl Builder {
         self
     }
 
+    /// `cors`: which pages of other sites may use the server. Default: none, so that browsers let
+    /// only pages of the same site use it. Meanings and defaults are those of the npm package
+    /// `cors`; `covers_upgrades` is not in it.
+    ///
+    /// ```
+    /// use fanfare::{CorsOptions, CorsOrigin, Server};
+    ///
+    /// let builder = Server::builder().cors(CorsOptions {
+    ///     origin: CorsOrigin::List(vec!["https://example.com".into()]),
+    ///     credentials: true,
+    ///     covers_upgrades: true,
+    ///     ..CorsOptions::default()
+    /// });
+    /// ```
+    ///
+    /// [`build`](Builder::build) fails when an origin or a header name cannot be one.
+    pub fn cors(mut self, options: CorsOptions) -> Builder {
+        self.cors = Some(options);
+        self
+    }
+
+    /// `cookie`: the answer to a polling handshake sets a cookie with the id of the session, for
+    /// balancers that look for one. Default: none. The server does not look at it.
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder().cookie(fanfare::CookieOptions::default());
+    /// ```
+    ///
+    /// [`build`](Builder::build) fails when the cookie would be none.
+    pub fn cookie(mut self, options: CookieOptions) -> Builder {
+        self.cookie = Some(options);
+        self
+    }
+
+    /// `allowRequest`: asked about every request that would open a session; an error refuses it
+    /// with that message, with status 403 and code 4 (an upgrade: 400, as by the reference). An
+    /// empty message stands for `Forbidden`. Default: all are allowed.
+    ///
+    /// It runs on the shard that received the request, whose other clients do not wait for it. It
+    /// is given up when its client goes away, and after
+    /// [`decision_timeout`](Limits::decision_timeout). The extensions of the request hold the
+    /// address of the peer, a [`SocketAddr`](std::net::SocketAddr).
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder().allow_request(async |request| {
+    ///     match request.headers().contains_key("authorization") {
+    ///         true => Ok(()),
+    ///         false => Err("log in first"),
+    ///     }
+    /// });
+    /// ```
+    pub fn allow_request<F, M>(mut self, allow_request: F) -> Builder
+    where
+        F: AsyncFn(&http::Request<()>) -> std::result::Result<(), M> + Send + Sync + 'static,
+        M: Into<String>,
+    {
+        self.allow_request = Some(erased(allow_request));
+        self
+    }
+
+    /// `initialPacket`: a message that every client is sent right behind the handshake, and with it
+    /// on long-polling. Default: none. On a Socket.IO server it must be a packet of Socket.IO.
+    pub fn initial_packet(mut self, packet: Message) -> Builder {
+        self.initial_packet = Some(packet);
+        self
+    }
+
+    /// `destroyUpgrade`: whether the connection of a request that asks for an upgrade outside the
+    /// path is closed, without an answer, after
+    /// [`destroy_upgrade_timeout`](Builder::destroy_upgrade_timeout). Default: true. Otherwise it
+    /// stays until the client closes it.
+    pub fn destroy_upgrade(mut self, destroy: bool) -> Builder {
+        self.destroy_upgrade = destroy;
+        self
+    }
+
+    /// `destroyUpgradeTimeout`: see [`destroy_upgrade`](Builder::destroy_upgrade). Default: 1 s.
+    pub fn destroy_upgrade_timeout(mut self, timeout: Duration) -> Builder {
+        self.destroy_upgrade_timeout = timeout;
+        self
+    }
+
     /// `cleanupEmptyChildNamespaces`: whether a child namespace goes with its last socket. Default:
     /// false. See [`Server::of_pattern`](crate::Server::of_pattern).
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Builder {
@@ -197,6 +319,28 @@ impl Builder {
         self
     }
 
+    /// `parser`: the form of packets on the wire, which must be that of the clients: see
+    /// [`parser`](crate::parser). Default: [`Form::Json`]. An engine server has no packets and
+    /// ignores it.
+    pub fn parser(mut self, parser: impl Into<Form>) -> Builder {
+        self.form = parser.into();
+        self
+    }
+
+    /// `perMessageDeflate`: whether WebSocket messages are compressed for clients that offer it,
+    /// and how. Default: `None`, they are not.
+    pub fn per_message_deflate(mut self, how: impl Into<Option<PerMessageDeflate>>) -> Builder {
+        self.per_message_deflate = how.into();
+        self
+    }
+
+    /// `httpCompression`: whether answers to polling requests are compressed for clients that
+    /// accept it, and how. Default: they are, from 1024 bytes on. `None` turns it off.
+    pub fn http_compression(mut self, how: impl Into<Option<HttpCompression>>) -> Builder {
+        self.http_compression = how.into();
+        self
+    }
+
     /// How many shards the server has: threads with a ring, a listener and clients of their own.
     /// Default: one for each core that the process may run on.
     pub fn shards(mut self, shards: usize) -> Builder {
@@ -208,6 +352,37 @@ impl Builder {
     /// number of cores are pinned.
     pub fn pin_shards(mut self, pin: bool) -> Builder {
         self.pin = pin;
+        self
+    }
+
+    /// Somewhere to listen, in addition to what was said before: a TCP address, or a Unix socket as
+    /// a path or `unix:` and a path. Clients of all of them are clients of one server. Default:
+    /// nowhere but where [`listen`](crate::Server::listen) or [`spawn`](crate::Server::spawn) says.
+    ///
+    /// The file of a Unix socket is made with [`unix_socket_mode`](Builder::unix_socket_mode) and
+    /// removed when the server has ended. One that a killed server has left behind is replaced; one
+    /// on which somebody listens is an [`Error::Listen`](crate::Error::Listen).
+    ///
+    /// ```no_run
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = fanfare::Server::builder()
+    ///     .listen("127.0.0.1:3000")
+    ///     .listen(([0, 0, 0, 0, 0, 0, 0, 0], 8080))
+    ///     .listen("unix:/run/live/fanfare.sock")
+    ///     .build()?;
+    /// let running = io.start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen(mut self, address: impl Into<ListenAddress>) -> Builder {
+        self.addresses.push(address.into());
+        self
+    }
+
+    /// The permissions of the files of Unix sockets: who may write may connect. Default: `0o660`,
+    /// the user and the group that the server runs as.
+    pub fn unix_socket_mode(mut self, mode: u32) -> Builder {
+        self.unix_socket_mode = mode;
         self
     }
 
@@ -256,19 +431,31 @@ impl Builder {
 
     pub(crate) fn settings(&self) -> Result<Settings> {
         self.check()?;
-        let path = format!("{}/", self.path.trim_end_matches('/'));
+        let slash = if self.add_trailing_slash { "/" } else { "" };
+        let path = format!("{}{slash}", self.path.trim_end_matches('/'));
+        let invalid = |error: InvalidOption| Error::Option(error.option, error.reason);
+        let cors = self.cors.as_ref().map(Cors::new).transpose().map_err(invalid)?;
+        let cookie = self.cookie.as_ref().map(Cookie::new).transpose().map_err(invalid)?;
         Ok(Settings {
             options: self.options.clone(),
             path,
+            cors: cors.flatten(),
+            cookie,
+            initial_packet: self.initial_packet.clone(),
+            destroy_upgrade: self.destroy_upgrade.then_some(self.destroy_upgrade_timeout),
             transports: self.transports.clone(),
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
+            per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
+            http_compression: self.http_compression.map(|how| how.threshold_bytes),
             client: self.client()?,
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
             fallback: self.fallback.clone(),
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
+            form: self.form.clone(),
             states: self.states.clone(),
+            unix_socket_mode: self.unix_socket_mode,
         })
     }
 
@@ -290,6 +477,7 @@ impl Builder {
                 "limits",
                 "receive_buffer_bytes must be 512 or more",
             ),
+            (self.unix_socket_mode <= 0o777, "unix_socket_mode", "it must be from 0 to 0o777"),
             (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
             (
                 limits.headers <= crate::base::limits::HEADERS_MAX,
@@ -325,13 +513,26 @@ impl Builder {
     }
 }
 
+fn erased<F, M>(allow_request: F) -> AllowRequest
+where
+    F: AsyncFn(&http::Request<()>) -> std::result::Result<(), M> + Send + Sync + 'static,
+    M: Into<String>,
+{
+    let allow_request = Arc::new(allow_request);
+    Arc::new(move |request| {
+        let allow_request = Arc::clone(&allow_request);
+        Box::pin(async move { allow_request(request).await.map_err(Into::into) })
+    })
+}
+
 fn read_client(folder: &Path) -> io::Result<ClientFiles> {
     let mut files = HashMap::new();
     for name in CLIENT_FILES {
-        files.insert(name.to_owned(), fs::read(folder.join(name))?.into());
+        let file = ClientFile::new(fs::read(folder.join(name))?.into());
+        files.insert(name.to_owned(), file);
         let map = format!("{name}.map");
         if let Ok(bytes) = fs::read(folder.join(&map)) {
-            files.insert(map, bytes.into());
+            files.insert(map, ClientFile::new(bytes.into()));
         }
     }
     Ok(ClientFiles { version: client_version(folder)?, files })
@@ -371,6 +572,7 @@ mod tests {
             (Builder::new("/", true).shards(0), "shards"),
             (Builder::new("/", true).ping_interval(Duration::ZERO), "ping_interval"),
             (Builder::new("/", true).transports([]), "transports"),
+            (Builder::new("/", true).unix_socket_mode(0o1000), "unix_socket_mode"),
         ];
         for (builder, option) in builders {
             let error = builder.settings().err().unwrap().to_string();

@@ -3,8 +3,9 @@
 use std::error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use crate::base::address::ListenAddress;
 
 /// The result of building or running a server.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -20,9 +21,9 @@ pub enum Error {
     /// The caller named a folder for the client bundle that does not hold it.
     ClientBundle(PathBuf, io::Error),
     /// The caller gave an address that cannot be listened on, or the kernel refuses it.
-    Listen(SocketAddr, io::Error),
-    /// The caller gave something that is no address.
-    Address(io::Error),
+    Listen(ListenAddress, io::Error),
+    /// The caller gave something that is no address, or a host that is not found.
+    Address(String, io::Error),
     /// The caller has started this server before.
     Started,
     /// The kernel does not give a shard what it needs.
@@ -50,7 +51,9 @@ impl fmt::Display for Error {
             Error::Listen(address, error) => {
                 write!(formatter, "cannot listen on {address}: {error}")
             }
-            Error::Address(error) => write!(formatter, "not an address to listen on: {error}"),
+            Error::Address(name, error) => {
+                write!(formatter, "{name:?} is no address to listen on: {error}")
+            }
             Error::Started => formatter.write_str("this server was started before"),
             Error::Driver(error) => write!(formatter, "a shard cannot go on: {error}"),
             Error::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
@@ -66,7 +69,7 @@ impl error::Error for Error {
         match self {
             Error::ClientBundle(_, error)
             | Error::Listen(_, error)
-            | Error::Address(error)
+            | Error::Address(_, error)
             | Error::Driver(error)
             | Error::Thread(error) => Some(error),
             Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(_) => {

@@ -1,17 +1,30 @@
 //! One packet, encoded once: the bytes that every recipient of every shard is sent.
 //!
-//! A packet is one WebSocket text frame, followed by one binary frame for each attachment. They lie
-//! side by side in one allocation, so nothing can come between them. Long-polling takes the text of
-//! the frame where it lies, and needs bytes of its own only for attachments (base64).
+//! A packet is one WebSocket text frame, followed by one binary frame for each attachment. In a
+//! [`Form`] that is not the default it is one binary frame, or what the application's parser makes
+//! of it. The frames lie side by side in one allocation, so nothing can come between them.
+//! Long-polling takes the text of a frame where it lies, and needs bytes of its own only for binary
+//! frames (base64).
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use crate::base::frame::Encoded;
+use crate::base::id::{PrivateId, SocketId};
+use crate::proto::parser::{self, Form, Kind, Message, Packet, Parser};
 use crate::proto::websocket::{self, Opcode};
-use crate::proto::{engine, socket};
+use crate::proto::{engine, msgpack, socket};
 
 /// Room in front of a text for the longest frame header of a server: 2 bytes and a 64-bit length.
 const HEADER_ROOM: usize = 10;
+
+/// The parser of the server cannot express a packet: the application is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inexpressible;
+
+/// What became of a packet of the application.
+pub type Encoding<'a> = Result<Encoded<'a>, Inexpressible>;
 
 /// Encodes packets, each in the buffer of the one before.
 #[derive(Debug, Default)]
@@ -19,8 +32,127 @@ pub struct Encoder {
     scratch: Vec<u8>,
 }
 
-impl Encoder {
+/// Encodes the packets of one namespace, in the form that the clients of the server speak.
+#[derive(Debug)]
+pub struct Packets<'a, 'f> {
+    encoder: &'a mut Encoder,
+    form: &'f Form,
+    namespace: &'f str,
+}
+
+impl<'a> Packets<'a, '_> {
     /// An event, as `args_json` and `attachments` hold its arguments.
+    pub fn event(
+        self,
+        id: Option<u64>,
+        event: &str,
+        args_json: &[u8],
+        attachments: &[Bytes],
+    ) -> Encoding<'a> {
+        let name = self.namespace;
+        match self.form {
+            Form::Json => Ok(self.encoder.event(name, id, event, args_json, attachments)),
+            Form::MessagePack => self.encoder.message_pack(|out| {
+                msgpack::write_event(out, name, id, event, args_json, attachments)
+            }),
+            Form::Own(parser) => self.own(&**parser, Kind::Event, id, attachments, |out| {
+                socket::write_event_payload(out, event, args_json);
+            }),
+        }
+    }
+
+    /// An acknowledgement.
+    pub fn ack(self, id: u64, args_json: &[u8], attachments: &[Bytes]) -> Encoding<'a> {
+        let name = self.namespace;
+        match self.form {
+            Form::Json => Ok(self.encoder.ack(name, id, args_json, attachments)),
+            Form::MessagePack => self
+                .encoder
+                .message_pack(|out| msgpack::write_ack(out, name, id, args_json, attachments)),
+            Form::Own(parser) => self.own(&**parser, Kind::Ack, Some(id), attachments, |out| {
+                socket::write_ack_payload(out, args_json);
+            }),
+        }
+    }
+
+    /// The answer to a client that has joined.
+    pub fn connect(self, sid: SocketId, pid: Option<PrivateId>) -> Encoding<'a> {
+        let name = self.namespace;
+        match self.form {
+            Form::Json => {
+                Ok(self.encoder.packet(&[], |out| socket::write_connect(out, name, sid, pid)))
+            }
+            Form::MessagePack => {
+                self.encoder.message_pack(|out| msgpack::write_connect(out, name, sid, pid))
+            }
+            Form::Own(parser) => self.own(&**parser, Kind::Connect, None, &[], |out| {
+                socket::write_connect_payload(out, sid, pid);
+            }),
+        }
+    }
+
+    /// The answer to a client that may not join.
+    pub fn connect_error(self, message: &str, data_json: Option<&[u8]>) -> Encoding<'a> {
+        let name = self.namespace;
+        match self.form {
+            Form::Json => Ok(self.encoder.packet(&[], |out| {
+                socket::write_connect_error(out, name, message, data_json);
+            })),
+            // Whatever is wrong with the data, the client must hear that it was refused.
+            Form::MessagePack => self.encoder.message_pack(|out| {
+                msgpack::write_connect_error(out, name, message, data_json)
+                    .or_else(|_| msgpack::write_connect_error(out, name, message, None))
+            }),
+            Form::Own(parser) => self.own(&**parser, Kind::ConnectError, None, &[], |out| {
+                socket::write_error_payload(out, message, data_json);
+            }),
+        }
+    }
+
+    /// What tells a client that the server has removed it.
+    pub fn disconnect(self) -> Encoding<'a> {
+        let name = self.namespace;
+        match self.form {
+            Form::Json => Ok(self.encoder.packet(&[], |out| socket::write_disconnect(out, name))),
+            Form::MessagePack => {
+                self.encoder.message_pack(|out| msgpack::write_disconnect(out, name))
+            }
+            Form::Own(parser) => self.own(&**parser, Kind::Disconnect, None, &[], |_| {}),
+        }
+    }
+
+    fn own(
+        self,
+        own: &dyn Parser,
+        kind: Kind,
+        id: Option<u64>,
+        attachments: &[Bytes],
+        write_payload: impl FnOnce(&mut Vec<u8>),
+    ) -> Encoding<'a> {
+        let mut payload = Vec::new();
+        write_payload(&mut payload);
+        let payload = String::from_utf8(payload).map_err(|_| Inexpressible)?;
+        let packet = Packet {
+            kind,
+            namespace: Cow::Borrowed(self.namespace),
+            id,
+            data: (!payload.is_empty()).then_some(Cow::Owned(payload)),
+            attachments: attachments.to_vec(),
+        };
+        match parser::isolated(|| own.encode(&packet)) {
+            Ok(messages) if !messages.is_empty() => Ok(self.encoder.messages(&messages)),
+            _ => Err(Inexpressible),
+        }
+    }
+}
+
+impl Encoder {
+    /// Encodes packets of a namespace in a form.
+    pub fn packets<'f>(&mut self, form: &'f Form, namespace: &'f str) -> Packets<'_, 'f> {
+        Packets { encoder: self, form, namespace }
+    }
+
+    /// An event as text, as `args_json` and `attachments` hold its arguments.
     pub fn event(
         &mut self,
         namespace: &str,
@@ -34,7 +166,7 @@ impl Encoder {
         })
     }
 
-    /// An acknowledgement.
+    /// An acknowledgement as text.
     pub fn ack(
         &mut self,
         namespace: &str,
@@ -48,28 +180,24 @@ impl Encoder {
     }
 
     /// A Socket.IO packet, as `write` puts it down, with its attachments.
-    pub fn packet(
-        &mut self,
-        attachments: &[Bytes],
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> Encoded<'_> {
-        self.message(attachments, |out| {
-            out.push(b'4');
+    fn packet(&mut self, attachments: &[Bytes], write: impl FnOnce(&mut Vec<u8>)) -> Encoded<'_> {
+        self.text_message(attachments, |out| {
+            out.push(engine::MESSAGE);
             write(out);
         })
     }
 
     /// An Engine.IO message of text.
     pub fn text(&mut self, text: &[u8]) -> Encoded<'_> {
-        self.message(&[], |out| {
-            out.push(b'4');
+        self.text_message(&[], |out| {
+            out.push(engine::MESSAGE);
             out.extend_from_slice(text);
         })
     }
 
-    /// An Engine.IO packet that is no message: its type and data.
+    /// An Engine.IO packet that is no message: its type and data. It is never compressed.
     pub fn control(&mut self, packet: &[u8]) -> Encoded<'_> {
-        self.message(&[], |out| out.extend_from_slice(packet))
+        self.text_message(&[], |out| out.extend_from_slice(packet)).compress(false)
     }
 
     /// An Engine.IO message of bytes.
@@ -79,25 +207,69 @@ impl Encoder {
         Encoded::raw(&self.scratch)
     }
 
-    fn message(&mut self, attachments: &[Bytes], write: impl FnOnce(&mut Vec<u8>)) -> Encoded<'_> {
-        let scratch = &mut self.scratch;
-        scratch.clear();
-        scratch.resize(HEADER_ROOM, 0);
-        write(scratch);
-        let length = scratch.len() - HEADER_ROOM;
-        // The header's length depends on the text's: put it down right in front of the text.
-        let offset = websocket::header_bytes(length);
-        let (start, end) = (HEADER_ROOM - offset, scratch.len());
-        websocket::write_header(scratch, Opcode::Text, length);
-        scratch.copy_within(end.., start);
-        scratch.truncate(end);
+    /// Engine.IO messages that go out together.
+    fn messages(&mut self, messages: &[Message]) -> Encoded<'_> {
+        if let [Message::Text(text)] = messages {
+            return self.text(text.as_bytes());
+        }
+        self.scratch.clear();
+        for message in messages {
+            match message {
+                Message::Text(text) => {
+                    websocket::write_header(&mut self.scratch, Opcode::Text, 1 + text.len());
+                    self.scratch.push(engine::MESSAGE);
+                    self.scratch.extend_from_slice(text.as_bytes());
+                }
+                Message::Binary(data) => websocket::write_binary(&mut self.scratch, data),
+            }
+        }
+        Encoded::raw(&self.scratch)
+    }
+
+    /// A binary message that `write` puts down.
+    fn message_pack(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), msgpack::EncodeError>,
+    ) -> Encoding<'_> {
+        self.begin();
+        write(&mut self.scratch).map_err(|_| Inexpressible)?;
+        let (start, _) = self.put_header(Opcode::Binary);
+        Ok(Encoded::raw(&self.scratch[start..]))
+    }
+
+    fn text_message(
+        &mut self,
+        attachments: &[Bytes],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Encoded<'_> {
+        self.begin();
+        write(&mut self.scratch);
+        let (start, offset) = self.put_header(Opcode::Text);
         for attachment in attachments {
-            websocket::write_binary(scratch, attachment);
+            websocket::write_binary(&mut self.scratch, attachment);
         }
         match attachments {
-            [] => Encoded::text_frame(&scratch[start..], offset),
-            _ => Encoded::raw(&scratch[start..]),
+            [] => Encoded::text_frame(&self.scratch[start..], offset),
+            _ => Encoded::raw(&self.scratch[start..]),
         }
+    }
+
+    fn begin(&mut self) {
+        self.scratch.clear();
+        self.scratch.resize(HEADER_ROOM, 0);
+    }
+
+    /// Puts the header of a frame down right in front of its payload, whose length it depends on.
+    /// Gives where the frame begins, and the length of the header.
+    fn put_header(&mut self, opcode: Opcode) -> (usize, usize) {
+        let scratch = &mut self.scratch;
+        let length = scratch.len() - HEADER_ROOM;
+        let offset = websocket::header_bytes(length);
+        let (start, end) = (HEADER_ROOM - offset, scratch.len());
+        websocket::write_header(scratch, opcode, length);
+        scratch.copy_within(end.., start);
+        scratch.truncate(end);
+        (start, offset)
     }
 }
 
@@ -130,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn attachments_follow_their_header_in_the_same_bytes() {
+    fn b19_1_attachments_follow_their_header_in_the_same_bytes() {
         let attachments = [Bytes::from_static(b"\x01\x02"), Bytes::new()];
         let mut encoder = Encoder::default();
         let wire = Wire::from(encoder.event("/a", Some(3), "hi", b",1", &attachments));

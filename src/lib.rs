@@ -16,6 +16,36 @@
 //! }
 //! ```
 //!
+//! # Features
+//! `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
+//! `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
+//! `test`: see below.
+//!
+//! # Events that are declared
+//! An event may be a name, as above, or an [`Event`]: declared once, with the types of its
+//! arguments and its acknowledgement. What does not fit does not compile, neither where it is sent
+//! nor where it is handled.
+//!
+//! ```
+//! use fanfare::{Ack, Data, Event, Server, Socket};
+//!
+//! /// Who says what; answered with whether it was delivered.
+//! const CHAT: Event<(String, String), bool> = Event::new("chat");
+//!
+//! fn register(io: &Server) {
+//!     io.of("/").on(CHAT, chat);
+//! }
+//!
+//! async fn chat(socket: Socket, Data((who, what)): Data<(String, String)>, ack: Ack<bool>) {
+//!     socket.broadcast().emit(CHAT, (&who, &what));
+//!     ack.send(true);
+//! }
+//! ```
+//!
+//! # Tests of applications
+//! With the feature `test` there is `fanfare::test`: a whole application and its clients in the
+//! thread of a test, on virtual time, without ports and without sleeping.
+//!
 //! # How data flows
 //! ```text
 //! kernel ─▶ driver ─▶ proto::http | proto::websocket ─▶ proto::engine ─▶ proto::socket ─▶ session
@@ -30,18 +60,20 @@
 //! # Layers
 //! | module | may import |
 //! |---|---|
-//! | `base` `error` `room` `mailbox` | |
-//! | `proto` `driver` | `base` |
+//! | `base` `room` `mailbox` | |
+//! | `proto` `driver` `error` | `base` |
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `session` `shard::shared` |
+//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
+//! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
+//! | `test` | `api` `base` `driver` `proto` `session::handshake` `shard` |
 //!
 //! `base` and `error` are words that every layer may use; `shard` is the only place where driver
-//! meets session. `config` fills in what a shard is built with, so it names the two types of
-//! `session` that are options. `api` encodes what users emit before it posts it, on the thread of
-//! whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
+//! meets session. `config` fills in what a shard is built with, so it names the types of `proto`
+//! and `session` that are options. `api` encodes what users emit before it posts it, on the thread
+//! of whoever emits, so it has `proto` and `fanout`. `tests/tidy.rs` holds the code against this
 //! table, and the table against the code: it allows nothing that is not used.
 
 mod api;
@@ -60,34 +92,46 @@ mod room;
 #[doc(hidden)]
 pub mod session;
 mod shard;
+#[cfg(feature = "test")]
+pub mod test;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
+pub use api::adapter::Adapter;
 pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
 pub use api::engine;
+pub use api::event::{self, Event};
 pub use api::extract::{
     Ack, Auth, Data, EventName, EventParts, FromEvent, Rejection, State, TryData,
 };
 pub use api::fetch::{FetchSockets, RemoteSocket};
 pub use api::handler::{Handler, Middleware, Refuse};
 pub use api::handshake::Handshake;
+pub use api::hooks::{Engine, Interrupt};
 pub use api::listeners::Listener;
 pub use api::namespace::{Candidate, Namespace};
 pub use api::server::Server;
+#[cfg(feature = "tower")]
+pub use api::service;
 pub use api::session::{Packet, ReadyState, Session};
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;
 pub use api::time;
+pub use base::address::ListenAddress;
 pub use base::id::{SessionId, SocketId};
 pub use base::limits::Limits;
 pub use base::stats::Stats;
-pub use config::Builder;
+pub use config::{Builder, HttpCompression, PerMessageDeflate};
 pub use error::{Error, Result};
+pub use proto::http::{CookieOptions, CookiePriority, CorsOptions, CorsOrigin, SameSite};
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
+pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::departure::{Closer, DisconnectDetail, DisconnectLimit};
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;
+pub use shard::attach::{HandOverError, HandOverReason};
 pub use shard::events::PacketKind;
+pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::run::Running;
 pub use shard::shared::ExpiredSession;
 
@@ -98,6 +142,7 @@ pub mod internal {
     pub use crate::mailbox::{Bell, Mailbox};
     pub use crate::room::{Memberships, Rooms, Selection};
     pub use crate::shard::shared::{Post, Shared};
+    pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
 
     /// The shards' common part of a server that a test drives by itself.

@@ -39,7 +39,7 @@ fn main() {
              or --client FOLDER"
         );
     }
-    arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server, Server::start, Server::wait);
 }
 
 /// Logs what a filter asks for. Nothing that a client sends can end a line or colour it: see

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare::base::clock::Time;
+use fanfare::driver::net;
 use fanfare::driver::uring::Uring;
 use fanfare::internal::{Outlook, Shard};
 use fanfare::{Ack, Data, Limits, Raw, Server, Socket};
@@ -71,7 +72,8 @@ impl World {
         let post = Shard::post(&driver, &limits);
         shared.start(vec![Arc::clone(&post)]);
         let mut shard = Shard::new(driver, 0, 1, shared, post);
-        let address = shard.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let (address, listeners) = net::listen(([127, 0, 0, 1], 0).into(), 1).unwrap();
+        listeners.into_iter().for_each(|listener| shard.listen(listener));
         World { server, shard, address, clients: Vec::new() }
     }
 

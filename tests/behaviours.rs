@@ -9,6 +9,18 @@ use std::path::Path;
 /// with the tests whose names begin with them.
 type Proofs = BTreeMap<String, Vec<String>>;
 
+/// Lines of the inventory that no test can prove of a server in Rust, or that this server keeps in
+/// another way on purpose, and why.
+const REASONS: &[(&str, &str)] = &[
+    ("28.16", "a server is bound by `listen` or `spawn` alone; there is nothing to attach it to"),
+    ("28.17", "its options are given before, to the builder"),
+    ("28.21", "the builder takes no port: `listen` does, see 28.22"),
+    ("36.1", "packet types are no part of the public API: nobody writes packets by hand"),
+    ("36.17", "there are no packet objects that could be invalid: the type system checks them"),
+    ("37.2", "values have no prototypes"),
+    ("37.6", "arguments are borrowed: the compiler proves that they are not changed"),
+];
+
 fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()).collect();
     entries.sort_by_key(std::fs::DirEntry::path);
@@ -17,7 +29,7 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
         let name = path.to_str().unwrap().to_owned();
         if path.is_dir() && !name.ends_with("node_modules") && !name.ends_with("target") {
             sources(&path, found);
-        } else if name.ends_with(".rs") || name.ends_with(".test.js") {
+        } else if [".rs", ".test.js", ".test.mjs"].iter().any(|end| name.ends_with(end)) {
             found.push((name, fs::read_to_string(&path).unwrap()));
         }
     }
@@ -86,6 +98,10 @@ fn proofs() -> Proofs {
     proofs
 }
 
+fn reasons() -> BTreeMap<String, &'static str> {
+    REASONS.iter().map(|(id, why)| ((*id).to_owned(), *why)).collect()
+}
+
 /// Behaviours by number, then matrix rows by number, then advisories.
 fn order(id: &str) -> (u8, u32, u32) {
     let number = |text: &str| text.parse().unwrap_or(0);
@@ -102,18 +118,24 @@ fn order(id: &str) -> (u8, u32, u32) {
 }
 
 fn document() -> String {
-    let proofs = proofs();
-    let mut ids: Vec<&String> = proofs.keys().collect();
+    let (proofs, reasons) = (proofs(), reasons());
+    let mut ids: Vec<&String> = proofs.keys().chain(reasons.keys()).collect();
     ids.sort_by_key(|id| order(id));
     let mut text = String::from(
         "# Which test proves which behaviour\n\n\
          Numbers are lines of the inventory of upstream's server tests, by group; *matrix* rows \
-         are those of the\nfault and abuse matrix; advisories go by their number. \
+         are those of the\nfault and abuse matrix; advisories go by their number. A line \
+         without a test has its reason. \
          `BLESS=1 cargo test --test behaviours` writes this file anew.\n\n\
          | id | tests |\n|---|---|\n",
     );
     for id in ids {
-        text.push_str(&format!("| {id} | {} |\n", proofs[id].join("<br>")));
+        let proof = match (proofs.get(id), reasons.get(id)) {
+            (Some(tests), None) => tests.join("<br>"),
+            (None, Some(why)) => format!("*none*: {why}"),
+            _ => panic!("{id} has tests and a reason for having none"),
+        };
+        text.push_str(&format!("| {id} | {proof} |\n"));
     }
     text
 }

@@ -3,7 +3,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -39,6 +40,12 @@ impl Server {
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
         response
+    }
+
+    /// Ends it as no program can prepare for.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     fn terminate(mut self) {
@@ -105,6 +112,35 @@ fn a_port_that_is_taken_is_said_in_one_line() {
     let last = message.lines().last().unwrap();
     assert!(last.contains(&server.address) && last.contains("another program"), "{message}");
     server.terminate();
+}
+
+/// What a server on a Unix socket answers.
+fn ask_unix(path: &Path) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+#[test]
+fn a_unix_socket_survives_a_kill_and_a_live_one_is_not_stolen() {
+    let path = std::env::temp_dir().join(format!("fanfare-{}-binary.sock", std::process::id()));
+    let listen = format!("unix:{}", path.display());
+    let arguments = ["--listen", &listen];
+    Server::start(&BINARY.into(), &arguments).kill();
+    assert!(path.exists(), "a kill leaves the file");
+    let server = Server::start(&BINARY.into(), &arguments);
+    assert!(ask_unix(&path).starts_with("HTTP/1.1 200"));
+    assert!(server.ask("GET /").starts_with("HTTP/1.1 200"), "it listens on both");
+    let output = Command::new(BINARY).args(arguments).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    let last = message.lines().last().unwrap();
+    assert!(last.contains(&listen) && last.contains("another program"), "{message}");
+    assert!(ask_unix(&path).starts_with("HTTP/1.1 200"));
+    server.terminate();
+    assert!(!path.exists(), "an end in order removes it");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn the_application_is_told_once_when_everybody_has_left() {
     let io = builder.build().unwrap();
     let running = io.spawn("127.0.0.1:0").unwrap();
     let mut clients = Vec::new();
-    crowd(running.address(), 3, &mut clients);
+    crowd(running.address().unwrap(), 3, &mut clients);
     assert!(told.try_recv().is_err());
     drop(clients);
     told.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -168,7 +168,7 @@ fn a_crowd_on_both_transports_gets_every_message_once_in_order_while_others_come
     let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
     let io = Server::builder().shards(2).build().unwrap();
     let running = io.spawn("127.0.0.1:0").unwrap();
-    let address = running.address();
+    let address = running.address().unwrap();
     let mut websockets = Vec::new();
     crowd(address, WEBSOCKETS, &mut websockets);
     let mut polling: Vec<Polling> = (0..POLLING).map(|_| Polling::join(address)).collect();

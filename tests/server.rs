@@ -3,20 +3,34 @@
 //! Times are options of a few milliseconds; the tests check orders and lower bounds, never that
 //! something is quick.
 
+#[path = "support/inflate.rs"]
+mod inflate;
 #[path = "support/raw.rs"]
 mod raw;
 #[path = "support/site.rs"]
 mod site;
 
 mod server {
+    mod allow_request;
     mod client_bundle;
     mod closing;
+    mod compression;
+    mod cookie;
+    mod cross_origin;
+    mod hand_over;
     mod handshake;
+    mod headers;
     mod heartbeat;
+    mod http_compression;
     mod http_syntax;
     mod limits;
+    mod listeners;
+    mod middleware;
     mod polling;
     mod requests;
+    #[cfg(feature = "tower")]
+    mod service;
+    mod session_ids;
     mod upgrade;
     mod websocket;
 }

@@ -15,6 +15,8 @@ mod churn;
 mod handover;
 #[path = "simulation/peer.rs"]
 mod peer;
+#[path = "simulation/recovery.rs"]
+mod recovery;
 #[path = "simulation/seeds.rs"]
 mod seeds;
 #[path = "simulation/slow.rs"]

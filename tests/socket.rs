@@ -6,9 +6,13 @@
 mod client;
 #[path = "support/fixture.rs"]
 mod fixture;
+#[path = "support/msgpack.rs"]
+mod msgpack;
 
 #[path = "socket/acks.rs"]
 mod acks;
+#[path = "socket/adapter.rs"]
+mod adapter;
 #[path = "socket/api.rs"]
 mod api;
 #[path = "socket/batches.rs"]
@@ -23,12 +27,24 @@ mod connect;
 mod departures;
 #[path = "socket/disconnect.rs"]
 mod disconnect;
+#[path = "socket/dynamic.rs"]
+mod dynamic;
 #[path = "socket/events.rs"]
 mod events;
+#[path = "socket/fetch.rs"]
+mod fetch;
+#[path = "socket/listeners.rs"]
+mod listeners;
+#[path = "socket/messagepack.rs"]
+mod messagepack;
 #[path = "socket/middleware.rs"]
 mod middleware;
 #[path = "socket/panics.rs"]
 mod panics;
+#[path = "socket/parser.rs"]
+mod parser;
+#[path = "socket/predicates.rs"]
+mod predicates;
 #[path = "socket/recovery.rs"]
 mod recovery;
 #[path = "socket/rooms.rs"]
@@ -37,6 +53,8 @@ mod rooms;
 mod sessions;
 #[path = "socket/threads.rs"]
 mod threads;
+#[path = "socket/transports.rs"]
+mod transports;
 #[path = "socket/violations.rs"]
 mod violations;
 #[path = "socket/vulnerabilities.rs"]

@@ -181,7 +181,7 @@ fn every_module_imports_only_what_the_table_allows() {
     finds(rule, "src/proto/a.rs", "use crate::base::slab::Key;\nuse crate::shard::State;\n", &[2]);
     finds(rule, "src/room/mod.rs", "use super::driver::Driver;\nuse self::a::B;\n", &[1]);
     finds(rule, "src/room/a.rs", "use super::b::C;\nuse super::super::command::D;\n", &[2]);
-    finds(rule, "src/config.rs", "use crate::session::Session;\n", &[1]);
+    finds(rule, "src/config.rs", "use crate::fanout::Encoder;\n", &[1]);
     finds(rule, "src/fanout.rs", "// crate::shard::Shard\nlet a = \"crate::shard\";\n", &[]);
 }
 

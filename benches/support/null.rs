@@ -115,6 +115,7 @@ pub fn frame(text: &str) -> Vec<u8> {
 
 impl Driver for Null {
     type Handle = ();
+    type Listener = ();
 
     fn now(&self) -> Time {
         self.now
@@ -124,9 +125,7 @@ impl Driver for Null {
         out.fill(7);
     }
 
-    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        Ok(address)
-    }
+    fn listen(&mut self, (): ()) {}
 
     fn stop_listening(&mut self) {}
 

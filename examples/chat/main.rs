@@ -11,5 +11,5 @@ use fanfare::Server;
 fn main() {
     let arguments = Arguments::read();
     let server = app::server(arguments.apply(Server::builder()));
-    arguments::serve(server, |io| io.spawn(&arguments.listen), Server::wait);
+    arguments::serve(server, Server::start, Server::wait);
 }

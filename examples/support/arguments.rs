@@ -2,17 +2,22 @@
 
 use std::process::exit;
 
+use fanfare::ListenAddress;
 use lexopt::Parser;
 use lexopt::prelude::*;
 
 /// Where to listen and on how many shards.
 pub struct Arguments {
-    pub listen: String,
+    listen: Vec<String>,
     shards: Option<usize>,
     client: Option<String>,
 }
 
-const USAGE: &str = "  --listen ADDRESS:PORT   where to listen (127.0.0.1:3000)
+/// Where to listen when nobody says.
+const DEFAULT: &str = "127.0.0.1:3000";
+
+const USAGE: &str =
+    "  --listen ADDRESS:PORT   where to listen (127.0.0.1:3000); also unix:PATH, and several times
   --shards COUNT          threads that serve (one for each core)
   --client FOLDER         the dist folder of the npm package socket.io-client";
 
@@ -46,6 +51,9 @@ impl Arguments {
         if let Some(shards) = self.shards {
             builder = builder.shards(shards);
         }
+        for address in &self.listen {
+            builder = builder.listen(address);
+        }
         match &self.client {
             Some(folder) => builder.client_folder(folder),
             None => builder,
@@ -57,18 +65,21 @@ fn parse(
     more: &mut dyn FnMut(&str, &mut Parser) -> Result<bool, lexopt::Error>,
 ) -> Result<Arguments, Option<lexopt::Error>> {
     let mut parser = Parser::from_env();
-    let mut arguments = Arguments { listen: "127.0.0.1:3000".into(), shards: None, client: None };
+    let mut arguments = Arguments { listen: Vec::new(), shards: None, client: None };
     while let Some(argument) = parser.next()? {
         let Long(name) = argument else { return Err(Some(argument.unexpected())) };
         let name = name.to_owned();
         match &*name {
             "help" => return Err(None),
-            "listen" => arguments.listen = parser.value()?.string()?,
+            "listen" => arguments.listen.push(parser.value()?.string()?),
             "shards" => arguments.shards = Some(parser.value()?.parse()?),
             "client" => arguments.client = Some(parser.value()?.string()?),
             other if more(other, &mut parser)? => {}
             _ => return Err(Some(Long(&name).unexpected())),
         }
+    }
+    if arguments.listen.is_empty() {
+        arguments.listen.push(DEFAULT.to_owned());
     }
     Ok(arguments)
 }
@@ -81,7 +92,12 @@ pub fn serve<S>(
 ) {
     let served = server.and_then(|server| {
         let running = start(&server)?;
-        println!("listening on http://{}", running.address());
+        for address in running.addresses() {
+            match address {
+                ListenAddress::Tcp(address) => println!("listening on http://{address}"),
+                other => println!("listening on {other}"),
+            }
+        }
         wait(&server, running)
     });
     if let Err(error) = served {

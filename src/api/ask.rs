@@ -4,10 +4,9 @@ use std::rc::Rc;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use crate::base::frame::Encoded;
 use crate::base::offset::Offset;
 use crate::command::{Command, SocketAddress, SocketCommand, Waiter};
-use crate::fanout::Encoder;
+use crate::fanout::{Encoder, Encoding, Packets};
 use crate::shard::context::Context as Shard;
 use crate::shard::shared::{Post, Shared};
 
@@ -73,24 +72,34 @@ impl Numbered<'_> {
 }
 
 /// Sends a packet to one socket: at once if this thread works for its shard. `encode` is given the
-/// name of the namespace and the id that the acknowledgement will have.
+/// id that the acknowledgement will have.
 pub(crate) fn deliver(
     socket: &Socket,
     volatile: bool,
     ack: Option<(Option<Duration>, Waiter)>,
     offset: Option<Offset>,
-    encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
+    encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Encoding<'a>,
 ) -> Emitted {
     let address = socket.address;
     if let Some(context) = socket.own_shard() {
-        return context.with(|state| state.emit_own(address, volatile, ack, offset, encode)).into();
+        let queued = context.with(|state| state.emit_own(address, volatile, ack, offset, encode));
+        return queued.map_or_else(Emitted::from, Emitted::from);
     }
     let Some(shared) = socket.shared() else { return Emitted::Closed };
     let Some(definition) = shared.namespace(address.namespace) else { return Emitted::Closed };
     let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
     let id = ack.as_ref().map(|expected| expected.id);
-    let wire = encode(&mut Encoder::default(), &definition.name, id).into();
-    ask_socket(&shared, address, SocketCommand::Emit { wire, volatile, ack, offset })
+    let mut encoder = Encoder::default();
+    match encode(encoder.packets(&shared.settings.form, &definition.name), id) {
+        Ok(packet) => {
+            let wire = packet.into();
+            let is_told =
+                here(&shared).is_none_or(|context| context.with(|state| !state.is_telling));
+            let emit = SocketCommand::Emit { wire, volatile, is_told, ack, offset };
+            ask_socket(&shared, address, emit)
+        }
+        Err(inexpressible) => inexpressible.into(),
+    }
 }
 
 /// Why the mailbox of a shard did not take a command.

@@ -16,9 +16,9 @@ use crate::base::id::SocketId;
 use crate::command::{
     Audience, Broadcast, Change, Collector, Command, Members, Unanswered, Waiter,
 };
-use crate::fanout::Encoder;
+use crate::fanout::{Encoder, Inexpressible};
 use crate::proto::json::{Arguments, FromArguments, Raw};
-use crate::proto::socket::RESERVED_EVENTS;
+use crate::proto::socket::is_reserved;
 use crate::room::Selection;
 use crate::shard::Queued;
 use crate::shard::handler::Definition;
@@ -26,6 +26,7 @@ use crate::shard::shared::Shared;
 
 use super::ack::{Acknowledgement, Acknowledgements};
 use super::ask::{Numbered, ask_all, deliver, here};
+use super::event::{Asks, Emits};
 use super::fetch::{FetchSockets, RemoteSocket};
 use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
@@ -53,6 +54,9 @@ pub enum EmitError {
     ReservedEvent,
     /// An argument cannot be expressed in JSON, such as a map whose keys are no strings.
     Arguments,
+    /// The [`parser`](crate::Builder::parser) of the server cannot express the packet: one of the
+    /// application's own refused it, or for MessagePack it is nested too deeply or too large.
+    Parser,
     /// The answers of all children of a namespace cannot be gathered: ask each of them.
     ParentNamespace,
 }
@@ -61,6 +65,12 @@ impl Emitted {
     /// Whether it will be sent.
     pub fn is_queued(self) -> bool {
         self == Emitted::Queued
+    }
+}
+
+impl From<Inexpressible> for Emitted {
+    fn from(_: Inexpressible) -> Emitted {
+        Emitted::Refused(EmitError::Parser)
     }
 }
 
@@ -99,7 +109,7 @@ impl Written {
 
     /// Serializes the arguments of an event.
     fn of_event(event: &str, args: &impl Arguments) -> Result<Written, EmitError> {
-        match RESERVED_EVENTS.contains(&event) {
+        match is_reserved(event) {
             true => Err(EmitError::ReservedEvent),
             false => Written::new(args),
         }
@@ -134,6 +144,7 @@ pub struct Emitter {
     definition: Arc<Definition>,
     selection: Selection,
     is_volatile: bool,
+    compress: bool,
     timeout: Option<Duration>,
 }
 
@@ -144,6 +155,7 @@ impl Emitter {
             definition,
             selection: Selection::default(),
             is_volatile: false,
+            compress: true,
             timeout: None,
         }
     }
@@ -173,6 +185,13 @@ impl Emitter {
         self
     }
 
+    /// Whether the packet may be compressed, where the server and a client do that. Default: true.
+    /// False saves the time for what does not get shorter, such as pictures.
+    pub fn compress(mut self, compress: bool) -> Emitter {
+        self.compress = compress;
+        self
+    }
+
     /// Only sockets of this process. A server that is not part of a cluster has no others.
     pub fn local(self) -> Emitter {
         self
@@ -185,13 +204,14 @@ impl Emitter {
         self
     }
 
-    /// Sends an event. A tuple is several arguments, `()` is none, everything else is one; see
-    /// [`Arguments`]. It is encoded once, whatever the number of recipients, and never blocks.
+    /// Sends an event: one of this name, or an [`Event`](crate::Event) with exactly its arguments.
+    /// A tuple is several arguments, `()` is none, everything else is one; see [`Arguments`]. It is
+    /// encoded once, whatever the number of recipients, and never blocks.
     ///
     /// On a thread of the server it takes effect at once for the sockets of that shard, and in
     /// order for those of the others.
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
-        self.for_each_namespace(|emitter| emitter.broadcast(event, &args, None))
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
+        self.for_each_namespace(|emitter| emitter.broadcast(event.name(), &args, None))
     }
 
     /// Sends an event and gathers what every recipient acknowledges.
@@ -201,7 +221,7 @@ impl Emitter {
     /// use std::time::Duration;
     ///
     /// let votes = io.to("jury").timeout(Duration::from_secs(5));
-    /// match votes.emit_with_ack::<bool>("guilty?", ()).await {
+    /// match votes.emit_with_ack::<bool, _>("guilty?", ()).await {
     ///     Ok(votes) => println!("{votes:?}"),
     ///     Err(incomplete) => println!("{:?} did not vote", incomplete.missing),
     /// }
@@ -211,18 +231,19 @@ impl Emitter {
     /// # Errors
     /// [`Incomplete`](crate::Incomplete) when a recipient did not answer in time, went away, or
     /// answered something that is no `T`; it holds the answers that came.
-    pub fn emit_with_ack<T: FromArguments>(
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
         &self,
-        event: &str,
-        args: impl Arguments,
+        event: impl Asks<P, T>,
+        args: P,
     ) -> Acknowledgements<T> {
         let (collector, receiver) = Collector::new(self.shared.posts().len());
         let emitted = match self.shared.posts() {
             [] => Emitted::Closed,
+            _ if self.definition.is_gone() => Emitted::Closed,
             _ if self.definition.is_parent() => Emitted::Refused(EmitError::ParentNamespace),
             _ => {
                 let id = self.definition.packet_id();
-                self.broadcast(event, &args, Some((id, self.timeout, collector)))
+                self.broadcast(event.name(), &args, Some((id, self.timeout, collector)))
             }
         };
         Acknowledgements { emitted, receiver, answer: PhantomData }
@@ -284,6 +305,8 @@ impl Emitter {
     fn namespaces(&self) -> Vec<Arc<Definition>> {
         match self.definition.is_parent() {
             true => self.shared.registry.children(&self.definition),
+            // The index of one that is gone may be another one's.
+            false if self.definition.is_gone() => Vec::new(),
             false => vec![Arc::clone(&self.definition)],
         }
     }
@@ -291,8 +314,10 @@ impl Emitter {
     /// Does something for each namespace that is meant. The answer is the last one that is not
     /// [`Emitted::Queued`].
     fn for_each_namespace(&self, mut emit: impl FnMut(&Emitter) -> Emitted) -> Emitted {
-        if !self.definition.is_parent() {
-            return emit(self);
+        match self.definition.is_parent() {
+            false if self.definition.is_gone() => return Emitted::Closed,
+            false => return emit(self),
+            true => {}
         }
         let of_children = self
             .namespaces()
@@ -317,18 +342,24 @@ impl Emitter {
             false => Numbered::new(&self.shared, false, &mut written.json),
         };
         let encode = |encoder: &mut Encoder| {
-            let (name, json) = (&self.definition.name, &written.json);
-            Wire::from(encoder.event(name, id, event, json, &written.attachments))
+            let packets = encoder.packets(&self.shared.settings.form, &self.definition.name);
+            let packet = packets.event(id, event, &written.json, &written.attachments);
+            packet.map(|packet| Wire::from(packet.compress(self.compress)))
         };
-        let wire = match here(&self.shared) {
-            Some(context) => context.with(|state| encode(&mut state.encoder)),
-            None => encode(&mut Encoder::default()),
+        let (encoded, is_told) = match here(&self.shared) {
+            Some(context) => context.with(|state| (encode(&mut state.encoder), !state.is_telling)),
+            None => (encode(&mut Encoder::default()), true),
+        };
+        let wire = match encoded {
+            Ok(wire) => wire,
+            Err(inexpressible) => return inexpressible.into(),
         };
         let broadcast = Arc::new(Broadcast {
             namespace: self.definition.index,
             selection: self.selection.clone(),
             wire: Arc::new(wire),
             volatile: self.is_volatile,
+            is_told,
             ack,
             offset: numbered.offset,
         });
@@ -348,6 +379,7 @@ impl Emitter {
 pub struct SocketEmitter {
     pub(crate) socket: Socket,
     pub(crate) is_volatile: bool,
+    pub(crate) compress: bool,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -355,6 +387,12 @@ impl SocketEmitter {
     /// The packet is dropped when the client is not writable at this moment.
     pub fn volatile(mut self) -> SocketEmitter {
         self.is_volatile = true;
+        self
+    }
+
+    /// Whether the packet may be compressed: see [`Emitter::compress`].
+    pub fn compress(mut self, compress: bool) -> SocketEmitter {
+        self.compress = compress;
         self
     }
 
@@ -366,8 +404,8 @@ impl SocketEmitter {
     }
 
     /// Sends an event. See [`Emitter::emit`] for the arguments.
-    pub fn emit(self, event: &str, args: impl Arguments) -> Emitted {
-        self.send(event, &args, None)
+    pub fn emit<P: Arguments>(self, event: impl Emits<P>, args: P) -> Emitted {
+        self.send(event.name(), &args, None)
     }
 
     /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
@@ -375,13 +413,13 @@ impl SocketEmitter {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: FromArguments>(
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
         self,
-        event: &str,
-        args: impl Arguments,
+        event: impl Asks<P, T>,
+        args: P,
     ) -> Acknowledgement<T> {
         let (sender, receiver) = oneshot::channel();
-        let emitted = self.send(event, &args, Some(sender));
+        let emitted = self.send(event.name(), &args, Some(sender));
         Acknowledgement { emitted, receiver, answer: PhantomData }
     }
 
@@ -401,8 +439,9 @@ impl SocketEmitter {
             false => Numbered::new(&shared, true, &mut written.json).offset,
         };
         let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
-        deliver(&self.socket, self.is_volatile, ack, offset, |encoder, namespace, id| {
-            encoder.event(namespace, id, event, &written.json, &written.attachments)
+        deliver(&self.socket, self.is_volatile, ack, offset, |packets, id| {
+            let packet = packets.event(id, event, &written.json, &written.attachments);
+            packet.map(|packet| packet.compress(self.compress))
         })
     }
 }
@@ -412,6 +451,7 @@ impl fmt::Display for EmitError {
         formatter.write_str(match self {
             EmitError::ReservedEvent => "the caller's event name is reserved",
             EmitError::Arguments => "the caller's arguments cannot be expressed in JSON",
+            EmitError::Parser => "the caller's arguments cannot be expressed by the parser",
             EmitError::ParentNamespace => "the caller asks all children of a namespace at once",
         })
     }

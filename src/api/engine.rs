@@ -14,16 +14,18 @@
 //! ```
 
 use std::fmt;
-use std::net::ToSocketAddrs;
+use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 
+use crate::base::address::ListenAddress;
 use crate::base::frame::Encoded;
 use crate::command::{Command, SessionAddress, SessionCommand};
 use crate::config::Builder;
 use crate::error::Result;
 use crate::fanout::Encoder;
 use crate::proto::socket::DisconnectReason;
+use crate::shard::attach::HandOverError;
 use crate::shard::context::Context;
 use crate::shard::handler::{Place, Trigger};
 use crate::shard::run::Running;
@@ -33,20 +35,14 @@ use super::ask::ask_shard;
 use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
+use super::hooks::Engine;
 use super::session::Session;
+
+pub use crate::proto::parser::Message;
 
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Server(super::server::Server);
-
-/// A message of a client, or for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Binary(Bytes),
-}
 
 /// A client. Copyable; what is asked of a client that has gone does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +82,11 @@ impl Server {
         self.add(Trigger::Disconnect, handler)
     }
 
+    /// What is done with requests before they are clients.
+    pub fn engine(&self) -> Engine {
+        self.0.engine()
+    }
+
     fn add<A>(&self, trigger: Trigger, handler: impl Handler<A>) -> &Server {
         let shared = &self.0.shared;
         shared.define("/").add_handler(trigger, Place::Last, recipe(handler));
@@ -93,11 +94,19 @@ impl Server {
         self
     }
 
+    /// See [`fanfare::Server::start`](crate::Server::start).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start(&self) -> Result<Running> {
+        self.0.start()
+    }
+
     /// See [`fanfare::Server::spawn`](crate::Server::spawn).
     ///
     /// # Errors
     /// The same.
-    pub fn spawn(&self, address: impl ToSocketAddrs) -> Result<Running> {
+    pub fn spawn(&self, address: impl Into<ListenAddress>) -> Result<Running> {
         self.0.spawn(address)
     }
 
@@ -105,7 +114,7 @@ impl Server {
     ///
     /// # Errors
     /// The same.
-    pub fn listen(&self, address: impl ToSocketAddrs) -> Result<()> {
+    pub fn listen(&self, address: impl Into<ListenAddress>) -> Result<()> {
         self.0.listen(address)
     }
 
@@ -115,6 +124,29 @@ impl Server {
     /// The same.
     pub fn wait(&self, running: Running) -> Result<()> {
         self.0.wait(running)
+    }
+
+    /// See [`fanfare::Server::handle_connection`](crate::Server::handle_connection).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn handle_connection(
+        &self,
+        stream: impl Into<OwnedFd>,
+        read: impl Into<Vec<u8>>,
+    ) -> std::result::Result<(), HandOverError> {
+        self.0.handle_connection(stream, read)
+    }
+
+    /// See [`fanfare::Server::service`](crate::Server::service).
+    #[cfg(feature = "tower")]
+    pub fn service(&self) -> super::service::Service {
+        self.0.service()
+    }
+
+    /// See [`fanfare::Server::addresses`](crate::Server::addresses).
+    pub fn addresses(&self) -> &[ListenAddress] {
+        self.0.addresses()
     }
 
     /// See [`fanfare::Server::close`](crate::Server::close).

@@ -3,16 +3,18 @@
 use std::any::TypeId;
 use std::error::Error;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 
-use crate::proto::json::{self, ArgsError, Arguments, Raw};
+use crate::proto::json::{self, ArgsError, Raw};
 use crate::proto::socket::DisconnectReason;
 use crate::shard::DisconnectDetail;
 use crate::shard::handler::{AckTarget, Event as ShardEvent};
 
 use super::emit::Emitted;
+use super::event::Payload;
 use super::socket::Socket;
 
 /// An event before a handler runs: what extractors take their value from.
@@ -170,16 +172,23 @@ impl FromEvent for DisconnectDetail {
 }
 
 /// The acknowledgement that a client may ask for. An answer is sent once; dropped, it sends none.
-#[derive(Debug)]
-pub struct Ack {
+///
+/// In a handler of a typed event it is an `Ack` of the answer that the event declares
+/// ([`Event`](crate::Event)); otherwise anything may be answered.
+pub struct Ack<T = Untyped> {
     socket: Socket,
     target: Option<AckTarget>,
+    answer: PhantomData<fn(T)>,
 }
 
-impl Ack {
+/// Marks an [`Ack`] for which no type is declared.
+#[derive(Clone, Copy, Debug)]
+pub enum Untyped {}
+
+impl<T> Ack<T> {
     /// Answers, with arguments as for [`Socket::emit`]. Does nothing when the client did not ask,
     /// or another handler of the event has answered ([`Emitted::Dropped`]).
-    pub fn send(self, args: impl Arguments) -> Emitted {
+    pub fn send(self, args: impl Payload<T>) -> Emitted {
         let Some(target) = self.target else { return Emitted::Dropped };
         let was_used = target.used.is_some_and(|used| used.swap(true, Ordering::Relaxed));
         match was_used {
@@ -194,8 +203,16 @@ impl Ack {
     }
 }
 
-impl FromEvent for Ack {
-    fn from_event(parts: &mut EventParts<'_, '_>) -> Result<Ack, Rejection> {
-        Ok(Ack { socket: Socket::from_event(parts)?, target: parts.0.ack.clone() })
+impl<T> fmt::Debug for Ack<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut ack = formatter.debug_struct("Ack");
+        ack.field("socket", &self.socket).field("target", &self.target).finish()
+    }
+}
+
+impl<T: 'static> FromEvent for Ack<T> {
+    fn from_event(parts: &mut EventParts<'_, '_>) -> Result<Ack<T>, Rejection> {
+        let target = parts.0.ack.clone();
+        Ok(Ack { socket: Socket::from_event(parts)?, target, answer: PhantomData })
     }
 }

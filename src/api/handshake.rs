@@ -22,7 +22,8 @@ impl Handshake {
         Handshake { request, auth }
     }
 
-    /// The address of the peer: the client, or a proxy in front of the server.
+    /// The address of the peer: the client, or a proxy in front of the server. A peer on a Unix
+    /// socket has none.
     pub fn address(&self) -> Option<SocketAddr> {
         crate::shard::split_request(&self.request).0
     }

@@ -1,9 +1,10 @@
 //! Listeners of one socket.
 
-use crate::proto::socket::RESERVED_EVENTS;
+use crate::proto::socket::is_reserved;
 use crate::shard::handler::{Handler as ShardHandler, Place};
 use crate::shard::listeners::{Direction, ListenerId, Listeners};
 
+use super::event::{Heard, Named};
 use super::handler::{self, Handler, Middleware};
 use super::socket::Socket;
 
@@ -14,6 +15,8 @@ pub struct Listener(pub(super) ListenerId);
 
 /// Listeners of this socket alone. Each costs memory for each socket that has it: what all sockets
 /// of a namespace listen to is better registered there ([`Namespace::on`](crate::Namespace::on)).
+/// What a client can make an application register should have a limit of the application's.
+///
 /// They are for handlers on the socket's shard; elsewhere, and when it has gone, nothing is
 /// registered and the answer is `None`.
 impl Socket {
@@ -25,9 +28,10 @@ impl Socket {
     ///
     /// # fn main() -> fanfare::Result<()> {
     /// let io = Server::builder().build()?;
-    /// io.of("/").on("subscribe", async |socket: Socket, Data(topic): Data<String>| {
-    ///     socket.on(&topic, async move |socket: Socket| {
-    ///         socket.emit("heard", &topic);
+    /// io.of("/").on_connect(async |socket: Socket| {
+    ///     let address = socket.handshake().and_then(|handshake| handshake.address());
+    ///     socket.on("message", async move |Data(text): Data<String>| {
+    ///         println!("{address:?} says {text}");
     ///     });
     /// });
     /// # Ok(())
@@ -37,16 +41,16 @@ impl Socket {
     /// # Panics
     /// When the name is one that Socket.IO reserves, as for
     /// [`Namespace::on`](crate::Namespace::on).
-    pub fn on<A>(&self, event: &str, handler: impl Handler<A>) -> Option<Listener> {
-        self.listen(event, handler, false)
+    pub fn on<A>(&self, event: impl Heard<A>, handler: impl Handler<A>) -> Option<Listener> {
+        self.listen(event.name(), handler, false)
     }
 
     /// As [`on`](Socket::on), for the next such event only.
     ///
     /// # Panics
     /// As [`on`](Socket::on).
-    pub fn once<A>(&self, event: &str, handler: impl Handler<A>) -> Option<Listener> {
-        self.listen(event, handler, true)
+    pub fn once<A>(&self, event: impl Heard<A>, handler: impl Handler<A>) -> Option<Listener> {
+        self.listen(event.name(), handler, true)
     }
 
     /// Takes a listener off, whatever it listens to. `false` when it is not there any more.
@@ -65,8 +69,8 @@ impl Socket {
     }
 
     /// Takes all listeners of an event off (`removeAllListeners`). Answers how many there were.
-    pub fn off_event(&self, event: &str) -> usize {
-        let removed = self.with_listeners(|listeners| listeners.remove_event(event));
+    pub fn off_event(&self, event: impl Named) -> usize {
+        let removed = self.with_listeners(|listeners| listeners.remove_event(event.name()));
         removed.map_or(0, |removed| removed.len())
     }
 
@@ -82,7 +86,7 @@ impl Socket {
     }
 
     /// Runs `handler` for every event that the client is sent, also by a broadcast
-    /// (`onAnyOutgoing`).
+    /// (`onAnyOutgoing`). See [`Namespace::on_any_outgoing`](crate::Namespace::on_any_outgoing).
     pub fn on_any_outgoing<A>(&self, handler: impl Handler<A>) -> Option<Listener> {
         self.listen_to_all(Direction::Outgoing, Place::Last, handler)
     }
@@ -93,18 +97,44 @@ impl Socket {
         self.listen_to_all(Direction::Outgoing, Place::First, handler)
     }
 
+    /// Takes all listeners of all events off (`offAny`). Answers how many there were.
+    pub fn off_any(&self) -> usize {
+        self.off_all(Direction::Incoming)
+    }
+
+    /// Takes all listeners of what the client is sent off (`offAnyOutgoing`). Answers how many
+    /// there were.
+    pub fn off_any_outgoing(&self) -> usize {
+        self.off_all(Direction::Outgoing)
+    }
+
+    fn off_all(&self, direction: Direction) -> usize {
+        let removed = self.with_state(|state, key| {
+            let listeners = state.sockets.get_mut(key)?.extra.as_mut()?.listeners.as_mut()?;
+            let removed = listeners.remove_any(direction);
+            let heard = direction == Direction::Outgoing && !removed.is_empty();
+            state.outgoing_listeners -= usize::from(heard);
+            Some(removed)
+        });
+        // What is dropped is user code: not inside.
+        removed.flatten().map_or(0, |removed| removed.len())
+    }
+
     /// Asks `middleware` before the handlers of each event of this socket (`use`), behind those of
     /// its namespace ([`Namespace::packet_middleware`](crate::Namespace::packet_middleware)).
     pub fn use_<A>(&self, middleware: impl Middleware<A>) -> Option<Listener> {
-        let middleware = handler::middleware_recipe(middleware)();
-        self.with_listeners(|listeners| Listener(listeners.add_middleware(middleware)))
+        let mut middleware = Some(handler::middleware_recipe(middleware)());
+        self.with_listeners(|listeners| {
+            Some(Listener(listeners.add_middleware(middleware.take()?)))
+        })?
     }
 
     fn listen<A>(&self, event: &str, handler: impl Handler<A>, is_once: bool) -> Option<Listener> {
-        let is_reserved = RESERVED_EVENTS.contains(&event);
-        assert!(!is_reserved, "{event:?} is reserved: see `Namespace::on_disconnect`");
-        let handler = handler::recipe(handler)();
-        self.with_listeners(|listeners| Listener(listeners.add(event, handler, is_once)))
+        assert!(!is_reserved(event), "{event:?} is reserved: see `Namespace::on_disconnect`");
+        let mut handler = Some(handler::recipe(handler)());
+        self.with_listeners(|listeners| {
+            Some(Listener(listeners.add(event, handler.take()?, is_once)))
+        })?
     }
 
     fn listen_to_all<A>(
@@ -113,19 +143,21 @@ impl Socket {
         place: Place,
         handler: impl Handler<A>,
     ) -> Option<Listener> {
-        let handler: ShardHandler = handler::recipe(handler)();
+        let mut handler: Option<ShardHandler> = Some(handler::recipe(handler)());
         self.with_state(|state, key| {
             let socket = state.sockets.get_mut(key)?;
             let listeners = socket.extra.get_or_insert_default().listeners.get_or_insert_default();
             let heard = hears_outgoing(listeners);
-            let id = listeners.add_any(direction, place, handler);
+            let id = listeners.add_any(direction, place, handler.take()?);
             let hears = hears_outgoing(listeners);
             state.outgoing_listeners += usize::from(hears && !heard);
             Some(Listener(id))
         })?
     }
 
-    fn with_listeners<R>(&self, work: impl FnOnce(&mut Listeners) -> R) -> Option<R> {
+    /// Works with the listeners, if the socket is there. `work` is kept until the state is not
+    /// borrowed any more: what it holds is user code.
+    fn with_listeners<R>(&self, mut work: impl FnMut(&mut Listeners) -> R) -> Option<R> {
         self.with_state(|state, key| {
             let socket = state.sockets.get_mut(key)?;
             Some(work(socket.extra.get_or_insert_default().listeners.get_or_insert_default()))

@@ -1,17 +1,22 @@
 //! A namespace: its handlers, and emits to its sockets.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::base::id::SocketId;
 use crate::proto::json::{ArgsError, Arguments};
 use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
 
 use super::emit::{Emitted, Emitter};
+use super::event::{Emits, Heard, Named};
 use super::fetch::FetchSockets;
 use super::handler::{self, Handler, Middleware};
 use super::handshake::Handshake;
+use super::socket::Socket;
 use super::targets::IntoTargets;
 
 /// A namespace of a server. Cheap to clone, usable from any thread.
@@ -56,7 +61,8 @@ impl Namespace {
         self.add(Trigger::Connect, Place::Last, handler)
     }
 
-    /// Runs `handler` for each event of this name that a client sends. Several handlers of one
+    /// Runs `handler` for each event of this name that a client sends. For an
+    /// [`Event`](crate::Event) its arguments must be those of the event. Several handlers of one
     /// event run in the order in which they were registered; the first of them that answers
     /// acknowledges. An event without a handler is ignored.
     ///
@@ -78,8 +84,9 @@ impl Namespace {
     /// # Panics
     /// When the name is one of those that Socket.IO reserves: `connect`, `connect_error`,
     /// `disconnect`, `disconnecting`, `newListener`, `removeListener`. No client can send them.
-    pub fn on<A>(&self, event: &str, handler: impl Handler<A>) -> &Namespace {
-        let is_reserved = crate::proto::socket::RESERVED_EVENTS.contains(&event);
+    pub fn on<A>(&self, event: impl Heard<A>, handler: impl Handler<A>) -> &Namespace {
+        let event = event.name();
+        let is_reserved = crate::proto::socket::is_reserved(event);
         assert!(!is_reserved, "{event:?} is reserved: see `on_connect` and `on_disconnect`");
         self.add(Trigger::Event(event.into()), Place::Last, handler)
     }
@@ -146,7 +153,8 @@ impl Namespace {
     }
 
     /// Runs `handler` for every event that a client is sent (`onAnyOutgoing`), broadcasts included:
-    /// once for each recipient. It costs the shortcut that broadcasts take otherwise.
+    /// once for each recipient. It costs the shortcut that broadcasts take otherwise. What
+    /// `handler` emits before it waits is not told to such handlers again: that would never end.
     pub fn on_any_outgoing<A>(&self, handler: impl Handler<A>) -> &Namespace {
         self.add(Trigger::AnyOutgoing, Place::Last, handler)
     }
@@ -164,8 +172,8 @@ impl Namespace {
     }
 
     /// Forgets the handlers of an event (`removeAllListeners`). Answers whether there were any.
-    pub fn off(&self, event: &str) -> bool {
-        self.remove(&Trigger::Event(event.into()))
+    pub fn off(&self, event: impl Named) -> bool {
+        self.remove(&Trigger::Event(event.name().into()))
     }
 
     /// Forgets the handlers of all events (`offAny`). Answers whether there were any.
@@ -237,7 +245,7 @@ impl Namespace {
     }
 
     /// Sends an event to every socket of the namespace. See [`Emitter::emit`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.emitter().emit(event, args)
     }
 
@@ -254,6 +262,11 @@ impl Namespace {
     /// Aims at the sockets that are in none of these rooms. See [`Emitter::except`].
     pub fn except(&self, rooms: impl IntoTargets) -> Emitter {
         self.emitter().except(rooms)
+    }
+
+    /// Whether the packet that follows may be compressed. See [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> Emitter {
+        self.emitter().compress(compress)
     }
 
     /// Aims at everybody; modifiers may follow.
@@ -281,9 +294,41 @@ impl Namespace {
         self.emitter().disconnect_sockets(close)
     }
 
+    /// Its sockets, on all shards, to be awaited on any thread (`namespace.sockets`).
+    ///
+    /// ```no_run
+    /// # async fn example(io: fanfare::Server) {
+    /// println!("{} clients", io.of("/").sockets().await.len());
+    /// # }
+    /// ```
+    pub async fn sockets(&self) -> HashMap<SocketId, Socket> {
+        let found = self.fetch_sockets().await;
+        found.iter().map(|socket| (socket.id(), socket.socket())).collect()
+    }
+
     /// Sends the event `message` to all sockets.
     pub fn send(&self, args: impl Arguments) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`send`](Namespace::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
+    }
+
+    /// Aims at everybody whose client is writable at that moment. See [`Emitter::volatile`].
+    pub fn volatile(&self) -> Emitter {
+        self.emitter().volatile()
+    }
+
+    /// Aims at everybody of this process. See [`Emitter::local`].
+    pub fn local(&self) -> Emitter {
+        self.emitter().local()
+    }
+
+    /// How long the `emit_with_ack` that follows waits. See [`Emitter::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Emitter {
+        self.emitter().timeout(timeout)
     }
 
     fn remove(&self, trigger: &Trigger) -> bool {

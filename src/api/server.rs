@@ -1,23 +1,27 @@
 //! The server: where everything begins.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use regex_lite::Regex;
 
+use crate::base::address::ListenAddress;
 use crate::base::stats::Stats;
 use crate::command::Command;
 use crate::config::Builder;
 use crate::error::{Error, Result};
-use crate::shard::handler::{Place, Trigger};
+use crate::shard::attach::HandOverError;
 use crate::shard::registry::Matcher;
 use crate::shard::run::{Plan, Running};
 use crate::shard::shared::{ExpiredSession, Shared};
 
 use super::emit::{Emitted, Emitter};
+use super::event::Emits;
 use super::fetch::FetchSockets;
-use super::handler::{Handler, recipe};
+use super::hooks::Engine;
 use super::namespace::{Candidate, Namespace};
 use super::signals::Signals;
 use super::targets::IntoTargets;
@@ -42,6 +46,7 @@ use crate::proto::json::Arguments;
 #[derive(Clone)]
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
+    addresses: Arc<[ListenAddress]>,
     plan: Arc<Mutex<Option<Plan>>>,
 }
 
@@ -53,9 +58,13 @@ impl Server {
 
     pub(crate) fn build(builder: &Builder) -> Result<Server> {
         let shared = Shared::new(builder.settings()?);
+        if let Some(allow_request) = &builder.allow_request {
+            shared.hooks.change(|hooks| hooks.allow_request = Some(Arc::clone(allow_request)));
+        }
         shared.define("/");
         let plan = Plan::new(builder.shards, builder.pin)?;
-        Ok(Server { shared, plan: Arc::new(Mutex::new(Some(plan))) })
+        let addresses = builder.addresses.as_slice().into();
+        Ok(Server { shared, addresses, plan: Arc::new(Mutex::new(Some(plan))) })
     }
 
     /// The namespace of a name, which clients may join from now on. `""` and `/` are the same; a
@@ -71,6 +80,11 @@ impl Server {
             false => self.shared.define(&format!("/{name}")),
         };
         Namespace { shared: Arc::clone(&self.shared), definition }
+    }
+
+    /// The engine below (`io.engine`): what is done with requests before they are clients.
+    pub fn engine(&self) -> Engine {
+        Engine { shared: Arc::clone(&self.shared) }
     }
 
     /// The namespaces whose names match a regular expression (`of` with a `RegExp`): a child comes
@@ -97,12 +111,16 @@ impl Server {
     /// [`Error::Pattern`]: it is no regular expression, in the syntax of the crate `regex-lite`.
     pub fn of_pattern(&self, pattern: &str) -> Result<Namespace> {
         let pattern = Regex::new(pattern).map_err(|error| Error::Pattern(error.to_string()))?;
-        Ok(self.parent(Matcher::Pattern(pattern)))
+        Ok(self.parent(Matcher::Pattern(Arc::new(pattern))))
     }
 
     /// As [`of_pattern`](Server::of_pattern), for the names that an async predicate takes (`of`
     /// with a function). It is asked on the shard of the client and must not block; while it waits
-    /// the client may not send anything for the namespace.
+    /// the client may not send anything for the namespace, and when the client goes meanwhile it is
+    /// dropped. One session may wait for [`Limits::namespaces_per_session`] answers, and one that
+    /// has joined nothing for [`Builder::connect_timeout`].
+    ///
+    /// [`Limits::namespaces_per_session`]: crate::Limits::namespaces_per_session
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {
@@ -131,7 +149,7 @@ impl Server {
 
     /// Calls `listener` for each namespace that is made from now on (`new_namespace`), before
     /// anyone joins it: by [`of`](Server::of), or because a parent takes its name. It must not
-    /// block.
+    /// block. If it panics there is no such namespace, and whoever asked for it is refused.
     ///
     /// ```
     /// # fn main() -> fanfare::Result<()> {
@@ -145,26 +163,6 @@ impl Server {
             let (shared, definition) = (Arc::clone(shared), Arc::clone(definition));
             listener(Namespace { shared, definition });
         }));
-    }
-
-    /// Runs `handler` for each client that has connected (`io.engine.on("connection")`), before it
-    /// has joined a namespace. It may ask for a [`Session`](crate::Session).
-    ///
-    /// ```
-    /// # fn main() -> fanfare::Result<()> {
-    /// use fanfare::{DisconnectDetail, Server, Session};
-    ///
-    /// let io = Server::builder().build()?;
-    /// io.on_session(async |conn: Session| {
-    ///     conn.on_close(async |detail: DisconnectDetail| println!("{detail:?}"));
-    /// });
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn on_session<A>(&self, handler: impl Handler<A>) {
-        let root = self.shared.define("/");
-        root.add_handler(Trigger::Session, Place::Last, recipe(handler));
-        self.shared.changed();
     }
 
     /// Calls `listener` for each socket whose state was kept in case that its client comes back,
@@ -191,7 +189,7 @@ impl Server {
     }
 
     /// Sends an event to every client of `/`. See [`Emitter::emit`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.of("/").emit(event, args)
     }
 
@@ -208,6 +206,11 @@ impl Server {
     /// Aims at the sockets of `/` that are in none of these rooms. See [`Emitter::except`].
     pub fn except(&self, rooms: impl IntoTargets) -> Emitter {
         self.of("/").except(rooms)
+    }
+
+    /// Whether the packet that follows may be compressed. See [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> Emitter {
+        self.of("/").compress(compress)
     }
 
     /// Tells which sockets of `/` there are. See [`Emitter::fetch_sockets`].
@@ -235,25 +238,76 @@ impl Server {
         self.emit("message", args)
     }
 
-    /// Serves clients on an address, on threads of its own, and returns at once. With port 0 the
-    /// kernel chooses the port: [`Running::address`] tells it.
+    /// The same as [`send`](Server::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
+    }
+
+    /// Aims at the sockets of `/` whose clients are writable at that moment. See
+    /// [`Emitter::volatile`].
+    pub fn volatile(&self) -> Emitter {
+        self.of("/").volatile()
+    }
+
+    /// Aims at the sockets of `/` of this process. See [`Emitter::local`].
+    pub fn local(&self) -> Emitter {
+        self.of("/").local()
+    }
+
+    /// How long the `emit_with_ack` that follows waits. See [`Emitter::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Emitter {
+        self.of("/").timeout(timeout)
+    }
+
+    /// The namespace `/`: the same as `of("/")` (`io.sockets`).
+    pub fn sockets(&self) -> Namespace {
+        self.of("/")
+    }
+
+    /// The namespaces there are, also those that a parent has made; no parents.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let all = self.shared.registry.namespaces().into_iter();
+        let shared = &self.shared;
+        all.map(|definition| Namespace { shared: Arc::clone(shared), definition }).collect()
+    }
+
+    /// Serves clients on all addresses of [`Builder::listen`], on threads of its own, and returns
+    /// at once. Without any it has only those that are [handed over](Server::handle_connection).
     ///
     /// # Errors
     /// [`Error::Address`], [`Error::Listen`], [`Error::Driver`] and [`Error::Thread`] as they say;
-    /// [`Error::Started`] when the server was started before.
-    pub fn spawn(&self, address: impl ToSocketAddrs) -> Result<Running> {
-        let address = address.to_socket_addrs().map_err(Error::Address)?.next();
-        let address = address.ok_or_else(|| Error::Address(std::io::ErrorKind::NotFound.into()))?;
-        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
-        plan.ok_or(Error::Started)?.start(&self.shared, address)
+    /// [`Error::Started`] when the server was started before. A server that cannot have all of its
+    /// addresses has none, and cannot be started again.
+    pub fn start(&self) -> Result<Running> {
+        self.start_on(&self.addresses)
     }
 
-    /// Serves clients on an address until [`close`](Server::close) is called or the process gets
-    /// SIGTERM or SIGINT; both disconnect the clients in order. A second signal ends the process.
+    /// As [`start`](Server::start), and on this address, too. With port 0 the kernel chooses the
+    /// port: [`Running::address`] tells it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn spawn(&self, address: impl Into<ListenAddress>) -> Result<Running> {
+        self.start_on(&[&*self.addresses, &[address.into()]].concat())
+    }
+
+    fn start_on(&self, addresses: &[ListenAddress]) -> Result<Running> {
+        self.take_plan()?.start(&self.shared, addresses)
+    }
+
+    /// How it is to be started, which happens once.
+    pub(crate) fn take_plan(&self) -> Result<Plan> {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
+        plan.ok_or(Error::Started)
+    }
+
+    /// Serves clients on an address, and on those of [`Builder::listen`], until
+    /// [`close`](Server::close) is called or the process gets SIGTERM or SIGINT; both disconnect
+    /// the clients in order. A second signal ends the process.
     ///
     /// # Errors
     /// Those of [`spawn`](Server::spawn), and what ends a shard later.
-    pub fn listen(&self, address: impl ToSocketAddrs) -> Result<()> {
+    pub fn listen(&self, address: impl Into<ListenAddress>) -> Result<()> {
         let running = self.spawn(address)?;
         self.wait(running)
     }
@@ -276,9 +330,59 @@ impl Server {
         self.shared.close();
     }
 
-    /// Where the server listens, once it does.
+    /// Takes a connection that the application has accepted, with the bytes that it has read from
+    /// it, and goes on as if the server had accepted it: it answers the request that these bytes
+    /// begin, and all that follow on the connection. The bytes may be none, a part of a request
+    /// head, or a head and whatever came behind it; they must all be here, from the first one. May
+    /// be called on any thread; the connections are given to the shards by turns.
+    ///
+    /// It is `engine.handleUpgrade(request, socket, head)` of Node.js, also for the requests of
+    /// long-polling, for which Node.js has `engine.handleRequest(request, response)`. Where Node.js
+    /// has `engine.attach(httpServer)`, to share a port with an application, this server answers
+    /// for the application ([`Builder::fallback`](crate::Builder::fallback)), or is a part of it
+    /// (`Server::service`, with the feature `tower`, for hyper and axum).
+    ///
+    /// `stream` is a connected TCP or Unix socket. Whether it blocks does not matter, but nobody
+    /// else may use it any more. A client on a Unix socket has no
+    /// [`address`](crate::Handshake::address).
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    /// use std::net::TcpListener;
+    ///
+    /// fn accept(io: &fanfare::Server, listener: &TcpListener) -> std::io::Result<()> {
+    ///     let (mut stream, _) = listener.accept()?;
+    ///     let mut read = vec![0; 4096];
+    ///     let length = stream.read(&mut read)?;
+    ///     read.truncate(length);
+    ///     if read.starts_with(b"GET /socket.io/") || read.starts_with(b"POST /socket.io/") {
+    ///         io.handle_connection(stream, read).map_err(std::io::Error::other)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Gives the connection back when the server does not run, all of its shards are behind, the
+    /// descriptor is no stream socket, or the bytes are more than a request may have. A connection
+    /// that is taken may still be closed at once: beyond
+    /// [`connections`](crate::Limits::connections), or when the server is being closed.
+    pub fn handle_connection(
+        &self,
+        stream: impl Into<OwnedFd>,
+        read: impl Into<Vec<u8>>,
+    ) -> std::result::Result<(), HandOverError> {
+        self.shared.attach(stream.into(), read.into(), None)
+    }
+
+    /// The first TCP address that the server listens on, once it does.
     pub fn address(&self) -> Option<SocketAddr> {
         self.shared.address()
+    }
+
+    /// All that the server listens on, once it does, with the ports that were taken.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        self.shared.addresses()
     }
 
     /// The version of the JavaScript client that is served; `None` when none is.

@@ -17,6 +17,7 @@ use crate::shard::{SocketPhase, State};
 use super::ack::Acknowledgement;
 use super::ask::{ask_socket, deliver};
 use super::emit::{Emitted, Emitter, SocketEmitter, Written};
+use super::event::{Asks, Emits};
 use super::handshake::Handshake;
 use super::targets::{IntoTargets, targets};
 
@@ -81,15 +82,21 @@ impl Socket {
         })?
     }
 
-    /// Sends an event to this client. A tuple is several arguments, `()` is none, everything else
+    /// Sends an event to this client: one of this name, or an [`Event`](crate::Event) with exactly
+    /// its arguments. A tuple is several arguments, `()` is none, everything else
     /// is one; see [`Arguments`].
-    pub fn emit(&self, event: &str, args: impl Arguments) -> Emitted {
+    pub fn emit<P: Arguments>(&self, event: impl Emits<P>, args: P) -> Emitted {
         self.emitter().emit(event, args)
     }
 
     /// Sends the event `message` to this client.
     pub fn send(&self, args: impl Arguments) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`send`](Socket::send).
+    pub fn write(&self, args: impl Arguments) -> Emitted {
+        self.send(args)
     }
 
     /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
@@ -103,10 +110,10 @@ impl Socket {
     ///
     /// # Errors
     /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: FromArguments>(
+    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
         &self,
-        event: &str,
-        args: impl Arguments,
+        event: impl Asks<P, T>,
+        args: P,
     ) -> Acknowledgement<T> {
         self.emitter().emit_with_ack(event, args)
     }
@@ -121,8 +128,13 @@ impl Socket {
         self.emitter().volatile()
     }
 
+    /// Whether the packet that follows may be compressed: see [`Emitter::compress`].
+    pub fn compress(&self, compress: bool) -> SocketEmitter {
+        self.emitter().compress(compress)
+    }
+
     fn emitter(&self) -> SocketEmitter {
-        SocketEmitter { socket: *self, is_volatile: false, timeout: None }
+        SocketEmitter { socket: *self, is_volatile: false, compress: true, timeout: None }
     }
 
     /// Aims at everybody in the namespace but this client.
@@ -132,8 +144,11 @@ impl Socket {
     pub fn broadcast(&self) -> Emitter {
         let shared = self.shared().unwrap_or_else(|| panic!("the server of {self:?} was dropped"));
         let definition = shared.namespace(self.address.namespace);
-        // A child may have gone with its last socket: then nobody is meant.
-        let definition = definition.unwrap_or_else(Definition::nowhere);
+        // A child may have gone with its last socket, and its index be another one's by now: then
+        // nobody is meant.
+        let definition = definition
+            .filter(|definition| definition.parent_of().is_none() || !self.is_forgotten())
+            .unwrap_or_else(Definition::nowhere);
         Emitter::new(shared, definition).except(self.id())
     }
 
@@ -210,6 +225,12 @@ impl Socket {
         Some(Handshake::new(request, auth))
     }
 
+    /// Whether its shard, if this thread works for it, does not know it any more.
+    fn is_forgotten(&self) -> bool {
+        let context = self.own_shard();
+        context.is_some_and(|own| own.with(|state| state.socket_key(self.address).is_none()))
+    }
+
     pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
         match Context::current() {
             Some(context) if context.shared.key == self.server => Some(Arc::clone(&context.shared)),
@@ -246,8 +267,8 @@ impl Socket {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
-        deliver(self, false, None, None, |encoder, namespace, _| {
-            encoder.ack(namespace, id, &written.json, &written.attachments)
+        deliver(self, false, None, None, |packets, _| {
+            packets.ack(id, &written.json, &written.attachments)
         })
     }
 }

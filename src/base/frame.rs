@@ -14,6 +14,7 @@ pub struct Wire {
     bytes: Vec<u8>,
     /// Where the text of the one WebSocket frame begins; 0 when `bytes` is not one text frame.
     text_offset: u8,
+    is_compressible: bool,
     variants: OnceLock<Box<Variants>>,
 }
 
@@ -22,6 +23,7 @@ pub struct Wire {
 #[derive(Debug, Default)]
 struct Variants {
     polling: OnceLock<Box<[u8]>>,
+    deflated: OnceLock<Arc<Wire>>,
 }
 
 /// A packet as it has just been encoded, in the buffer of whoever did it: a [`Wire`] that has no
@@ -30,18 +32,30 @@ struct Variants {
 pub struct Encoded<'a> {
     bytes: &'a [u8],
     text_offset: u8,
+    is_compressible: bool,
 }
 
 impl<'a> Encoded<'a> {
     /// Bytes that go out as they are: an HTTP response, or WebSocket frames.
     pub fn raw(bytes: &'a [u8]) -> Encoded<'a> {
-        Encoded { bytes, text_offset: 0 }
+        Encoded { bytes, text_offset: 0, is_compressible: true }
     }
 
     /// One unmasked WebSocket text frame whose text begins at `offset`.
     pub fn text_frame(bytes: &'a [u8], offset: usize) -> Encoded<'a> {
         assert!(offset >= 2 && offset <= bytes.len(), "a frame header has 2 to 10 bytes");
-        Encoded { bytes, text_offset: u8::try_from(offset).unwrap_or(u8::MAX) }
+        let text_offset = u8::try_from(offset).unwrap_or(u8::MAX);
+        Encoded { bytes, text_offset, is_compressible: true }
+    }
+
+    /// The same packet; unless `compress`, it is not to be compressed on any transport.
+    pub fn compress(self, compress: bool) -> Encoded<'a> {
+        Encoded { is_compressible: compress, ..self }
+    }
+
+    /// Whether it may be compressed.
+    pub fn is_compressible(&self) -> bool {
+        self.is_compressible
     }
 
     /// What a WebSocket (or, for raw bytes, any) connection is sent.
@@ -51,15 +65,15 @@ impl<'a> Encoded<'a> {
 }
 
 impl From<Encoded<'_>> for Wire {
-    fn from(Encoded { bytes, text_offset }: Encoded<'_>) -> Wire {
-        Wire { bytes: bytes.into(), text_offset, variants: OnceLock::new() }
+    fn from(Encoded { bytes, text_offset, is_compressible }: Encoded<'_>) -> Wire {
+        Wire { bytes: bytes.into(), text_offset, is_compressible, variants: OnceLock::new() }
     }
 }
 
 impl From<Vec<u8>> for Wire {
     /// Bytes that go out as they are.
     fn from(bytes: Vec<u8>) -> Wire {
-        Wire { bytes, text_offset: 0, variants: OnceLock::new() }
+        Wire { bytes, text_offset: 0, is_compressible: true, variants: OnceLock::new() }
     }
 }
 
@@ -67,6 +81,18 @@ impl Wire {
     /// What a WebSocket (or, for a raw wire, any) connection is sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether it may be compressed.
+    pub fn is_compressible(&self) -> bool {
+        self.is_compressible
+    }
+
+    /// What a WebSocket that reads compressed messages is sent: `make` derives it from the frames,
+    /// once for all shards.
+    pub fn deflated(&self, make: impl FnOnce(&[u8]) -> Vec<u8>) -> Arc<Wire> {
+        let variants = self.variants.get_or_init(Box::default);
+        Arc::clone(variants.deflated.get_or_init(|| Arc::new(make(&self.bytes).into())))
     }
 
     /// What a long-polling client is sent, without the record separators around it. It is the text
@@ -200,6 +226,16 @@ mod tests {
         let wire = Wire::from(Encoded::raw(b"\x82\x01\x07"));
         assert_eq!(wire.polling(|_| b"bBw==".to_vec()), b"bBw==");
         assert_eq!(wire.polling(|_| unreachable!("made before")), b"bBw==");
+    }
+
+    #[test]
+    fn the_compressed_variant_is_made_once_for_all_shards() {
+        let wire = Arc::new(Wire::from(Encoded::text_frame(b"\x81\x024a", 2)));
+        let first = Frame::shared(wire.clone()).wire().deflated(|_| b"short".to_vec());
+        let frame = Frame::shared(wire);
+        let second = frame.wire().deflated(|_| unreachable!("made before"));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!((first.bytes(), frame.bytes()), (&b"short"[..], &b"\x81\x024a"[..]));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct Limits {
     pub body_bytes_per_second: u32,
     /// A request body must be complete this long after its head in any case: 30 s. Then: 408.
     pub body_timeout: Duration,
+    /// The application may take this long to decide about a request, in all the hooks that it has
+    /// for that: 20 s, as long as the official client waits for a connection. Then: 503.
+    pub decision_timeout: Duration,
     /// A kept-alive connection without a request is closed after this time: 5 s.
     pub keep_alive_timeout: Duration,
     /// Bytes kept of what a client sends behind a request that is not answered yet: 64 KiB.
@@ -73,6 +76,10 @@ pub struct Limits {
     pub bytes_before_connect: usize,
     /// Bytes queued for one client before it is disconnected as too slow: 4 MiB.
     pub send_queue_bytes: usize,
+    /// Memory for what compression keeps of earlier messages, of all clients together: 64 MiB.
+    /// With those that come when it is used up, nothing is kept. It matters only where
+    /// [`PerMessageDeflate`](crate::PerMessageDeflate) is told to keep something.
+    pub context_bytes: usize,
     /// How long a client with queued bytes may take none of them: 10 s.
     pub send_stall_timeout: Duration,
     /// How long a closing WebSocket waits for the peer's close frame: 5 s.
@@ -113,6 +120,7 @@ impl Default for Limits {
             body_grace: Duration::from_secs(10),
             body_bytes_per_second: 500,
             body_timeout: Duration::from_secs(30),
+            decision_timeout: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(5),
             pipelined_bytes: 64 * 1024,
             message_bytes: 1_000_000,
@@ -134,6 +142,7 @@ impl Default for Limits {
             namespace_echo_bytes: 256,
             bytes_before_connect: 64 * 1024,
             send_queue_bytes: 4 * 1024 * 1024,
+            context_bytes: 64 * 1024 * 1024,
             send_stall_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             polling_close_timeout: Duration::from_secs(30),
@@ -151,8 +160,20 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Most bytes of one connection that are kept when it is handed over, to a shard or to the
+    /// server: a request with its body, and what came behind it.
+    pub fn request_bytes(&self) -> usize {
+        let behind = self.head_bytes.saturating_add(self.pipelined_bytes);
+        self.message_bytes.saturating_add(behind)
+    }
+}
+
 /// Header slots on the stack of the head parser.
 pub const HEADERS_MAX: usize = 100;
+
+/// Longest session id that the application may make, in bytes. It stands in every request target.
+pub const SESSION_ID_BYTES_MAX: usize = 256;
 
 /// The parser keeps one bit a level, so the deepest nesting is a constant.
 pub const JSON_DEPTH_MAX: usize = 128;
@@ -160,6 +181,10 @@ pub const JSON_DEPTH_MAX: usize = 128;
 /// Slices gathered into one send. The kernel takes 1,024 at most (`IOV_MAX`); 64 frames fill a
 /// socket buffer long before that and keep the list on the stack.
 pub const SLICES_PER_SEND: usize = 64;
+
+/// Larger messages and answers are not compressed: it takes about 20 ns a byte, in which a shard
+/// does nothing else.
+pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most shards of one server: what the two bytes of an id can name, less one that means "none".
 pub const SHARDS_MAX: usize = 1_024;

@@ -1,6 +1,7 @@
 //! Words that every layer may use. Nothing here knows a protocol, a file descriptor, a thread,
 //! a clock or a source of randomness.
 
+pub mod address;
 pub mod chunks;
 pub mod clock;
 pub mod fit;

@@ -3,8 +3,11 @@
 /// What one shard has seen and done since it started. All counts only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections accepted.
+    /// Connections accepted, by the server or by the application.
     pub connections_accepted: u64,
+    /// Connections that the application handed over and that were closed, since there were
+    /// [`connections`](crate::Limits::connections) already.
+    pub connections_refused: u64,
     /// Connections handed over to the shard that owns their session.
     pub connections_handed_over: u64,
     /// Engine.IO sessions opened.

@@ -16,6 +16,7 @@
 pub mod net;
 pub mod sim;
 pub mod sys;
+pub mod unix;
 pub mod uring;
 
 use std::io;
@@ -89,18 +90,17 @@ pub trait Driver {
     /// A connection on its way to another shard's driver of the same kind.
     type Handle: Send + 'static;
 
+    /// Where clients come from: made on any thread, for one driver.
+    type Listener: Send + 'static;
+
     /// The time now.
     fn now(&self) -> Time;
 
     /// Fills `out` from the driver's source of randomness; the kernel's, for a real driver.
     fn random(&mut self, out: &mut [u8]);
 
-    /// Starts to accept connections on an address that other shards listen on, too, and gives the
-    /// address with the port that was taken.
-    ///
-    /// # Errors
-    /// Those of the kernel: the address is in use, not local, or not permitted.
-    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr>;
+    /// Starts to accept connections.
+    fn listen(&mut self, listener: Self::Listener);
 
     /// Stops accepting; connections that were not reported yet are refused, and none is reported
     /// any more.

@@ -1,30 +1,69 @@
-//! Listening sockets, as every shard opens one of its own on the same port.
+//! Sockets as a server comes by them: those that listen, and those that an application has
+//! accepted.
 //!
-//! A connection's socket is a [`std::net::TcpStream`], whose address and shutdown std knows.
+//! A connection's socket is a [`std::net::TcpStream`], whose address and shutdown std knows; also
+//! when it is a Unix socket, whose peer has no address.
 
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use super::sys;
+use super::unix::{self, SocketFile};
 
 /// Connections that the kernel keeps for a listener until they are accepted. It cuts this down to
 /// `net.core.somaxconn`, whose default is the same.
 pub const BACKLOG: libc::c_int = 4096;
 
-/// Opens a socket that listens on `address`; others may listen there, too, and the kernel spreads
-/// the connections among them. An IPv6 wildcard takes IPv4 connections as well.
+/// A socket that listens, for one shard.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) socket: OwnedFd,
+    /// Whether others accept from the same socket.
+    pub(super) is_shared: bool,
+}
+
+/// Opens a socket that listens on `address` for each of `shards`; the kernel spreads the
+/// connections among them. Gives the address with the port that was taken.
 ///
-/// Accepted sockets inherit that small sends leave at once (`TCP_NODELAY`): whoever sends has
-/// gathered already, and this way it costs no call per connection.
+/// An IPv6 wildcard takes IPv4 connections as well. Accepted sockets inherit that small sends leave
+/// at once (`TCP_NODELAY`): whoever sends has gathered already, and this way it costs no call per
+/// connection.
 ///
 /// # Errors
-/// Those of the kernel: the address is in use by a socket that does not share it, is not local, or
-/// is not permitted.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let socket = sys::tcp_socket(family)?;
+/// Those of the kernel: the address is in use, not local, or not permitted.
+pub fn listen(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<Listener>)> {
+    check_vacant(address)?;
+    let mut address = address;
+    let mut listeners = Vec::new();
+    for _ in 0..shards {
+        let listener = listen_beside(address)?;
+        // The first learns which port it is, the others join it.
+        address = listener.local_addr()?;
+        listeners.push(Listener { socket: listener.into(), is_shared: false });
+    }
+    Ok((address, listeners))
+}
+
+/// Opens a socket that listens on `path`, for all of `shards`: there can be one alone.
+///
+/// # Errors
+/// As [`unix::listen`], and when no descriptor is left.
+pub fn listen_unix(
+    path: &Path,
+    mode: u32,
+    shards: usize,
+) -> io::Result<(SocketFile, Vec<Listener>)> {
+    let (socket, file) = unix::listen(path, mode)?;
+    let share = |_| Ok(Listener { socket: socket.try_clone()?, is_shared: true });
+    Ok((file, (0..shards).map(share).collect::<io::Result<_>>()?))
+}
+
+/// Opens a socket that listens on `address`; others may listen there, too.
+fn listen_beside(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(address)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
@@ -33,16 +72,35 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// Checks that no other program listens on `address`. [`listen`] would share it with one that
-/// shares, too, such as an earlier instance of this one, and lose half of the clients to it.
-///
-/// # Errors
-/// Those of the kernel: the address is in use, not local, or not permitted.
-pub fn check_vacant(address: SocketAddr) -> io::Result<()> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let socket = sys::tcp_socket(family)?;
+/// Checks that no other program listens on `address`. Sharing it with one that shares, too, such as
+/// an earlier instance of this one, would lose half of the clients to it.
+fn check_vacant(address: SocketAddr) -> io::Result<()> {
+    let socket = tcp_socket(address)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     bind(socket.as_fd(), address)
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    sys::stream_socket(if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 })
+}
+
+/// Makes a connection that was accepted elsewhere like one of ours: it blocks, as
+/// [`sys::stream_socket`] says, and small sends leave at once.
+///
+/// # Errors
+/// `InvalidInput` for a descriptor that is no socket, or one that carries no stream.
+pub fn prepare(socket: &TcpStream) -> io::Result<()> {
+    let option = |name| sys::option(socket.as_fd(), libc::SOL_SOCKET, name);
+    let no_stream = || io::Error::new(io::ErrorKind::InvalidInput, "it is no stream socket");
+    let (domain, kind) = (option(libc::SO_DOMAIN), option(libc::SO_TYPE));
+    let listens = option(libc::SO_ACCEPTCONN);
+    let is_stream = matches!((kind, listens), (Ok(libc::SOCK_STREAM), Ok(0)));
+    match domain {
+        Ok(libc::AF_UNIX) if is_stream => {}
+        Ok(libc::AF_INET | libc::AF_INET6) if is_stream => socket.set_nodelay(true)?,
+        _ => return Err(no_stream()),
+    }
+    socket.set_nonblocking(false)
 }
 
 fn bind(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
@@ -78,44 +136,55 @@ fn kernel_v6(address: SocketAddrV6) -> libc::sockaddr_in6 {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn an_address_that_is_shared_already_is_not_vacant() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        assert_eq!(check_vacant(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(listener);
-        check_vacant(address).unwrap();
-    }
-
-    use std::net::TcpStream;
+    use std::net::UdpSocket;
 
     use super::*;
 
+    const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
     #[test]
-    fn several_sockets_listen_on_one_port() {
-        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = first.local_addr().unwrap();
-        let second = listen(address).unwrap();
-        assert_eq!(second.local_addr().unwrap(), address);
+    fn the_sockets_of_all_shards_listen_on_one_port() {
+        let (address, listeners) = listen(LOOPBACK.into(), 2).unwrap();
+        let addresses = listeners.into_iter().map(|it| TcpListener::from(it.socket).local_addr());
+        assert!(addresses.map(Result::unwrap).eq([address; 2]));
+    }
+
+    #[test]
+    fn an_address_that_is_shared_already_is_in_use() {
+        let (address, listeners) = listen(LOOPBACK.into(), 1).unwrap();
+        assert_eq!(listen(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listeners);
+        listen(address, 1).unwrap();
     }
 
     #[test]
     fn a_port_that_is_not_shared_is_in_use() {
         let owner = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = listen(owner.local_addr().unwrap()).unwrap_err();
+        let error = listen(owner.local_addr().unwrap(), 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
+    fn what_carries_no_stream_is_no_connection() {
+        let listener: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
+        let datagrams: OwnedFd = UdpSocket::bind("127.0.0.1:0").unwrap().into();
+        let file: OwnedFd = std::fs::File::open("/").unwrap().into();
+        for descriptor in [listener, datagrams, file] {
+            let error = prepare(&TcpStream::from(descriptor)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
     fn an_accepted_socket_sends_small_writes_at_once() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listen_beside(LOOPBACK.into()).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }
 
     #[test]
     fn an_ipv6_wildcard_takes_connections_of_both_families() {
-        let Ok(listener) = listen("[::]:0".parse().unwrap()) else {
+        let Ok(listener) = listen_beside("[::]:0".parse().unwrap()) else {
             return; // This machine has no IPv6.
         };
         let port = listener.local_addr().unwrap().port();

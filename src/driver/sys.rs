@@ -98,12 +98,12 @@ pub fn event_counter() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// A new TCP socket, closed on exec. It blocks: an operation on the ring of a socket that does not
-/// would fail with `EAGAIN` instead of waiting, and the direct calls here ask not to wait each.
+/// A new stream socket, closed on exec. It blocks: an operation on the ring of a socket that does
+/// not would fail with `EAGAIN` instead of waiting, and the direct calls here ask not to wait each.
 ///
 /// # Errors
 /// Those of `socket`: the address family is not supported, no descriptor is left.
-pub fn tcp_socket(family: libc::c_int) -> io::Result<OwnedFd> {
+pub fn stream_socket(family: libc::c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: the call takes no memory.
     let descriptor = check(unsafe { libc::socket(family, kind, 0) })?;
@@ -128,6 +128,33 @@ pub fn set_option(
     Ok(())
 }
 
+/// The value of a socket option that is one integer.
+///
+/// # Errors
+/// Those of `getsockopt`: the descriptor is no socket.
+pub fn option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of_val(&value) as libc::socklen_t;
+    let place = (&raw mut value).cast();
+    // SAFETY: `place` is a live integer, whose size is the length given: the call writes no more.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, place, &raw mut length) })?;
+    Ok(value)
+}
+
+/// Waits until nobody else has the file locked, and locks it until its descriptor is closed.
+///
+/// # Errors
+/// Those of `flock`.
+pub fn lock(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the call takes no memory.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) })?;
+    Ok(())
+}
+
 /// Gives a socket its address, which is the kernel's structure of any family.
 ///
 /// # Errors
@@ -140,10 +167,26 @@ pub fn bind<T: SocketAddress>(socket: BorrowedFd<'_>, address: &T) -> io::Result
     Ok(())
 }
 
+/// Connects a Unix socket. It does not wait for room among those that the other has to accept.
+///
+/// # Errors
+/// Those of `connect`: `ConnectionRefused` when nobody listens there, `WouldBlock` when somebody
+/// does and is busy.
+pub fn connect(socket: BorrowedFd<'_>, address: &libc::sockaddr_un) -> io::Result<()> {
+    let length = size_of_val(address) as libc::socklen_t;
+    let address = ptr::from_ref(address).cast();
+    // SAFETY: a descriptor that is open takes these flags; the call takes no memory.
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    // SAFETY: `address` points to a live structure of the length given, which the call reads.
+    check(unsafe { libc::connect(socket.as_raw_fd(), address, length) })?;
+    Ok(())
+}
+
 /// The structures that [`bind`] takes.
 pub trait SocketAddress {}
 impl SocketAddress for libc::sockaddr_in {}
 impl SocketAddress for libc::sockaddr_in6 {}
+impl SocketAddress for libc::sockaddr_un {}
 
 /// Lets a bound socket queue up to `backlog` connections.
 ///
@@ -229,12 +272,14 @@ fn repeat_interrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usi
 }
 
 /// Throws away what a TCP socket has received and nobody has read. A socket that is closed with
-/// such bytes resets the connection, and the peer would lose what it was still to be sent.
+/// such bytes resets the connection, and the peer would lose what it was still to be sent. (Not so
+/// a Unix socket, which has no such flag: its peer reads what it was sent, and then of the reset.)
 pub fn discard_unread(socket: BorrowedFd<'_>) {
     let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
     let most = libc::c_int::MAX as usize;
     // SAFETY: with MSG_TRUNC a TCP socket drops the bytes and writes none of them (tcp(7)), so
-    // that no buffer is needed. A failure means that there was nothing to throw away.
+    // that no buffer is needed; other sockets cannot write to none and fail. A failure means that
+    // there was nothing to throw away, or that it may stay.
     unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), most, flags) };
 }
 

@@ -12,7 +12,6 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::json;
-use crate::base::id::SessionId;
 
 /// Stands between two packets of a polling payload, never before the first or after the last one.
 pub const RECORD_SEPARATOR: u8 = 0x1e;
@@ -99,7 +98,7 @@ pub fn packets(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[derive(Clone, Copy, Debug)]
 pub struct Open<'a> {
     /// The session.
-    pub sid: &'a SessionId,
+    pub sid: &'a str,
     /// Transports that the client may change to.
     pub upgrades: &'a [&'a str],
     /// Time between two pings in milliseconds.
@@ -112,9 +111,9 @@ pub struct Open<'a> {
 
 /// Appends an open packet. The order of its keys is that of the reference.
 pub fn write_open(out: &mut Vec<u8>, open: &Open<'_>) {
-    out.extend_from_slice(b"0{\"sid\":\"");
-    out.extend_from_slice(&open.sid.text());
-    out.extend_from_slice(b"\",\"upgrades\":[");
+    out.extend_from_slice(b"0{\"sid\":");
+    json::write_string(out, open.sid);
+    out.extend_from_slice(b",\"upgrades\":[");
     for (position, upgrade) in open.upgrades.iter().enumerate() {
         if position > 0 {
             out.push(b',');
@@ -298,19 +297,18 @@ mod tests {
     // protocol.md §3
     #[test]
     fn the_open_packet_has_the_keys_of_the_reference_in_its_order() {
-        let sid = SessionId::new(1, 2, [3; 16]);
+        let sid = "AAEAAAACAAADAwMDAwMDAwMDAwMDAwMD";
         let upgrades = ["websocket", "webtransport"];
         let mut open = Open {
-            sid: &sid,
+            sid,
             upgrades: &upgrades[..1],
             ping_interval_ms: 25_000,
             ping_timeout_ms: 20_000,
             max_payload_bytes: 1_000_000,
         };
         let meant = |upgrades: &str| {
-            let text = String::from_utf8(sid.text().to_vec()).unwrap();
             format!(
-                "0{{\"sid\":\"{text}\",\"upgrades\":[{upgrades}],\"pingInterval\":25000,\
+                "0{{\"sid\":\"{sid}\",\"upgrades\":[{upgrades}],\"pingInterval\":25000,\
                  \"pingTimeout\":20000,\"maxPayload\":1000000}}"
             )
         };

@@ -3,5 +3,9 @@
 pub mod engine;
 pub mod http;
 pub mod json;
+pub mod msgpack;
+pub mod parser;
 pub mod socket;
+mod token;
 pub mod websocket;
+mod zlib;

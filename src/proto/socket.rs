@@ -7,6 +7,8 @@
 //! A packet is checked as a whole and cut into slices; nothing of its arguments is parsed. What is
 //! written here does not contain the `4` of the Engine.IO message around it.
 
+mod reason;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -14,12 +16,35 @@ use super::json::{self, JsonError, Kind as Json, NameKind};
 use crate::base::id::{PrivateId, SocketId};
 use crate::base::limits::Limits;
 
+pub use reason::DisconnectReason;
+
 /// The largest acknowledgement id: the largest integer that a JavaScript number holds exactly.
 pub const ID_MAX: u64 = (1 << 53) - 1;
 
 /// Event names that stand for something else on a client or a server of the reference.
 pub const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// Whether an event must not have this name.
+pub const fn is_reserved(name: &str) -> bool {
+    let mut index = 0;
+    while index < RESERVED_EVENTS.len() {
+        if equal(RESERVED_EVENTS[index].as_bytes(), name.as_bytes()) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// Comparing slices is not yet something that a `const fn` can do.
+const fn equal(left: &[u8], right: &[u8]) -> bool {
+    let mut index = 0;
+    while index < left.len() && index < right.len() && left[index] == right[index] {
+        index += 1;
+    }
+    index == left.len() && index == right.len()
+}
 
 /// The type of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,6 +201,42 @@ pub fn decode<'a>(text: &'a [u8], limits: &Limits) -> Result<Packet<'a>, DecodeE
         if kind.is_binary() { take_attachments(rest, limits.attachments)? } else { (0, rest) };
     let (namespace, rest) = take_namespace(rest, limits.namespace_bytes)?;
     let (id, payload) = take_id(rest)?;
+    assemble(kind, attachments, namespace, id, payload, limits)
+}
+
+/// Checks a packet that something else than [`decode`] has taken apart: a parser of the
+/// application's own.
+///
+/// # Errors
+/// As [`decode`].
+pub fn check<'a>(
+    kind: Kind,
+    attachments: usize,
+    namespace: &'a str,
+    id: Option<u64>,
+    payload: &'a [u8],
+    limits: &Limits,
+) -> Result<Packet<'a>, DecodeError> {
+    if attachments > limits.attachments {
+        return Err(DecodeError::TooManyAttachments);
+    }
+    if namespace.len() > limits.namespace_bytes {
+        return Err(DecodeError::NamespaceTooLong);
+    }
+    if id.is_some_and(|id| id > ID_MAX) {
+        return Err(DecodeError::IdTooLarge);
+    }
+    assemble(kind, attachments, namespace, id, payload, limits)
+}
+
+fn assemble<'a>(
+    kind: Kind,
+    attachments: usize,
+    namespace: &'a str,
+    id: Option<u64>,
+    payload: &'a [u8],
+    limits: &Limits,
+) -> Result<Packet<'a>, DecodeError> {
     let body = read_body(kind, attachments, payload, limits.json_depth)?;
     let id = match kind {
         Kind::Event | Kind::Ack | Kind::BinaryEvent | Kind::BinaryAck => id,
@@ -267,7 +328,7 @@ fn read_event(
         NameKind::String => json::unescape(name),
         NameKind::Number => Cow::Borrowed(name),
     };
-    if RESERVED_EVENTS.contains(&&*name) {
+    if is_reserved(&name) {
         return Err(DecodeError::ReservedEvent);
     }
     Ok(Body::Event { name, args: event.args })
@@ -277,6 +338,11 @@ fn read_event(
 pub fn write_connect(out: &mut Vec<u8>, namespace: &str, sid: SocketId, pid: Option<PrivateId>) {
     out.push(b'0');
     write_namespace(out, namespace);
+    write_connect_payload(out, sid, pid);
+}
+
+/// Appends the payload of [`write_connect`].
+pub fn write_connect_payload(out: &mut Vec<u8>, sid: SocketId, pid: Option<PrivateId>) {
     out.extend_from_slice(b"{\"sid\":\"");
     out.extend_from_slice(&sid.text());
     if let Some(pid) = pid {
@@ -296,6 +362,11 @@ pub fn write_connect_error(
 ) {
     out.push(b'4');
     write_namespace(out, namespace);
+    write_error_payload(out, message, data_json);
+}
+
+/// Appends the payload of [`write_connect_error`].
+pub fn write_error_payload(out: &mut Vec<u8>, message: &str, data_json: Option<&[u8]>) {
     out.extend_from_slice(b"{\"message\":");
     json::write_string(out, message);
     if let Some(data) = data_json {
@@ -328,6 +399,11 @@ pub fn write_event(
     if let Some(id) = id {
         json::write_integer(out, id);
     }
+    write_event_payload(out, event, args_json);
+}
+
+/// Appends the payload of [`write_event`].
+pub fn write_event_payload(out: &mut Vec<u8>, event: &str, args_json: &[u8]) {
     out.push(b'[');
     json::write_string(out, event);
     out.extend_from_slice(args_json);
@@ -348,6 +424,11 @@ pub fn write_ack(
     write_kind(out, [b'3', b'6'], attachments);
     write_namespace(out, namespace);
     json::write_integer(out, id);
+    write_ack_payload(out, args_json);
+}
+
+/// Appends the payload of [`write_ack`].
+pub fn write_ack_payload(out: &mut Vec<u8>, args_json: &[u8]) {
     out.push(b'[');
     out.extend_from_slice(args_json.strip_prefix(b",").unwrap_or(args_json));
     out.push(b']');
@@ -366,53 +447,6 @@ fn write_namespace(out: &mut Vec<u8>, namespace: &str) {
     if namespace != "/" {
         out.extend_from_slice(namespace.as_bytes());
         out.push(b',');
-    }
-}
-
-/// Why a socket has left its namespace (§17.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DisconnectReason {
-    /// The peer has closed the connection, or the session.
-    TransportClose,
-    /// The peer broke a rule of the transport, or the connection failed.
-    TransportError,
-    /// The peer did not answer a ping in time.
-    PingTimeout,
-    /// The peer sent something that is no Engine.IO packet.
-    ParseError,
-    /// The peer sent something that is no Socket.IO packet, or not in its place; or the server has
-    /// closed the session.
-    ForcedClose,
-    /// As [`DisconnectReason::ForcedClose`], while no poll was there to tell it to.
-    ForcedServerClose,
-    /// The client has left the namespace.
-    ClientNamespaceDisconnect,
-    /// The server has removed the socket from the namespace.
-    ServerNamespaceDisconnect,
-    /// The server is being closed.
-    ServerShuttingDown,
-}
-
-impl DisconnectReason {
-    /// The text that the reference gives to applications.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            DisconnectReason::TransportClose => "transport close",
-            DisconnectReason::TransportError => "transport error",
-            DisconnectReason::PingTimeout => "ping timeout",
-            DisconnectReason::ParseError => "parse error",
-            DisconnectReason::ForcedClose => "forced close",
-            DisconnectReason::ForcedServerClose => "forced server close",
-            DisconnectReason::ClientNamespaceDisconnect => "client namespace disconnect",
-            DisconnectReason::ServerNamespaceDisconnect => "server namespace disconnect",
-            DisconnectReason::ServerShuttingDown => "server shutting down",
-        }
-    }
-}
-
-impl fmt::Display for DisconnectReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
     }
 }
 

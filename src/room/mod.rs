@@ -84,6 +84,16 @@ impl Rooms {
         self.names.len()
     }
 
+    /// Whether a room has a member.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// The rooms that have a member, in no particular order.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(|name| &**name)
+    }
+
     /// Whether no room has a member.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()

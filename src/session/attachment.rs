@@ -1,17 +1,21 @@
-//! A binary packet between its header and its last attachment (protocol.md §14.3).
+//! A packet of several messages between the first and the last one: a header and its attachments
+//! (protocol.md §14.3), or whatever a parser of the application's own makes packets of.
 
 use bytes::Bytes;
 
 use crate::base::clock::Time;
+use crate::proto::parser::Message;
 
-/// The header of a binary packet and the attachments that have come so far.
+/// The messages of a packet that have come so far.
 #[derive(Debug)]
 pub struct Assembly {
     /// The header as it came, without the Engine.IO type.
     pub header: Box<[u8]>,
     /// The attachments, in order.
     pub attachments: Vec<Bytes>,
-    /// How many attachments the header announces.
+    /// The messages, in order, for a parser that knows no header.
+    pub messages: Vec<Message>,
+    /// How many attachments the header announces, or messages there may be.
     expected: usize,
     bytes_left: usize,
     /// When the last one must be in.
@@ -23,9 +27,9 @@ pub struct Assembly {
 pub enum Progress {
     /// More are to come.
     Incomplete,
-    /// The packet is complete.
+    /// The packet is complete, or must be.
     Complete,
-    /// The attachments are larger, together, than a message may be.
+    /// They are larger, together, than a message may be.
     TooLarge,
 }
 
@@ -35,20 +39,44 @@ impl Assembly {
         Assembly {
             header: header.into(),
             attachments: Vec::new(),
+            messages: Vec::new(),
             expected,
             bytes_left: bytes_max,
             until,
         }
     }
 
+    /// Waits for at most so many messages, which hold `bytes_max` bytes together at most.
+    pub fn of_messages(messages_max: usize, until: Time, bytes_max: usize) -> Assembly {
+        Assembly::new(b"", messages_max, until, bytes_max)
+    }
+
     /// Adds the next attachment.
     pub fn add(&mut self, attachment: Bytes) -> Progress {
-        let Some(left) = self.bytes_left.checked_sub(attachment.len()) else {
+        if !self.charge(attachment.len()) {
             return Progress::TooLarge;
-        };
-        self.bytes_left = left;
+        }
         self.attachments.push(attachment);
-        match self.attachments.len() < self.expected {
+        self.progress(self.attachments.len())
+    }
+
+    /// Adds the next message.
+    pub fn add_message(&mut self, message: Message) -> Progress {
+        if !self.charge(message.length()) {
+            return Progress::TooLarge;
+        }
+        self.messages.push(message);
+        self.progress(self.messages.len())
+    }
+
+    fn charge(&mut self, bytes: usize) -> bool {
+        let left = self.bytes_left.checked_sub(bytes);
+        self.bytes_left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn progress(&self, count: usize) -> Progress {
+        match count < self.expected {
             true => Progress::Incomplete,
             false => Progress::Complete,
         }
@@ -72,5 +100,16 @@ mod tests {
         let mut assembly = Assembly::new(b"53-[]", 3, Time::ZERO, 10);
         assert_eq!(assembly.add(Bytes::from_static(b"123456")), Progress::Incomplete);
         assert_eq!(assembly.add(Bytes::from_static(b"12345")), Progress::TooLarge);
+    }
+    #[test]
+    fn messages_are_limited_in_number_and_together_in_length() {
+        let text = |text: &str| Message::Text(text.to_owned());
+        let mut assembly = Assembly::of_messages(2, Time::ZERO, 10);
+        assert_eq!(assembly.add_message(text("1234")), Progress::Incomplete);
+        assert_eq!(assembly.add_message(text("123456")), Progress::Complete);
+        let mut assembly = Assembly::of_messages(2, Time::ZERO, 10);
+        assert_eq!(assembly.add_message(text("123456")), Progress::Incomplete);
+        let bytes = Message::Binary(Bytes::from_static(b"12345"));
+        assert_eq!(assembly.add_message(bytes), Progress::TooLarge);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::base::id::SessionId;
 use crate::proto::http::Method;
+use crate::proto::json;
 
 /// A transport that a server may offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +67,8 @@ pub enum Refusal {
     BadHandshakeMethod,
     /// Code 3.
     BadRequest,
+    /// Code 4.
+    Forbidden,
     /// Code 5.
     UnsupportedProtocol,
 }
@@ -78,24 +81,37 @@ impl Refusal {
             Refusal::SessionUnknown => 1,
             Refusal::BadHandshakeMethod => 2,
             Refusal::BadRequest => 3,
+            Refusal::Forbidden => 4,
             Refusal::UnsupportedProtocol => 5,
         }
     }
 
-    /// The message of the JSON body.
+    /// The status of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Refusal::Forbidden => 403,
+            _ => 400,
+        }
+    }
+
+    /// The message of the JSON body, unless the application has one of its own.
     pub fn message(self) -> &'static str {
         match self {
             Refusal::TransportUnknown => "Transport unknown",
             Refusal::SessionUnknown => "Session ID unknown",
             Refusal::BadHandshakeMethod => "Bad handshake method",
             Refusal::BadRequest => "Bad request",
+            Refusal::Forbidden => "Forbidden",
             Refusal::UnsupportedProtocol => "Unsupported protocol version",
         }
     }
 
-    /// The JSON body.
-    pub fn body(self) -> String {
-        format!("{{\"code\":{},\"message\":\"{}\"}}", self.code(), self.message())
+    /// The JSON body, with this message.
+    pub fn body(self, message: &str) -> Vec<u8> {
+        let mut body = format!("{{\"code\":{},\"message\":", self.code()).into_bytes();
+        json::write_string(&mut body, message);
+        body.push(b'}');
+        body
     }
 }
 
@@ -228,7 +244,10 @@ mod tests {
 
     #[test]
     fn the_body_of_a_refusal_is_the_references() {
-        let body = Refusal::TransportUnknown.body();
-        assert_eq!(body, r#"{"code":0,"message":"Transport unknown"}"#);
+        let refusal = Refusal::TransportUnknown;
+        let body = refusal.body(refusal.message());
+        assert_eq!(body, br#"{"code":0,"message":"Transport unknown"}"#);
+        let body = Refusal::Forbidden.body("no \"cookie\"\n");
+        assert_eq!(body, br#"{"code":4,"message":"no \"cookie\"\n"}"#);
     }
 }

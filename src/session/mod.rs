@@ -138,7 +138,7 @@ pub struct Session {
     heartbeat: Heartbeat,
     /// The namespaces it has joined.
     pub namespaces: Namespaces,
-    /// The binary packet whose attachments are still coming.
+    /// The packet whose messages are still coming.
     pub assembly: Option<Box<Assembly>>,
     /// The request that opened the session, if it is kept.
     pub request: Option<Arc<[u8]>>,

@@ -95,7 +95,7 @@ impl Polling {
     }
 
     pub(super) fn queue_ping(&mut self) {
-        let ping = Frame::own(Encoded::text_frame(b"\x81\x012", 2).into());
+        let ping = Frame::own(Encoded::text_frame(b"\x81\x012", 2).compress(false).into());
         self.queue.push(ping);
     }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::base::fit::Fit;
-use crate::base::frame::{Frame, Gather};
+use crate::base::frame::{Encoded, Frame, Gather};
 use crate::base::slab::Key;
 use crate::command::{Broadcast, Expected, Waiter};
 use crate::driver::{Driver, Sent};
@@ -49,6 +49,8 @@ impl Batch {
             && self.broadcasts.last().is_some_and(|last| {
                 last.namespace == next.namespace
                     && last.selection == next.selection
+                    && last.wire.is_compressible() == next.wire.is_compressible()
+                    && last.is_told == next.is_told
                     && self.bytes + next.wire.bytes().len() <= BATCH_BYTES_MAX
             })
     }
@@ -74,7 +76,8 @@ impl Batch {
             several => {
                 let mut bytes = Vec::with_capacity(self.bytes);
                 several.iter().for_each(|one| bytes.extend_from_slice(one.wire.bytes()));
-                Frame::own(bytes.into())
+                let compress = several.iter().all(|one| one.wire.is_compressible());
+                Frame::own(Encoded::raw(&bytes).compress(compress).into())
             }
         }
     }
@@ -95,7 +98,9 @@ impl State {
         // Whether a volatile packet goes out depends on what is queued, and an answer is waited for
         // from its packet on.
         let is_alone = broadcast.volatile || broadcast.ack.is_some();
-        if is_alone || !self.batch.continues_with(broadcast) {
+        // One that is compressed is compressed once for all shards: not with its neighbours.
+        let is_alone_here = is_alone || self.compression.is_some();
+        if is_alone_here || !self.batch.continues_with(broadcast) {
             self.queue_batch();
         }
         self.batch.add(broadcast);
@@ -117,8 +122,7 @@ impl State {
         let last = batch.broadcasts.last().cloned();
         let volatile = last.as_ref().is_some_and(|last| last.volatile);
         let ack = last.as_ref().and_then(|last| last.ack.as_ref());
-        let is_heard =
-            last.as_ref().is_some_and(|last| self.has_outgoing_listeners(last.namespace));
+        let is_heard = last.as_ref().is_some_and(|last| self.is_heard(last));
         if let Some((_, _, collector)) = ack {
             collector.asked(batch.recipients.len());
         }
@@ -148,7 +152,7 @@ impl State {
     /// something; for the others they wait.
     pub(super) fn flush_batch<D: Driver>(&mut self, driver: &mut D, most: usize) {
         let Some(last) = self.batch.broadcasts.last() else { return };
-        if self.has_outgoing_listeners(last.namespace) || !self.session_listeners.is_empty() {
+        if self.is_heard(last) || !self.session_listeners.is_empty() {
             return self.queue_batch();
         }
         let mut batch = std::mem::take(&mut self.batch);
@@ -170,6 +174,10 @@ impl State {
             batch.clear();
         }
         self.batch = batch;
+    }
+
+    fn is_heard(&self, broadcast: &Broadcast) -> bool {
+        broadcast.is_told && self.has_outgoing_listeners(broadcast.namespace)
     }
 
     /// Chooses the recipients, if that was not done, and gives what they are sent.
@@ -207,6 +215,9 @@ impl State {
         if !conn.is_idle() || frame.bytes().len() > limit {
             return false;
         }
+        let compression = self.compression.as_mut();
+        let compressed = compression.map(|compression| compression.frame(key, &conn.role, frame));
+        let frame = compressed.as_ref().unwrap_or(frame);
         let gather = Gather { head: std::slice::from_ref(frame), tail: &[], skip: 0 };
         let taken = match driver.send(key, gather) {
             Sent::Now(bytes) if bytes == frame.bytes().len() => return true,

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use async_task::Task;
+
 use crate::base::clock::Time;
 use crate::base::slab::Key;
-use crate::proto::http::{BodyReader, HeadScanner};
-use crate::proto::websocket::Decoder;
+use crate::proto::http::{BodyReader, Encoding, FieldBuf, HeadScanner};
+use crate::proto::websocket::{Decoder, WindowBits};
 
+use super::decide::Decided;
 use super::queue::Queue;
 use super::shared::Settings;
 use super::timer::Armed;
@@ -69,6 +72,10 @@ pub struct Http {
     pub keep_alive: bool,
     /// When the body of the current request began to come, and what has come of it.
     pub body_began: (Time, usize),
+    /// What the packets that answer the current request may be compressed with.
+    pub encoding: Option<Encoding>,
+    /// What the answer to the current request holds besides its own headers.
+    pub fields: Box<[FieldBuf]>,
     /// The address of the peer.
     pub peer: Option<SocketAddr>,
 }
@@ -79,6 +86,10 @@ pub enum Stage {
     /// Its head is awaited.
     #[default]
     Head,
+    /// The application is asked about it, by a task that ends with the connection.
+    Deciding(Option<Task<()>>),
+    /// The application has been asked about it.
+    Decided(Box<Decided>),
     /// Its body is being received.
     Body(BodyReader, Vec<u8>, Purpose),
     /// It is a GET of this session, which waits for packets.
@@ -111,6 +122,8 @@ pub struct WebSocket {
     pub control: Allowance,
     /// Whether our close frame was sent: only the peer's is awaited.
     pub is_closing: bool,
+    /// The server's window, if it was agreed on that messages may be compressed.
+    pub deflate: Option<WindowBits>,
 }
 
 impl Http {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::base::slab::Key;
 use crate::command::SocketAddress;
-use crate::proto::socket::{self, DisconnectReason};
+use crate::proto::socket::DisconnectReason;
 use crate::session::departure::Departure;
 
 use super::context::{Context, Release};
@@ -100,11 +100,12 @@ impl Context {
     pub(super) fn engine_opened(self: &Rc<Self>, session: Key) {
         let Some(handlers) = self.handlers(0) else { return };
         let mut event = Event { session: Some(session), ..plain_event(self, None, None) };
-        let opened = match self.shared.settings.has_namespaces {
-            true => &handlers.session,
-            false => &handlers.connect,
-        };
-        for parked in self.call(opened, &mut event) {
+        if !self.shared.settings.has_namespaces {
+            for parked in self.call(&handlers.connect, &mut event) {
+                self.park(parked);
+            }
+        }
+        for parked in self.call(&handlers.session, &mut event) {
             self.park(parked);
         }
     }
@@ -198,10 +199,9 @@ impl State {
             log::connected(self.index, key, &space.definition.name, self.has_come_back(key));
         }
         let pid = self.sockets.get(key).and_then(Socket::pid);
+        self.tell_begun(address);
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
-        self.send_packet(session, address.namespace, |out, name| {
-            socket::write_connect(out, name, address.id(), pid);
-        });
+        self.send_packet(session, address.namespace, |packets| packets.connect(address.id(), pid));
         if let Some(entry) = self.sessions.get_mut(session) {
             entry.session.connected();
         }
@@ -217,9 +217,8 @@ impl State {
         let Some(socket) = self.sockets.get(key) else { return };
         let session = socket.session;
         log::refused_socket(self.index, key, &refused.message);
-        self.send_packet(session, address.namespace, |out, name| {
-            let data = refused.data.as_deref();
-            socket::write_connect_error(out, name, &refused.message, data);
+        self.send_packet(session, address.namespace, |packets| {
+            packets.connect_error(&refused.message, refused.data.as_deref())
         });
         self.socket_gone(key, DisconnectReason::ServerNamespaceDisconnect);
         let limit = self.shared.settings.options.limits.namespaces_per_session;

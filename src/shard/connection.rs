@@ -123,6 +123,10 @@ impl State {
                 self.connection_ended(key);
             }
             Role::Http(http) if conn.is_sending || is_idle(http) => self.connection_ended(key),
+            Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
+                let fault = Fault { status: 503, message: "The application took too long" };
+                self.refuse_fault(key, fault);
+            }
             Role::Http(_) => {
                 let fault = Fault { status: 408, message: "The request took too long" };
                 self.refuse_fault(key, fault);

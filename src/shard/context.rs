@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+use async_task::Task;
 use bytes::Bytes;
 
 use crate::base::slab::Key;
@@ -26,6 +27,8 @@ pub struct Context {
     pub post: Arc<Post>,
     state: RefCell<State>,
     copies: RefCell<Copies>,
+    /// Where packets of MessagePack become text.
+    pub(super) texts: Cell<Vec<u8>>,
     /// Tasks that have not finished.
     tasks: Cell<usize>,
 }
@@ -47,8 +50,8 @@ impl Context {
     /// The context of a shard that has not begun.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Rc<Context> {
         let state = RefCell::new(State::new(index, shards, Arc::clone(&shared)));
-        let (copies, tasks) = (RefCell::default(), Cell::new(0));
-        Rc::new(Context { index, shared, post, state, copies, tasks })
+        let (copies, texts, tasks) = (RefCell::default(), Cell::default(), Cell::new(0));
+        Rc::new(Context { index, shared, post, state, copies, texts, tasks })
     }
 
     /// The shard that this thread is working for.
@@ -93,18 +96,29 @@ impl Context {
 
     /// Polls user code once; what waits becomes a task of this shard.
     pub fn start(self: &Rc<Self>, future: impl Future<Output = ()> + 'static) {
+        self.begin(future).into_iter().for_each(Task::detach);
+    }
+
+    /// Polls user code once. What waits becomes a task of this shard, which ends when it is
+    /// dropped.
+    pub fn begin(self: &Rc<Self>, future: impl Future<Output = ()> + 'static) -> Option<Task<()>> {
         let mut parked: Parked = Box::pin(future);
         let mut context = std::task::Context::from_waker(Waker::noop());
         match catch_unwind(AssertUnwindSafe(|| parked.as_mut().poll(&mut context))) {
             Ok(std::task::Poll::Ready(())) => {}
-            Ok(std::task::Poll::Pending) => self.park(parked),
+            Ok(std::task::Poll::Pending) => return Some(self.spawn(parked)),
             Err(panic) => self.handler_panicked(panic),
         }
+        None
     }
 
     /// Makes user code that waits a task of this shard. It is polled again at once, since until now
     /// it had no waker that counts.
     pub fn park(self: &Rc<Self>, parked: Parked) {
+        self.spawn(parked).detach();
+    }
+
+    fn spawn(self: &Rc<Self>, parked: Parked) -> Task<()> {
         let post = Arc::clone(&self.post);
         let context = Rc::clone(self);
         self.tasks.set(self.tasks.get() + 1);
@@ -114,8 +128,8 @@ impl Context {
         };
         let schedule = move |runnable| post.ready.push(runnable);
         let (runnable, task) = async_task::spawn_local(counted, schedule);
-        task.detach();
         runnable.schedule();
+        task
     }
 
     /// Runs the tasks that can go on, each once.
@@ -152,7 +166,10 @@ impl Context {
                 Job::Resolve(waiter, answer) => {
                     self.isolated(|| waiter.resolve(answer));
                 }
+                Job::Room(change) => self.room_changed(&change),
+                Job::Wake(waker) => self.isolated(|| waker.wake()),
                 Job::Drop(value) => self.isolated(|| drop(value)),
+                Job::ConnectionError(error) => self.connection_refused(&error),
                 Job::Lost(Command::Recover(request)) => {
                     self.with(|state| state.join_afresh(request.asker));
                 }
@@ -162,7 +179,7 @@ impl Context {
     }
 
     /// Runs user code whose panic must not spread.
-    fn isolated(&self, work: impl FnOnce()) {
+    pub(super) fn isolated(&self, work: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             self.handler_panicked(panic);
         }
@@ -170,7 +187,7 @@ impl Context {
 
     /// Gives back what else has grown for a crowd that is gone, and tells the application.
     pub fn relax(&self, least: usize) {
-        drop(self.copies.take());
+        drop((self.copies.take(), self.texts.take()));
         self.with(|state| state.relax(least));
         if let Some(crowd_left) = &self.shared.settings.crowd_left {
             self.isolated(|| crowd_left());

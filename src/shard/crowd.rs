@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
 use crate::fanout::Encoder;
+use crate::proto::http::Compressor;
 
 use super::state::State;
 use super::timer::Owner;
@@ -89,6 +90,8 @@ impl State {
         self.sleepers.fit(least);
         // These are small and soon remade, but each keeps a page of the allocator in memory.
         self.encoder = Encoder::default();
+        self.bodies = Compressor::default();
+        self.compression.iter_mut().for_each(|compression| compression.relax());
         self.random = VecDeque::new();
     }
 }

@@ -10,21 +10,26 @@ use bytes::Bytes;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::command::SocketAddress;
-use crate::proto::socket::{self, Body, Kind};
+use crate::proto::msgpack;
+use crate::proto::parser::{self, Form, Message, Parser};
+use crate::proto::socket::{self, Body, Packet};
 use crate::proto::websocket::{self, Opcode};
 
 use super::connect::plain_event;
 use super::context::Context;
 use super::handler::{AckTarget, Event, Handler, Middleware, Refused};
 use super::listeners::Direction;
-use super::message::EventStep;
+use super::message::{EventStep, HeardBy};
 use super::state::{SocketPhase, State};
 
 impl Context {
     /// Calls all who hear of an event, in place as far as none of them waits.
     pub(super) fn dispatch(self: &Rc<Self>, step: EventStep<'_>, attachments: &[Bytes]) {
-        let before = step.more.as_ref().map_or(0, |more| more.any.len());
-        let used = (before + step.handlers.len() > 1).then(|| Arc::new(AtomicBool::new(false)));
+        let several = match &step.heard_by {
+            HeardBy::Handlers(handlers) => handlers.len() > 1,
+            HeardBy::OthersFirst(_) => true,
+        };
+        let used = several.then(|| Arc::new(AtomicBool::new(false)));
         let mut event = Event {
             name: &step.name,
             args: step.args,
@@ -32,13 +37,27 @@ impl Context {
             ack: step.ack.map(|id| AckTarget { id, used }),
             ..plain_event(self, Some(step.socket), None)
         };
-        if let Some(more) = step.more {
-            self.hear(&more.any, &mut event);
-            if !more.middlewares.is_empty() {
-                return self.dispatch_behind(more.middlewares, step.handlers, &event);
+        match step.heard_by {
+            HeardBy::Handlers(handlers) => self.hear(&handlers, &mut event),
+            HeardBy::OthersFirst(audience) => {
+                self.hear(&audience.any, &mut event);
+                match audience.middlewares.is_empty() {
+                    true => self.hear_at_last(step.socket, &mut event),
+                    false => self.dispatch_behind(audience.middlewares, &event),
+                }
             }
         }
-        self.hear(&step.handlers, &mut event);
+    }
+
+    /// Calls the handlers of an event, unless the socket has gone while others heard of it.
+    fn hear_at_last(self: &Rc<Self>, socket: SocketAddress, event: &mut Event<'_>) {
+        let handlers = self.with(|state| {
+            let key = state.socket_key(socket).filter(|_| state.is_connected(socket))?;
+            state.event_handlers(key, socket.namespace, event.name)
+        });
+        if let Some(handlers) = handlers {
+            self.hear(&handlers, event);
+        }
     }
 
     fn hear(self: &Rc<Self>, handlers: &[Handler], event: &mut Event<'_>) {
@@ -48,12 +67,7 @@ impl Context {
     }
 
     /// Asks the middlewares, one after the other, and then calls the handlers.
-    fn dispatch_behind(
-        self: &Rc<Self>,
-        middlewares: Vec<Middleware>,
-        handlers: Rc<[Handler]>,
-        event: &Event<'_>,
-    ) {
+    fn dispatch_behind(self: &Rc<Self>, middlewares: Vec<Middleware>, event: &Event<'_>) {
         let Some(socket) = event.socket else { return };
         let (context, kept) = (Rc::clone(self), Kept::of(event));
         self.start(async move {
@@ -67,7 +81,7 @@ impl Context {
                     return;
                 }
             }
-            context.hear(&handlers, &mut kept.event(&context, socket));
+            context.hear_at_last(socket, &mut kept.event(&context, socket));
         });
     }
 
@@ -79,8 +93,11 @@ impl Context {
 
     /// Calls those who hear of the events that a socket is sent.
     pub(super) fn outgoing(self: &Rc<Self>, socket: SocketAddress, frame: &Frame) {
-        let handlers = self.with(|state| state.outgoing_listeners_of(socket));
-        for packet in events_of(frame.bytes()) {
+        let handlers = self.with(|state| {
+            state.is_telling = true;
+            state.outgoing_listeners_of(socket)
+        });
+        for packet in events_of(frame.bytes(), &self.shared.settings.form) {
             let mut event = Event {
                 name: &packet.name,
                 args: &packet.args,
@@ -89,6 +106,7 @@ impl Context {
             };
             self.hear(&handlers, &mut event);
         }
+        self.with(|state| state.is_telling = false);
     }
 }
 
@@ -110,6 +128,12 @@ impl Kept {
         }
     }
 
+    /// An event that a client is sent; `None` for another packet.
+    fn sent(packet: Packet<'_>, attachments: Vec<Bytes>) -> Option<Kept> {
+        let Body::Event { name, args } = packet.body else { return None };
+        Some(Kept { name: name.into_owned(), args: args.to_vec(), attachments, ack: None })
+    }
+
     fn event<'a>(&'a self, context: &'a Rc<Context>, socket: SocketAddress) -> Event<'a> {
         Event {
             name: &self.name,
@@ -122,7 +146,7 @@ impl Kept {
 }
 
 /// The events in what a client is sent; other packets are left out.
-fn events_of(frames: &[u8]) -> Vec<Kept> {
+fn events_of(frames: &[u8], form: &Form) -> Vec<Kept> {
     // They are our own: no limit of what a peer may send applies.
     let limits = Limits {
         attachments: usize::MAX,
@@ -130,6 +154,14 @@ fn events_of(frames: &[u8]) -> Vec<Kept> {
         json_depth: crate::base::limits::JSON_DEPTH_MAX,
         ..Limits::default()
     };
+    match form {
+        Form::Json => events_of_json(frames, &limits),
+        Form::MessagePack => events_of_message_pack(frames, &limits),
+        Form::Own(parser) => events_of_own(frames, &**parser, &limits),
+    }
+}
+
+fn events_of_json(frames: &[u8], limits: &Limits) -> Vec<Kept> {
     let mut events: Vec<Kept> = Vec::new();
     let mut is_event = false;
     for (opcode, payload) in websocket::frames(frames) {
@@ -139,16 +171,42 @@ fn events_of(frames: &[u8]) -> Vec<Kept> {
             }
             continue;
         }
-        is_event = false;
-        let Some(text) = payload.strip_prefix(b"4") else { continue };
-        let Ok(packet) = socket::decode(text, &limits) else { continue };
-        if let (Kind::Event | Kind::BinaryEvent, Body::Event { name, args }) =
-            (packet.kind, packet.body)
-        {
-            let (name, args) = (name.into_owned(), args.to_vec());
-            events.push(Kept { name, args, attachments: Vec::new(), ack: None });
-            is_event = true;
+        let packet = payload.strip_prefix(b"4").map(|text| socket::decode(text, limits));
+        let event = packet.and_then(Result::ok).and_then(|packet| Kept::sent(packet, Vec::new()));
+        is_event = event.is_some();
+        events.extend(event);
+    }
+    events
+}
+
+fn events_of_message_pack(frames: &[u8], limits: &Limits) -> Vec<Kept> {
+    let mut text = Vec::new();
+    let mut events = Vec::new();
+    for (_, message) in websocket::frames(frames) {
+        if let Ok((packet, attachments)) = msgpack::decode(message, &mut text, limits) {
+            events.extend(Kept::sent(packet, attachments));
         }
+    }
+    events
+}
+
+fn events_of_own(frames: &[u8], own: &dyn Parser, limits: &Limits) -> Vec<Kept> {
+    let (mut messages, mut events) = (Vec::new(), Vec::new());
+    for (opcode, payload) in websocket::frames(frames) {
+        messages.push(match opcode {
+            Opcode::Binary => Message::Binary(Bytes::copy_from_slice(payload)),
+            _ => Message::Text(String::from_utf8_lossy(payload.get(1..).unwrap_or(b"")).into()),
+        });
+        match parser::isolated(|| own.decode(&messages)) {
+            Ok(None) => continue,
+            Ok(Some(packet)) => {
+                let attachments = packet.attachments.clone();
+                let checked = packet.check(limits).ok();
+                events.extend(checked.and_then(|packet| Kept::sent(packet, attachments)));
+            }
+            Err(_) => {}
+        }
+        messages.clear();
     }
     events
 }
@@ -182,22 +240,28 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fanout::Encoder;
+    use crate::fanout::{Encoder, Encoding};
 
-    #[test]
-    fn the_events_of_what_a_client_is_sent_are_found_with_their_attachments() {
+    fn check(form: &Form) {
         let mut encoder = Encoder::default();
         let mut frames = Vec::new();
-        frames.extend_from_slice(encoder.event("/a", None, "one", br#",1,"x""#, &[]).bytes());
-        frames.extend_from_slice(encoder.ack("/a", 7, b",2", &[]).bytes());
+        let mut add = |packet: Encoding<'_>| frames.extend_from_slice(packet.unwrap().bytes());
+        add(encoder.packets(form, "/a").event(None, "one", br#",1,"x""#, &[]));
+        add(encoder.packets(form, "/a").ack(7, b",2", &[]));
         let attachments = [Bytes::from_static(b"\x01"), Bytes::from_static(b"\x02")];
         let placeholders = br#",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
-        let binary = encoder.event("/", Some(3), "two", placeholders, &attachments);
-        frames.extend_from_slice(binary.bytes());
-        let events = events_of(&frames);
+        add(encoder.packets(form, "/").event(Some(3), "two", placeholders, &attachments));
+        add(encoder.packets(form, "/").disconnect());
+        let events = events_of(&frames, form);
         let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
         assert_eq!(names, ["one", "two"]);
         assert_eq!(events[0].args, br#"1,"x""#);
         assert_eq!(events[1].attachments, attachments);
+    }
+
+    #[test]
+    fn the_events_of_what_a_client_is_sent_are_found_with_their_attachments() {
+        check(&Form::Json);
+        check(&Form::MessagePack);
     }
 }

@@ -12,8 +12,7 @@ use crate::command::{
     Audience, Change, Command, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered,
     Waiter,
 };
-use crate::fanout::Encoder;
-use crate::proto::socket;
+use crate::fanout::{Encoder, Encoding, Inexpressible, Packets};
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
 use crate::session::departure::{Cause, DisconnectLimit};
@@ -52,38 +51,67 @@ impl State {
         &mut self,
         session: Key,
         namespace: u16,
-        write: impl FnOnce(&mut Vec<u8>, &str),
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Encoding<'a>,
     ) {
         let mut encoder = std::mem::take(&mut self.encoder);
         if let Some(space) = self.namespaces.get(namespace) {
-            let encoded = encoder.packet(&[], |out| write(out, &space.definition.name));
-            self.send(session, Outgoing::Own(encoded), false);
+            let form = &self.shared.settings.form;
+            let packet = encode(encoder.packets(form, &space.definition.name));
+            self.send_or_close(session, packet);
         }
         self.encoder = encoder;
     }
 
-    /// Encodes a packet and queues it for one socket. `encode` is given the name of the namespace
-    /// and the id that the acknowledgement will have.
+    /// The same, of a namespace that need not exist.
+    pub fn send_packet_of(
+        &mut self,
+        session: Key,
+        namespace: &str,
+        encode: impl for<'a> FnOnce(Packets<'a, '_>) -> Encoding<'a>,
+    ) {
+        let mut encoder = std::mem::take(&mut self.encoder);
+        let packet = encode(encoder.packets(&self.shared.settings.form, namespace));
+        self.send_or_close(session, packet);
+        self.encoder = encoder;
+    }
+
+    fn send_or_close(&mut self, session: Key, packet: Encoding<'_>) {
+        match packet {
+            Ok(packet) => {
+                self.send(session, Outgoing::Own(packet), false);
+            }
+            // A client that cannot be told where it stands is better off with a new session.
+            Err(Inexpressible) => {
+                self.close_session(session, DisconnectReason::ForcedServerClose);
+            }
+        }
+    }
+
+    /// Encodes a packet and queues it for one socket. `encode` is given the id that the
+    /// acknowledgement will have.
+    ///
+    /// # Errors
+    /// The parser of the server cannot express the packet.
     pub fn emit_own(
         &mut self,
         socket: SocketAddress,
         volatile: bool,
         ack: Option<(Option<Duration>, Waiter)>,
         offset: Option<Offset>,
-        encode: impl for<'a> FnOnce(&'a mut Encoder, &str, Option<u64>) -> Encoded<'a>,
-    ) -> Queued {
+        encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Encoding<'a>,
+    ) -> Result<Queued, Inexpressible> {
         let Some(space) = self.namespaces.get(socket.namespace) else {
-            return Queued::Gone;
+            return Ok(Queued::Gone);
         };
         let mut encoder = std::mem::take(&mut self.encoder);
         let definition = &space.definition;
         let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
         let id = ack.as_ref().map(|expected| expected.id);
-        let encoded = encode(&mut encoder, &definition.name, id);
-        let queued = match offset {
-            None => self.emit(socket, Outgoing::Own(encoded), volatile, ack),
-            Some(offset) => self.emit_logged(socket, encoded.into(), offset),
-        };
+        let packets = encoder.packets(&self.shared.settings.form, &definition.name);
+        let queued = encode(packets, id).map(|packet| match offset {
+            None => self.emit(socket, Outgoing::Own(packet), volatile, ack),
+            Some(offset) => self.emit_logged(socket, packet.into(), offset),
+        });
         self.encoder = encoder;
         queued
     }
@@ -108,6 +136,10 @@ impl State {
                 self.stats.volatile_dropped += 1;
                 return Queued::Dropped;
             }
+            let packet = match &mut self.compression {
+                Some(compression) => compression.outgoing(connection, &conn.role, packet),
+                None => packet,
+            };
             conn.queue.add(packet, &mut self.spare);
             let is_over_budget = conn.queue.bytes() > limit;
             conn.mark_dirty(connection, &mut self.dirty);
@@ -173,8 +205,8 @@ impl State {
         let found = key.and_then(|key| self.sockets.get(key).map(|socket| (key, socket)));
         let queued = match found {
             Some((_, found)) if found.phase == SocketPhase::Connected => {
-                let (session, is_heard) =
-                    (found.session, self.has_outgoing_listeners(socket.namespace));
+                let session = found.session;
+                let is_heard = !self.is_telling && self.has_outgoing_listeners(socket.namespace);
                 let copy = is_heard.then(|| packet.frame());
                 let queued = self.send(session, packet, volatile);
                 if let Some(frame) = copy.filter(|_| queued == Queued::Yes) {
@@ -327,14 +359,18 @@ impl State {
             return self.post(usize::from(shard), Command::Socket(address, command));
         }
         match command {
-            SocketCommand::Emit { wire, volatile, ack, offset } => match offset {
-                None => {
-                    self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
+            SocketCommand::Emit { wire, volatile, is_told, ack, offset } => {
+                self.is_telling = !is_told;
+                match offset {
+                    None => {
+                        self.emit(address, Outgoing::Shared(Frame::own(wire)), volatile, ack);
+                    }
+                    Some(offset) => {
+                        self.emit_logged(address, wire, offset);
+                    }
                 }
-                Some(offset) => {
-                    self.emit_logged(address, wire, offset);
-                }
-            },
+                self.is_telling = false;
+            }
             SocketCommand::Join(rooms) => {
                 self.join(address, &rooms);
             }
@@ -370,64 +406,6 @@ impl State {
         self.chosen = chosen;
     }
 
-    /// Puts a socket into rooms. `false` when it is gone.
-    pub fn join(&mut self, address: SocketAddress, rooms: &[Target]) -> bool {
-        self.queue_batch();
-        let Some(key) = self.socket_key(address) else { return false };
-        let Some(socket) = self.sockets.get_mut(key) else { return false };
-        if matches!(socket.phase, SocketPhase::Leaving | SocketPhase::Gone) {
-            return false;
-        }
-        let Some(space) = self.namespaces.get_mut(socket.namespace) else {
-            return false;
-        };
-        log::joined(self.index, key, rooms);
-        for room in rooms {
-            space.rooms.join(key.index, &mut socket.memberships, room);
-        }
-        true
-    }
-
-    /// Takes a socket out of a room. `false` when it was not in it.
-    pub fn leave(&mut self, address: SocketAddress, room: &str) -> bool {
-        let Some(key) = self.socket_key(address) else { return false };
-        log::left(self.index, key, room);
-        self.with_memberships(key, |rooms, memberships, moved| {
-            rooms.leave(memberships, room, moved)
-        })
-        .unwrap_or(false)
-    }
-
-    /// Takes a socket out of all rooms.
-    pub fn leave_all(&mut self, key: Key) {
-        self.with_memberships(key, |rooms, memberships, moved| {
-            rooms.leave_all(memberships, moved);
-        });
-    }
-
-    fn with_memberships<R>(
-        &mut self,
-        key: Key,
-        change: impl FnOnce(
-            &mut crate::room::Rooms,
-            &mut crate::room::Memberships,
-            &mut dyn FnMut(u32, crate::room::Moved),
-        ) -> R,
-    ) -> Option<R> {
-        self.queue_batch();
-        let socket = self.sockets.get_mut(key)?;
-        let space = self.namespaces.get_mut(socket.namespace)?;
-        let mut memberships = std::mem::take(&mut socket.memberships);
-        let sockets = &mut self.sockets;
-        let result = change(&mut space.rooms, &mut memberships, &mut |other, moved| {
-            if let Some(other) = sockets.key_at(other).and_then(|key| sockets.get_mut(key)) {
-                other.memberships.moved(moved);
-            }
-        });
-        self.sockets.get_mut(key)?.memberships = memberships;
-        Some(result)
-    }
-
     /// Disconnects a socket, or with `close` its whole session. `false` when it is gone.
     pub fn disconnect(&mut self, address: SocketAddress, close: bool) -> bool {
         let Some(key) = self.socket_key(address) else { return false };
@@ -453,7 +431,7 @@ impl State {
     fn send_disconnect(&mut self, key: Key) {
         let Some(socket) = self.sockets.get(key) else { return };
         let (session, namespace) = (socket.session, socket.namespace);
-        self.send_packet(session, namespace, socket::write_disconnect);
+        self.send_packet(session, namespace, |packets| packets.disconnect());
     }
 }
 

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::id::SocketId;
 use crate::base::slab::Key;
 use crate::command::{Expected, SocketAddress, Waiter};
 use crate::session::departure::Departure;
@@ -116,9 +117,27 @@ pub struct Handlers {
     pub events: Events,
     /// For engine messages, on a server without namespaces.
     pub message: Vec<Handler>,
-    /// For each new session, on a server with namespaces; those of `/` alone.
+    /// For each new session, of those of `/` alone.
     pub session: Vec<Handler>,
+    /// Told of what becomes of rooms.
+    pub rooms: Vec<(RoomEvent, RoomListener)>,
 }
+
+/// What may become of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomEvent {
+    /// It has got its first member.
+    Create,
+    /// A socket has joined it.
+    Join,
+    /// A socket has left it.
+    Leave,
+    /// Its last member has left it.
+    Delete,
+}
+
+/// Told of a room, and of the socket that has joined or left it.
+pub type RoomListener = Arc<dyn Fn(&str, SocketId) + Send + Sync>;
 
 impl Handlers {
     /// Whether there are some that hear of events whatever their names.
@@ -163,6 +182,7 @@ pub struct Recipes {
     middlewares: Vec<MiddlewareRecipe>,
     packet_middlewares: Vec<MiddlewareRecipe>,
     handlers: HashMap<Trigger, Vec<HandlerRecipe>>,
+    rooms: Vec<(RoomEvent, RoomListener)>,
 }
 
 /// What a handler is for.
@@ -184,7 +204,7 @@ pub enum Trigger {
     Refused,
     /// An engine message.
     Message,
-    /// A new session, on a server with namespaces.
+    /// A new session.
     Session,
 }
 
@@ -213,21 +233,31 @@ pub struct Definition {
     /// Its name.
     pub name: Box<str>,
     kind: Kind,
+    stage: AtomicU8,
     /// The id of the next packet that wants an answer (protocol.md §14.6): one count for all
     /// sockets, so that a broadcast that wants answers is encoded once, too.
     next_packet_id: AtomicU64,
     recipes: RwLock<Recipes>,
+    /// By room, the shards that have a member of it; only while somebody hears of rooms.
+    rooms: Mutex<HashMap<Box<str>, u16>>,
 }
 
 /// What a namespace is.
 enum Kind {
     /// It was made by name.
     Named,
-    /// It decides about names that nobody has made.
-    Parent(Matcher),
+    /// It decides about names that nobody has made, until the server has ended.
+    Parent(RwLock<Option<Matcher>>),
     /// It was made because a parent took its name. It has so many sockets, on all shards.
     Child(Arc<Definition>, AtomicUsize),
 }
+
+/// The application is being told of a namespace: nobody may enter it yet.
+const BEING_MADE: u8 = 0;
+/// Clients may enter it.
+const OPEN: u8 = 1;
+/// It was removed.
+const GONE: u8 = 2;
 
 impl Definition {
     /// A namespace without handlers of its own.
@@ -244,7 +274,7 @@ impl Definition {
 
     /// A parent without handlers.
     pub fn parent(name: &str, matcher: Matcher) -> Definition {
-        Definition::of_kind(u16::MAX, name, Kind::Parent(matcher))
+        Definition::of_kind(u16::MAX, name, Kind::Parent(RwLock::new(Some(matcher))))
     }
 
     /// A namespace that no shard has, so that nobody is in it.
@@ -257,8 +287,10 @@ impl Definition {
             index,
             name: name.into(),
             kind,
+            stage: AtomicU8::new(BEING_MADE),
             next_packet_id: AtomicU64::new(0),
             recipes: RwLock::default(),
+            rooms: Mutex::default(),
         }
     }
 
@@ -275,17 +307,44 @@ impl Definition {
         }
     }
 
+    /// Whether clients may enter it.
+    pub fn is_open(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == OPEN
+    }
+
+    /// Whether it was removed: its index may be that of another one.
+    pub fn is_gone(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == GONE
+    }
+
+    /// The application knows of it.
+    pub fn open(&self) {
+        self.stage.store(OPEN, Ordering::Release);
+    }
+
+    /// It is removed.
+    pub fn close(&self) {
+        self.stage.store(GONE, Ordering::Release);
+    }
+
     /// Whether it is a parent with a pattern, which a name matches.
     pub fn matches(&self, name: &str) -> bool {
-        matches!(&self.kind, Kind::Parent(Matcher::Pattern(pattern)) if pattern.is_match(name))
+        matches!(self.matcher(), Some(Matcher::Pattern(pattern)) if pattern.is_match(name))
     }
 
     /// Whether it is a parent that takes a candidate.
     pub async fn takes(&self, candidate: &Candidate) -> bool {
+        match self.matcher() {
+            Some(Matcher::Pattern(pattern)) => pattern.is_match(&candidate.name),
+            Some(Matcher::Predicate(ask)) => ask(candidate.clone()).await,
+            None => false,
+        }
+    }
+
+    fn matcher(&self) -> Option<Matcher> {
         match &self.kind {
-            Kind::Parent(Matcher::Pattern(pattern)) => pattern.is_match(&candidate.name),
-            Kind::Parent(Matcher::Predicate(ask)) => ask(candidate.clone()).await,
-            Kind::Named | Kind::Child(..) => false,
+            Kind::Parent(matcher) => matcher.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            Kind::Named | Kind::Child(..) => None,
         }
     }
 
@@ -353,13 +412,44 @@ impl Definition {
         }
     }
 
-    /// Forgets all handlers, with what they have captured: often the server itself.
+    /// Registers a listener of its rooms.
+    pub fn add_room_listener(&self, event: RoomEvent, listener: RoomListener) {
+        let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
+        recipes.rooms.push((event, listener));
+    }
+
+    /// A shard has got the first member of a room. Answers whether no other shard had one.
+    pub fn room_begins(&self, room: &str) -> bool {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let shards = rooms.entry(room.into()).or_default();
+        *shards += 1;
+        *shards == 1
+    }
+
+    /// A shard has lost the last member of a room. Answers whether no other shard has one.
+    pub fn room_ends(&self, room: &str) -> bool {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shards) = rooms.get_mut(room) else { return false };
+        *shards -= 1;
+        let is_last = *shards == 0;
+        if is_last {
+            rooms.remove(room);
+        }
+        is_last
+    }
+
+    /// Forgets all handlers, and what decides about names, with what they have captured: often the
+    /// server itself.
     pub fn forget_handlers(&self) {
         let mut recipes = self.recipes.write().unwrap_or_else(PoisonError::into_inner);
         let forgotten = std::mem::take(&mut *recipes);
         drop(recipes);
         // Dropping them is user code, which may ask this namespace something.
         drop(forgotten);
+        if let Kind::Parent(matcher) = &self.kind {
+            let forgotten = matcher.write().unwrap_or_else(PoisonError::into_inner).take();
+            drop(forgotten);
+        }
     }
 
     /// Makes one shard's handlers: those of the parent, if there is one, and then its own.
@@ -375,11 +465,13 @@ impl Recipes {
         self.middlewares.is_empty()
             && self.packet_middlewares.is_empty()
             && self.handlers.is_empty()
+            && self.rooms.is_empty()
     }
 
     fn add_to(&self, handlers: &mut Handlers) {
         handlers.middlewares.extend(self.middlewares.iter().map(|recipe| recipe()));
         handlers.packet_middlewares.extend(self.packet_middlewares.iter().map(|recipe| recipe()));
+        handlers.rooms.extend(self.rooms.iter().cloned());
         for (trigger, list) in &self.handlers {
             let made = list.iter().map(|recipe| recipe());
             match trigger {

@@ -1,8 +1,11 @@
 //! From a CONNECT packet to a socket: the namespace that was made by name, or the parent that takes
 //! the name, or a refusal.
 
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use crate::base::id::PrivateId;
 use crate::base::slab::Key;
@@ -14,68 +17,117 @@ use super::context::Context;
 use super::handler::Definition;
 use super::log;
 use super::recovery::Recoverable;
-use super::registry::Candidate;
+use super::registry::{Candidate, NoChild};
 use super::state::{Extra, Job, Socket, SocketPhase, State};
+use super::time::Sleep;
+
+/// Pause between two looks at what is there in a moment.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Random bytes that the ids of a socket take at most.
+const ID_BYTES: usize = size_of::<u64>() + PrivateId::SECRET_BYTES;
+
+/// A name that a session has asked for, about which parents have not decided yet.
+pub struct Question {
+    name: Arc<str>,
+    /// The task of the parents, which ends with the session.
+    pub task: Option<Waker>,
+}
 
 impl Context {
     /// Asks the parents about a name that nobody has made; the first that takes it gets a child.
     pub(super) fn decide(self: &Rc<Self>, session: Key, candidate: Candidate) {
         let parents = self.with(|state| state.namespaces.parents());
-        let name = Arc::clone(&candidate.name);
+        let (name, auth) = (Arc::clone(&candidate.name), candidate.auth.clone());
         // A panic ends this client's attempt: nobody takes the name.
-        let undecided = Undecided { context: Rc::clone(self), session, name, taker: None };
+        let undecided = Undecided { context: Rc::clone(self), session, name, auth, taken: None };
+        let deciding = Box::pin(Rc::clone(self).taken(parents, candidate));
         self.start(async move {
-            let mut undecided = undecided;
-            for parent in parents {
-                if parent.takes(&candidate).await {
-                    undecided.taker = Some((parent, candidate.auth));
-                    return;
-                }
-            }
+            let (mut undecided, mut deciding) = (undecided, deciding);
+            let asked = poll_fn(|task| match undecided.is_asked(task.waker()) {
+                true => deciding.as_mut().poll(task),
+                false => Poll::Ready(None),
+            });
+            undecided.taken = asked.await;
         });
     }
 
-    /// The parents have decided.
-    fn decided(self: &Rc<Self>, session: Key, name: &Arc<str>, taker: Option<Taker>) {
-        if !self.with(|state| state.is_decided(session, name)) {
-            return;
+    /// The namespace that a candidate gets, with one member more.
+    async fn taken(
+        self: Rc<Self>,
+        parents: Vec<Arc<Definition>>,
+        candidate: Candidate,
+    ) -> Option<Arc<Definition>> {
+        self.randomness().await;
+        if let Some(there) = self.shared.registry.enter(&candidate.name) {
+            return Some(there);
         }
-        let children_max = self.shared.settings.options.limits.child_namespaces;
-        let registry = &self.shared.registry;
-        let child = taker.and_then(|(parent, auth)| {
-            registry.define_child(name, &parent, children_max).ok().map(|child| (child, auth))
-        });
-        let Some(((child, is_new), auth)) = child else {
-            return self.with(|state| state.refuse_unknown(session, name));
-        };
-        if is_new {
-            log::child_created(&child.name);
-            self.shared.namespace_made(&child);
-        }
-        self.with(|state| {
-            if !state.join_as_member(session, &child, auth.as_deref()) {
-                let cleans_up = state.shared.settings.cleanup_empty_child_namespaces;
-                state.shared.registry.leave(&child, cleans_up);
+        for parent in &parents {
+            if parent.takes(&candidate).await {
+                return self.child(parent, &candidate.name).await;
             }
-        });
-        self.run_jobs();
+        }
+        None
+    }
+
+    /// Waits until a socket can be given an id: as many as wait for the same answer of a parent may
+    /// go on in one turn.
+    async fn randomness(self: &Rc<Self>) {
+        while self.with(|state| state.random.len() < ID_BYTES) {
+            Sleep::new(Rc::clone(self), PAUSE).await;
+        }
+    }
+
+    /// The child of a parent, with one member more. Who makes it tells the application of it.
+    async fn child(
+        self: &Rc<Self>,
+        parent: &Arc<Definition>,
+        name: &str,
+    ) -> Option<Arc<Definition>> {
+        let children_max = self.shared.settings.options.limits.child_namespaces;
+        loop {
+            self.randomness().await;
+            match self.shared.registry.define_child(name, parent, children_max) {
+                Ok((child, false)) => return Some(child),
+                Ok((child, true)) => {
+                    log::child_created(name);
+                    self.isolated(|| self.shared.namespace_made(&child));
+                    return child.is_open().then_some(child);
+                }
+                Err(NoChild::Full) => return None,
+                Err(NoChild::BeingMade) => Sleep::new(Rc::clone(self), PAUSE).await,
+            }
+        }
     }
 }
-
-/// The parent that takes a name, and what the client sent.
-type Taker = (Arc<Definition>, Option<Arc<[u8]>>);
 
 /// A name about which the parents decide, for as long as they do.
 struct Undecided {
     context: Rc<Context>,
     session: Key,
     name: Arc<str>,
-    taker: Option<Taker>,
+    auth: Option<Arc<[u8]>>,
+    taken: Option<Arc<Definition>>,
+}
+
+impl Undecided {
+    /// Whether the session still asks. If so, `waker` is woken when it does not any more.
+    fn is_asked(&self, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        let previous = self.context.with(|state| {
+            let question = state.question(self.session, &self.name)?;
+            Some(question.task.replace(waker))
+        });
+        // A waker is user code: it is dropped when the state is not borrowed.
+        previous.is_some()
+    }
 }
 
 impl Drop for Undecided {
     fn drop(&mut self) {
-        self.context.decided(self.session, &self.name, self.taker.take());
+        let (taken, auth) = (self.taken.take(), self.auth.as_deref());
+        self.context.with(|state| state.decided(self.session, &self.name, taken, auth));
+        self.context.run_jobs();
     }
 }
 
@@ -90,6 +142,9 @@ impl State {
         if self.may_not_ask(key, packet.namespace) {
             return self.violation(key, Violation::State);
         }
+        if self.random.len() < ID_BYTES {
+            return self.ask_parents(key, packet.namespace, auth);
+        }
         let named = self.namespaces.named(packet.namespace).map(|space| &space.definition);
         if let Some(definition) = named.filter(|definition| definition.parent_of().is_none()) {
             let definition = Arc::clone(definition);
@@ -98,8 +153,7 @@ impl State {
         }
         if let Some(definition) = self.shared.registry.enter(packet.namespace) {
             if !self.join_as_member(key, &definition, auth) {
-                let cleans_up = self.shared.settings.cleanup_empty_child_namespaces;
-                self.shared.registry.leave(&definition, cleans_up);
+                self.forgo(definition);
             }
             return;
         }
@@ -117,7 +171,7 @@ impl State {
         let index = self.namespaces.named(name).map(|space| space.definition.index);
         let undecided = self.undecided.get(&key).map_or(&[][..], Vec::as_slice);
         index.is_some_and(|index| joined.find(index).is_some())
-            || undecided.iter().any(|other| &**other == name)
+            || undecided.iter().any(|question| &*question.name == name)
             || joined.len() + undecided.len() >= most
     }
 
@@ -129,18 +183,51 @@ impl State {
             auth: auth.map(Arc::from),
             request: session.and_then(|session| session.request.clone()),
         };
-        self.undecided.entry(key).or_default().push(name);
+        self.undecided.entry(key).or_default().push(Question { name, task: None });
         self.jobs.push_back(Job::Decide(key, candidate));
     }
 
-    /// The parents have decided about a name. Answers whether the session still asks for it.
-    fn is_decided(&mut self, key: Key, name: &Arc<str>) -> bool {
-        let Some(names) = self.undecided.get_mut(&key) else { return false };
-        names.retain(|other| !Arc::ptr_eq(other, name));
-        if names.is_empty() {
+    fn question(&mut self, key: Key, name: &Arc<str>) -> Option<&mut Question> {
+        let questions = self.undecided.get_mut(&key)?;
+        questions.iter_mut().find(|question| Arc::ptr_eq(&question.name, name))
+    }
+
+    /// The parents have decided about a name. Whoever takes it has one member more.
+    fn decided(
+        &mut self,
+        key: Key,
+        name: &Arc<str>,
+        taken: Option<Arc<Definition>>,
+        auth: Option<&[u8]>,
+    ) {
+        let is_asked = self.withdraw(key, name);
+        match taken {
+            Some(definition) if !is_asked || !self.join_as_member(key, &definition, auth) => {
+                self.forgo(definition);
+            }
+            None if is_asked => self.refuse_unknown(key, name),
+            _ => {}
+        }
+    }
+
+    /// Forgets a question. Answers whether the session still asked.
+    fn withdraw(&mut self, key: Key, name: &Arc<str>) -> bool {
+        let Some(questions) = self.undecided.get_mut(&key) else { return false };
+        let asked = questions.iter().position(|question| Arc::ptr_eq(&question.name, name));
+        let Some(asked) = asked.map(|at| questions.swap_remove(at)) else { return false };
+        if questions.is_empty() {
             self.undecided.remove(&key);
         }
+        self.jobs.extend(asked.task.map(|waker| Job::Drop(Box::new(waker))));
         self.sessions.get(key).is_some_and(|entry| entry.session.is_open())
+    }
+
+    /// A namespace has one member less, which has never been in it.
+    fn forgo(&mut self, definition: Arc<Definition>) {
+        let cleans_up = self.shared.settings.cleanup_empty_child_namespaces;
+        self.shared.registry.leave(&definition, cleans_up);
+        // This may be the last that holds it, and its handlers are user code.
+        self.jobs.push_back(Job::Drop(Box::new(definition)));
     }
 
     /// Makes a session's socket in a namespace, whose middlewares are asked next. `false` when that
@@ -195,10 +282,6 @@ impl State {
         if entry.session.namespaces.refused() > refusals_max || name.len() > echo_max {
             return self.violation(key, Violation::State);
         }
-        self.send_own(key, |encoder| {
-            encoder.packet(&[], |out| {
-                socket::write_connect_error(out, name, "Invalid namespace", None);
-            })
-        });
+        self.send_packet_of(key, name, |packets| packets.connect_error("Invalid namespace", None));
     }
 }

@@ -43,10 +43,7 @@ impl Listeners {
     /// Adds a listener of all events.
     pub fn add_any(&mut self, direction: Direction, place: Place, handler: Handler) -> ListenerId {
         let id = self.next_id();
-        let list = match direction {
-            Direction::Incoming => &mut self.any,
-            Direction::Outgoing => &mut self.any_outgoing,
-        };
+        let list = self.list(direction);
         match place {
             Place::First => list.insert(0, (id, handler)),
             Place::Last => list.push((id, handler)),
@@ -81,6 +78,12 @@ impl Listeners {
         removed.map(|listener| listener.handler).collect()
     }
 
+    /// Takes out all listeners of all events of a direction.
+    pub fn remove_any(&mut self, direction: Direction) -> Vec<Handler> {
+        let removed = std::mem::take(self.list(direction));
+        removed.into_iter().map(|(_, handler)| handler).collect()
+    }
+
     /// The listeners of an event that has come; those that listen once are taken out.
     pub fn of(&mut self, name: &str) -> Vec<Handler> {
         let listening = self.events.iter().filter(|listener| &*listener.name == name);
@@ -101,6 +104,13 @@ impl Listeners {
     /// The middlewares of the events that come.
     pub fn middlewares(&self) -> impl Iterator<Item = Middleware> {
         self.middlewares.iter().map(|(_, middleware)| middleware.clone())
+    }
+
+    fn list(&mut self, direction: Direction) -> &mut Vec<(ListenerId, Handler)> {
+        match direction {
+            Direction::Incoming => &mut self.any,
+            Direction::Outgoing => &mut self.any_outgoing,
+        }
     }
 
     fn next_id(&mut self) -> ListenerId {

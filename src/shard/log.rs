@@ -10,10 +10,10 @@
 //! of namespaces and rooms, is escaped, so that it can neither end a line nor forge one.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use tracing::{debug, trace, warn};
 
+use crate::base::address::ListenAddress;
 use crate::base::slab::Key;
 use crate::proto::http::{Fault, HandshakeFault};
 use crate::proto::socket::DecodeError;
@@ -31,8 +31,8 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn listening(shard: u16, address: SocketAddr) {
-    debug!(target: "socket.io:server", shard, %address, "listening");
+pub(super) fn listening(addresses: &[ListenAddress], shards: usize) {
+    debug!(target: "socket.io:server", ?addresses, shards, "listening");
 }
 
 pub(super) fn closing_all(shard: u16, sessions: usize) {

@@ -16,8 +16,8 @@ use crate::session::{Session, Violation};
 
 use super::context::Context;
 use super::events::PacketKind;
-use super::handler::{Handler, Handlers, Middleware};
-use super::listeners::{Direction, Listeners};
+use super::handler::{Handler, Middleware};
+use super::listeners::Direction;
 use super::log;
 use super::state::{Job, SocketPhase, State};
 
@@ -30,14 +30,14 @@ pub enum Inbound<'a> {
 }
 
 /// What is left to do for a message when the state is not borrowed any more.
-enum Step<'a> {
+pub(super) enum Step<'a> {
     Nothing,
     Event(EventStep<'a>),
     /// A binary packet has got its last attachment.
     Assembled(Box<Assembly>),
     /// An answer for one of ours.
     Answer(Waiter, Raw),
-    /// A message on a server without namespaces.
+    /// A message that is no packet of the default form: the application or a parser takes it.
     Message(&'a [u8], bool),
     /// The same, decoded from base64.
     Decoded(Vec<u8>),
@@ -46,12 +46,19 @@ enum Step<'a> {
 /// An event and who is to hear of it.
 pub(super) struct EventStep<'a> {
     pub socket: SocketAddress,
-    pub handlers: Rc<[Handler]>,
-    /// What most applications do not have.
-    pub more: Option<Box<Audience>>,
+    pub heard_by: HeardBy,
     pub name: Cow<'a, str>,
     pub args: &'a [u8],
     pub ack: Option<u64>,
+}
+
+/// Who is to hear of an event.
+pub(super) enum HeardBy {
+    /// Its handlers.
+    Handlers(Rc<[Handler]>),
+    /// Others first, which most applications do not have. They may change who its handlers are, so
+    /// those are looked up when they have heard of it.
+    OthersFirst(Box<Audience>),
 }
 
 /// Who hears of an event before its handlers.
@@ -87,23 +94,25 @@ impl Context {
             Step::Answer(waiter, answer) => {
                 self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
             }
-            Step::Message(data, is_binary) => self.engine_message(session, data, is_binary),
-            Step::Decoded(data) => self.engine_message(session, &data, true),
+            Step::Message(data, is_binary) => self.whole_message(session, data, is_binary),
+            Step::Decoded(data) => self.whole_message(session, &data, true),
             Step::Assembled(assembly) => {
                 let step = self.with(|state| {
                     state.socket_packet(session, &assembly.header, &assembly.attachments)
                 });
-                match step {
-                    Step::Event(event) => self.dispatch(event, &assembly.attachments),
-                    other => self.take_answer(other),
-                }
+                self.take_packet(step, &assembly.attachments);
             }
         }
     }
 
-    fn take_answer(&self, step: Step<'_>) {
-        if let Step::Answer(waiter, answer) = step {
-            self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
+    /// Does what is left to do for a packet that has all its attachments.
+    pub(super) fn take_packet(self: &Rc<Self>, step: Step<'_>, attachments: &[Bytes]) {
+        match step {
+            Step::Event(event) => self.dispatch(event, attachments),
+            Step::Answer(waiter, answer) => {
+                self.with(|state| state.jobs.push_back(Job::Resolve(waiter, Ok(answer))));
+            }
+            _ => {}
         }
     }
 }
@@ -147,7 +156,7 @@ impl State {
                 self.drive(key, |session, effects| session.client_close(now, effects));
             }
             Ok(Packet::Message(data)) => return self.engine_payload(key, data),
-            Ok(Packet::Binary(data)) if self.shared.settings.has_namespaces => {
+            Ok(Packet::Binary(data)) if self.shared.settings.is_plain() => {
                 return self.attachment(key, data.into());
             }
             Ok(Packet::Binary(data)) => return Step::Decoded(data),
@@ -157,7 +166,7 @@ impl State {
     }
 
     fn engine_payload<'a>(&mut self, key: Key, data: &'a [u8]) -> Step<'a> {
-        match self.shared.settings.has_namespaces {
+        match self.shared.settings.is_plain() {
             true => self.socket_text(key, data),
             false => Step::Message(data, false),
         }
@@ -180,7 +189,7 @@ impl State {
         if !self.session_listeners.is_empty() {
             self.bytes_came(key, PacketKind::Message, data, true);
         }
-        match self.shared.settings.has_namespaces {
+        match self.shared.settings.is_plain() {
             true => self.attachment(key, Bytes::copy_from_slice(data)),
             false => Step::Message(data, true),
         }
@@ -257,7 +266,8 @@ impl State {
         }
     }
 
-    fn packet<'a>(
+    /// Does what a packet asks for, or says what is left to do for it.
+    pub(super) fn packet<'a>(
         &mut self,
         key: Key,
         packet: socket::Packet<'a>,
@@ -314,19 +324,60 @@ impl State {
         let Some(space) = self.namespaces.get(address.namespace) else {
             return Step::Nothing;
         };
-        let handlers = space.handlers.events.of(&name).cloned();
-        let socket = self.sockets.get_mut(key);
-        let extra = socket.and_then(|socket| socket.extra.as_mut());
-        let listeners = extra.and_then(|extra| extra.listeners.as_mut());
-        let (handlers, more) = match listeners {
-            None if !space.handlers.hear_of_all() => (handlers, None),
-            listeners => audience(&space.handlers, handlers, listeners, &name),
+        let extra = self.sockets.get(key).and_then(|socket| socket.extra.as_ref());
+        let has_listeners = extra.is_some_and(|extra| extra.listeners.is_some());
+        let heard_by = match has_listeners || space.handlers.hear_of_all() {
+            false => space.handlers.events.of(&name).cloned().map(HeardBy::Handlers),
+            true => self.heard_by(key, address.namespace, &name),
         };
-        if handlers.is_none() && more.is_none() {
-            return Step::Nothing;
+        match heard_by {
+            Some(heard_by) => Step::Event(EventStep { socket: address, heard_by, name, args, ack }),
+            None => Step::Nothing,
         }
-        let handlers = handlers.unwrap_or_default();
-        Step::Event(EventStep { socket: address, handlers, more, name, args, ack })
+    }
+
+    /// Who hears of an event of a socket with listeners of its own, or in a namespace with those
+    /// that hear of all.
+    fn heard_by(&mut self, key: Key, namespace: u16, name: &str) -> Option<HeardBy> {
+        match self.audience(key, namespace) {
+            Some(audience) => Some(HeardBy::OthersFirst(Box::new(audience))),
+            None => self.event_handlers(key, namespace, name).map(HeardBy::Handlers),
+        }
+    }
+
+    /// The handlers of an event that has come, if there are any. Those that listen once do not hear
+    /// of the next one.
+    pub(super) fn event_handlers(
+        &mut self,
+        key: Key,
+        namespace: u16,
+        name: &str,
+    ) -> Option<Rc<[Handler]>> {
+        let shared = self.namespaces.get(namespace)?.handlers.events.of(name).cloned();
+        let extra = self.sockets.get_mut(key)?.extra.as_mut();
+        let Some(listeners) = extra.and_then(|extra| extra.listeners.as_mut()) else {
+            return shared;
+        };
+        let own = listeners.of(name);
+        match own.is_empty() {
+            true => shared,
+            false => Some(shared.iter().flat_map(|list| list.iter().cloned()).chain(own).collect()),
+        }
+    }
+
+    /// Who hears of the events of a socket before their handlers, if anybody does.
+    fn audience(&self, key: Key, namespace: u16) -> Option<Audience> {
+        let handlers = &self.namespaces.get(namespace)?.handlers;
+        let extra = self.sockets.get(key)?.extra.as_ref();
+        let listeners = extra.and_then(|extra| extra.listeners.as_ref());
+        let (mut any, mut middlewares) =
+            (handlers.any.clone(), handlers.packet_middlewares.clone());
+        if let Some(listeners) = listeners {
+            any.extend(listeners.any(Direction::Incoming));
+            middlewares.extend(listeners.middlewares());
+        }
+        let is_empty = any.is_empty() && middlewares.is_empty();
+        (!is_empty).then_some(Audience { any, middlewares })
     }
 
     fn answer<'a>(
@@ -344,27 +395,6 @@ impl State {
             None => Step::Nothing,
         }
     }
-}
-
-/// The handlers of an event, with the socket's own, and who hears of it before them.
-fn audience(
-    handlers: &Handlers,
-    of_event: Option<Rc<[Handler]>>,
-    mut listeners: Option<&mut Box<Listeners>>,
-    name: &str,
-) -> (Option<Rc<[Handler]>>, Option<Box<Audience>>) {
-    let own = listeners.as_mut().map(|listeners| listeners.of(name)).unwrap_or_default();
-    let of_event = match own.is_empty() {
-        true => of_event,
-        false => Some(of_event.iter().flat_map(|list| list.iter().cloned()).chain(own).collect()),
-    };
-    let (mut any, mut middlewares) = (handlers.any.clone(), handlers.packet_middlewares.clone());
-    if let Some(listeners) = listeners {
-        any.extend(listeners.any(Direction::Incoming));
-        middlewares.extend(listeners.middlewares());
-    }
-    let is_heard = !any.is_empty() || !middlewares.is_empty();
-    (of_event, is_heard.then(|| Box::new(Audience { any, middlewares })))
 }
 
 /// Whether packets on a connection are packets of the session: its WebSocket, or one of its POSTs.

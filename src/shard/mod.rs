@@ -6,17 +6,22 @@
 //! connection. Nothing in a shard is shared and nothing is locked. User code never runs while its
 //! state is borrowed.
 
+pub mod aliases;
+pub mod attach;
 mod batch;
+mod compression;
 mod conn;
 mod connect;
 mod connection;
 pub mod context;
 mod copies;
 mod crowd;
+mod decide;
 mod dispatch;
 mod emit;
 pub mod events;
 pub mod handler;
+pub mod hooks;
 mod join;
 mod joined;
 pub mod listeners;
@@ -24,16 +29,20 @@ mod log;
 mod message;
 pub mod moved;
 mod namespaces;
+mod parse;
 mod pump;
 mod queue;
 mod recovery;
 pub mod registry;
 mod request;
 mod response;
+mod rooms;
+mod route;
 pub mod run;
 mod session;
 pub mod shared;
 mod state;
+pub mod station;
 pub mod time;
 mod timer;
 mod turn;

@@ -40,6 +40,11 @@ impl Moved {
         moved.unwrap_or(pid.shard())
     }
 
+    /// Whether the socket of a private id has moved to a shard.
+    pub fn has_moved_to(&self, pid: &PrivateId, shard: u16) -> bool {
+        self.read().is_some_and(|shards| shards.sessions.get(pid) == Some(&shard))
+    }
+
     /// A socket is on this shard with its move of this number. Both shards say so: the old one
     /// sends on what still comes, and the new one knows its own. The later of them may speak when
     /// the socket has moved once more.

@@ -21,6 +21,8 @@ pub struct Namespace {
     pub handlers: Rc<Handlers>,
     /// Its rooms.
     pub rooms: Rooms,
+    /// Whether somebody hears of what becomes of them.
+    pub hears_rooms: bool,
     /// Its connected sockets.
     pub sockets: Vec<u32>,
     /// Its sockets, also those that are not connected yet or any more.
@@ -35,6 +37,18 @@ pub struct Namespaces {
     parents: Vec<(Arc<Definition>, Rc<Handlers>)>,
     /// The version of the registrations that the handlers were made from.
     version: u64,
+}
+
+impl Namespace {
+    /// Rooms that are there when somebody begins to hear of them count, too.
+    fn follow_rooms(&mut self, handlers: &Handlers) {
+        let heard = std::mem::replace(&mut self.hears_rooms, !handlers.rooms.is_empty());
+        if self.hears_rooms && !heard {
+            self.rooms.all().for_each(|room| {
+                self.definition.room_begins(room);
+            });
+        }
+    }
 }
 
 impl Namespaces {
@@ -85,12 +99,16 @@ impl Namespaces {
             .map(|(_, handlers)| handlers)
             .collect();
         let mut known = registry.named();
-        let children = self.by_name.values().filter_map(|&index| self.get(index));
+        let here = self.by_name.values().filter_map(|&index| self.get(index));
+        let children = here.filter(|space| space.definition.parent_of().is_some());
         known.extend(children.map(|space| Arc::clone(&space.definition)));
         for definition in known {
             let handlers = self.handlers_of(&definition);
             match self.get_mut(definition.index) {
-                Some(space) => previous.push(std::mem::replace(&mut space.handlers, handlers)),
+                Some(space) => {
+                    space.follow_rooms(&handlers);
+                    previous.push(std::mem::replace(&mut space.handlers, handlers));
+                }
                 None => self.insert(definition, handlers),
             }
         }
@@ -137,7 +155,8 @@ impl Namespaces {
     fn insert(&mut self, definition: Arc<Definition>, handlers: Rc<Handlers>) {
         let (index, name) = (definition.index, definition.name.clone());
         let (rooms, sockets) = (Rooms::new(), Vec::new());
-        let space = Namespace { definition, handlers, rooms, sockets, held: 0 };
+        let hears_rooms = !handlers.rooms.is_empty();
+        let space = Namespace { definition, handlers, rooms, hears_rooms, sockets, held: 0 };
         self.by_index.put(usize::from(index), space);
         self.by_name.insert(name, index);
     }

@@ -44,6 +44,7 @@ impl Context {
                     self.run_jobs();
                     return self.pump_websocket(key, &mut rest);
                 }
+                HttpStep::Decide(undecided) => self.decide_request(key, *undecided),
                 HttpStep::Fallback(request) => self.fall_back(key, *request),
             }
         }
@@ -140,7 +141,13 @@ impl State {
             return (None, None);
         }
         let session = socket.session;
-        let decoded = match socket.decoder.decode(bytes, limits) {
+        let outcome = match &mut self.compression {
+            Some(compression) if socket.deflate.is_some() => {
+                socket.decoder.decode_compressed(bytes, limits, compression.inflater(key))
+            }
+            _ => socket.decoder.decode(bytes, limits),
+        };
+        let decoded = match outcome {
             Ok(decoded) => decoded,
             Err(fault) => {
                 self.websocket_fault(key, session, fault.code);

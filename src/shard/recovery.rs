@@ -22,7 +22,7 @@ use crate::base::frame::Wire;
 use crate::base::id::PrivateId;
 use crate::base::offset::{Emitter, Offset};
 use crate::base::slab::Key;
-use crate::command::{Broadcast, SharedData, SocketAddress};
+use crate::command::{Broadcast, Recover, SharedData, SocketAddress};
 use crate::room::{Selection, Target};
 use crate::session::recovery::{ConnectionStateRecovery, Course, Log, Missed, Retention, Seen};
 
@@ -52,6 +52,8 @@ pub struct Recovery {
     expiries: VecDeque<(Time, PrivateId)>,
     /// Those whom another shard has given here, before this one has seen as much.
     arrivals: Vec<Arrival>,
+    /// Those who ask for a socket that is on its way here, and until when they wait for it.
+    followers: Vec<(Time, Box<Recover>)>,
     /// Sockets that were sent again what they had missed, until they have certainly received it.
     resumed: VecDeque<(Time, Key, usize)>,
     resumed_events: usize,
@@ -242,6 +244,18 @@ impl State {
         }
     }
 
+    /// Whether nothing is kept for anybody who might come back.
+    pub fn keeps_nothing(&self) -> bool {
+        self.recovery.as_ref().is_none_or(|recovery| {
+            recovery.is_idle()
+                && recovery.stored.is_empty()
+                && recovery.stored_nonces.is_empty()
+                && recovery.adopted.is_empty()
+                && recovery.adopted_pids.is_empty()
+                && recovery.resumed_events == 0
+        }) && self.shared.moved.len() == 0
+    }
+
     /// Gives away all that may be, or hold, user code.
     pub(super) fn dismantle_recovery(&mut self) -> Option<Box<dyn Any>> {
         self.recovery.take().map(|recovery| recovery as Box<dyn Any>)
@@ -265,6 +279,7 @@ impl Recovery {
         self.log.is_empty()
             && self.expiries.is_empty()
             && self.arrivals.is_empty()
+            && self.followers.is_empty()
             && self.resumed.is_empty()
     }
 }

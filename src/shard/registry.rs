@@ -26,9 +26,10 @@ pub struct Candidate {
 pub type Verdict = Pin<Box<dyn Future<Output = bool>>>;
 
 /// Which names a parent takes.
+#[derive(Clone)]
 pub enum Matcher {
     /// Those that match.
-    Pattern(Regex),
+    Pattern(Arc<Regex>),
     /// Those that the application takes.
     Predicate(Arc<dyn Fn(Candidate) -> Verdict + Send + Sync>),
 }
@@ -52,13 +53,18 @@ struct Inner {
     children: usize,
 }
 
-/// The server has as many children as it may.
+/// Why there is no child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum NoChild {
+    /// The server has as many as it may.
+    Full,
+    /// The application is being told of it: it is there in a moment, or will not be.
+    BeingMade,
+}
 
 impl Registry {
-    /// The namespace of a name, which is made if there is none, and whether it was. If a pattern
-    /// matches the name, it is a child.
+    /// The namespace of a name, which is made if there is none, and whether it was; nobody enters
+    /// one that was made before it is opened. If a pattern matches the name, it is a child.
     pub fn define(&self, name: &str) -> (Arc<Definition>, bool) {
         let mut inner = self.write();
         if let Some(found) = inner.find(name) {
@@ -66,10 +72,7 @@ impl Registry {
         }
         let parent = inner.parents.iter().find(|parent| parent.matches(name)).cloned();
         inner.children += usize::from(parent.is_some());
-        let made = inner.insert(name, parent);
-        drop(inner);
-        self.changed();
-        (made, true)
+        (inner.insert(name, parent), true)
     }
 
     /// A namespace that decides about names that nobody has made.
@@ -84,24 +87,27 @@ impl Registry {
     }
 
     /// The child of a parent, which is made if there is none and there are fewer than
-    /// `children_max`, and whether it was. It has one member more.
+    /// `children_max`, and whether it was: then it has to be opened. It has one member more.
     ///
     /// # Errors
-    /// There are too many.
+    /// There are too many, or somebody else has made it and not opened it yet.
     pub fn define_child(
         &self,
         name: &str,
         parent: &Arc<Definition>,
         children_max: usize,
-    ) -> Result<(Arc<Definition>, bool), Full> {
+    ) -> Result<(Arc<Definition>, bool), NoChild> {
         let mut inner = self.write();
         if let Some(found) = inner.find(name) {
+            if !found.is_open() {
+                return Err(NoChild::BeingMade);
+            }
             found.enter();
             return Ok((found, false));
         }
         let is_full = inner.children >= children_max || inner.names.len() >= INDEXES_MAX;
         if is_full {
-            return Err(Full);
+            return Err(NoChild::Full);
         }
         inner.children += 1;
         let child = inner.insert(name, Some(Arc::clone(parent)));
@@ -109,9 +115,11 @@ impl Registry {
         Ok((child, true))
     }
 
-    /// The namespace of a name. If it is a child it has one member more.
+    /// The namespace of a name, if it is open. If it is a child it has one member more.
     pub fn enter(&self, name: &str) -> Option<Arc<Definition>> {
-        let found = self.read().find(name)?;
+        let inner = self.read();
+        let found = inner.find(name).filter(|found| found.is_open())?;
+        // Not later: a child without members may be removed.
         found.enter();
         Some(found)
     }
@@ -128,16 +136,30 @@ impl Registry {
         }
     }
 
+    /// Forgets a namespace that was never opened.
+    pub fn discard(&self, definition: &Arc<Definition>) {
+        let mut inner = self.write();
+        if inner.has(definition) {
+            inner.remove(definition);
+        }
+    }
+
     /// The namespace of an index.
     pub fn at(&self, index: u16) -> Option<Arc<Definition>> {
         self.read().slots.get(usize::from(index))?.clone()
     }
 
-    /// Those that were made by name and are no children.
+    /// Those that were made by name, are no children, and open.
     pub fn named(&self) -> Vec<Arc<Definition>> {
         let inner = self.read();
-        let all = inner.slots.iter().flatten();
-        all.filter(|definition| definition.parent_of().is_none()).cloned().collect()
+        let named = inner.slots.iter().flatten().filter(|found| found.parent_of().is_none());
+        named.filter(|found| found.is_open()).cloned().collect()
+    }
+
+    /// All but the parents, those that are open.
+    pub fn namespaces(&self) -> Vec<Arc<Definition>> {
+        let inner = self.read();
+        inner.slots.iter().flatten().filter(|found| found.is_open()).cloned().collect()
     }
 
     /// Those that decide about other names, in the order in which they are asked.
@@ -152,7 +174,7 @@ impl Registry {
         let of_parent = |child: &&Arc<Definition>| {
             child.parent_of().is_some_and(|other| Arc::ptr_eq(other, parent))
         };
-        all.filter(of_parent).cloned().collect()
+        all.filter(of_parent).filter(|child| child.is_open()).cloned().collect()
     }
 
     /// All namespaces, and the parents.
@@ -213,10 +235,11 @@ impl Inner {
     }
 
     fn remove(&mut self, definition: &Definition) {
+        definition.close();
         self.slots[usize::from(definition.index)] = None;
         self.names.remove(&definition.name);
         self.vacant.push_back(definition.index);
-        self.children -= 1;
+        self.children -= usize::from(definition.parent_of().is_some());
     }
 }
 
@@ -224,8 +247,14 @@ impl Inner {
 mod tests {
     use super::*;
 
+    fn child(registry: &Registry, name: &str, parent: &Arc<Definition>) -> (Arc<Definition>, bool) {
+        let (child, is_new) = registry.define_child(name, parent, 10).unwrap();
+        child.open();
+        (child, is_new)
+    }
+
     fn pattern(text: &str) -> Matcher {
-        Matcher::Pattern(Regex::new(text).unwrap())
+        Matcher::Pattern(Arc::new(Regex::new(text).unwrap()))
     }
 
     #[test]
@@ -233,8 +262,10 @@ mod tests {
         let registry = Registry::default();
         let parent = registry.define_parent(pattern("^/dynamic-[0-9]+$"));
         let (by_hand, is_new) = registry.define("/dynamic-1");
+        by_hand.open();
         assert!(is_new && by_hand.parent_of().is_some_and(|of| Arc::ptr_eq(of, &parent)));
         let (plain, _) = registry.define("/plain");
+        plain.open();
         assert!(plain.parent_of().is_none());
         assert_eq!(registry.children(&parent).len(), 1);
         assert_eq!(registry.named().len(), 1);
@@ -244,8 +275,8 @@ mod tests {
     fn b27_6_two_who_ask_for_one_name_share_one_child() {
         let registry = Registry::default();
         let parent = registry.define_parent(pattern("."));
-        let (one, first) = registry.define_child("/a", &parent, 10).unwrap();
-        let (other, second) = registry.define_child("/a", &parent, 10).unwrap();
+        let (one, first) = child(&registry, "/a", &parent);
+        let (other, second) = child(&registry, "/a", &parent);
         assert!(Arc::ptr_eq(&one, &other) && first && !second);
     }
 
@@ -253,14 +284,14 @@ mod tests {
     fn b27_7_b27_8_b27_9_a_child_goes_with_its_last_member_if_that_is_wanted() {
         let registry = Registry::default();
         let parent = registry.define_parent(pattern("."));
-        let (child, _) = registry.define_child("/a", &parent, 10).unwrap();
+        let (made, _) = child(&registry, "/a", &parent);
         assert!(registry.enter("/a").is_some());
-        registry.leave(&child, true);
+        registry.leave(&made, true);
         assert_eq!(registry.children(&parent).len(), 1, "one is still there");
-        registry.leave(&child, true);
+        registry.leave(&made, true);
         assert!(registry.children(&parent).is_empty() && registry.enter("/a").is_none());
-        let (again, is_new) = registry.define_child("/a", &parent, 10).unwrap();
-        assert!(is_new && again.index != child.index, "an old handle does not mean the new one");
+        let (again, is_new) = child(&registry, "/a", &parent);
+        assert!(is_new && again.index != made.index, "an old handle does not mean the new one");
         registry.leave(&again, false);
         assert_eq!(registry.children(&parent).len(), 1);
     }
@@ -269,6 +300,7 @@ mod tests {
     fn b26_29_a_namespace_that_was_made_by_name_stays() {
         let registry = Registry::default();
         let (named, _) = registry.define("/a");
+        named.open();
         assert!(registry.enter("/a").is_some());
         registry.leave(&named, true);
         assert!(registry.enter("/a").is_some());
@@ -278,9 +310,28 @@ mod tests {
     fn children_are_limited_and_those_that_are_there_are_found_all_the_same() {
         let registry = Registry::default();
         let parent = registry.define_parent(pattern("."));
+        let (made, _) = registry.define_child("/a", &parent, 1).unwrap();
+        made.open();
+        assert_eq!(registry.define_child("/b", &parent, 1).err(), Some(NoChild::Full));
         assert!(registry.define_child("/a", &parent, 1).is_ok());
-        assert_eq!(registry.define_child("/b", &parent, 1).err(), Some(Full));
-        assert!(registry.define_child("/a", &parent, 1).is_ok());
+    }
+
+    #[test]
+    fn nobody_enters_a_namespace_before_it_is_open_nor_one_that_was_discarded() {
+        let registry = Registry::default();
+        let parent = registry.define_parent(pattern("."));
+        for by_hand in [false, true] {
+            let (made, _) = match by_hand {
+                true => registry.define("/a"),
+                false => registry.define_child("/a", &parent, 10).unwrap(),
+            };
+            assert!(registry.enter("/a").is_none() && registry.children(&parent).is_empty());
+            let other = registry.define_child("/a", &parent, 10);
+            assert_eq!(other.err(), Some(NoChild::BeingMade));
+            registry.discard(&made);
+            assert!(made.is_gone() && registry.define_child("/a", &parent, 10).is_ok());
+            registry.discard(&registry.at(made.index + 1).unwrap());
+        }
     }
 
     #[test]
@@ -289,9 +340,9 @@ mod tests {
         let parent = registry.define_parent(pattern("."));
         for number in 0..70_000 {
             let name = format!("/{number}");
-            let (child, is_new) = registry.define_child(&name, &parent, 10).unwrap();
+            let (made, is_new) = child(&registry, &name, &parent);
             assert!(is_new);
-            registry.leave(&child, true);
+            registry.leave(&made, true);
         }
         assert!(registry.children(&parent).is_empty());
     }

@@ -9,13 +9,17 @@ use crate::base::clock::Time;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
-use crate::proto::http::{self, BodyReader, CONTINUE, Fault, Head, Query};
+use crate::proto::http::{self, BodyReader, CONTINUE, Field, FieldBuf, Head};
 use crate::proto::socket::DisconnectReason;
-use crate::proto::websocket::Decoder;
-use crate::session::handshake::{Refusal, Request, Route, Transport, route};
+use crate::proto::websocket::{Decoder, WindowBits};
+use crate::session::handshake::{Refusal, Transport};
 
 use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
+use super::decide::{Undecided, request_of};
+use super::hooks::ErrorContext;
 use super::log;
+use super::response::{Rejected, SHUTTING_DOWN};
+use super::session::Opening;
 use super::shared::Shared;
 use super::state::State;
 
@@ -29,6 +33,8 @@ pub enum HttpStep {
     Payload(Key, Vec<u8>),
     /// The connection has become a WebSocket; these bytes came behind the handshake.
     WebSocket(Vec<u8>),
+    /// A request that the application is to be asked about.
+    Decide(Box<Undecided>),
     /// A request outside the path, to be answered by the application.
     Fallback(Box<::http::Request<Bytes>>),
 }
@@ -42,14 +48,16 @@ impl State {
         let limits = &self.shared.settings.options.limits;
         let Some(conn) = self.connections.get_mut(key) else { return false };
         let Role::Http(http) = &mut conn.role else { return false };
+        if matches!(conn.after, After::Linger | After::Close) {
+            // Behind a request whose answer, which may still wait to be sent, was the last one.
+            return true;
+        }
         let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
         http.input.extend_from_slice(bytes);
         let most = match http.stage {
             Stage::Head | Stage::Body(..) => usize::MAX,
-            // What it has read of a body goes to the other shard, which counts it as one.
-            Stage::Leaving => {
-                limits.message_bytes.saturating_add(limits.head_bytes + limits.pipelined_bytes)
-            }
+            // What it has read of a body will be counted as one: here, or by the other shard.
+            Stage::Leaving | Stage::Deciding(_) | Stage::Decided(_) => limits.request_bytes(),
             _ => limits.pipelined_bytes,
         };
         let is_too_much = http.input.len() > most;
@@ -70,11 +78,12 @@ impl State {
         let limits = &shared.settings.options.limits;
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
-        if conn.after != After::Stay || http.input.is_empty() {
+        let is_decided = matches!(http.stage, Stage::Decided(_));
+        if conn.after != After::Stay || (http.input.is_empty() && !is_decided) {
             return HttpStep::Wait;
         }
         match &mut http.stage {
-            Stage::Head if is_short_of_random => {
+            Stage::Head | Stage::Decided(_) if is_short_of_random => {
                 self.resumed.push_back(key);
                 HttpStep::Wait
             }
@@ -87,6 +96,10 @@ impl State {
                     self.head(key, &shared, &head)
                 }
                 Err(fault) => self.refuse_fault(key, fault),
+            },
+            stage @ Stage::Decided(_) => match std::mem::take(stage) {
+                Stage::Decided(decided) => self.go_on(key, &shared, *decided),
+                _ => HttpStep::Wait,
             },
             Stage::Body(reader, body, _) => {
                 let input = std::mem::take(&mut http.input);
@@ -115,72 +128,8 @@ impl State {
         }
     }
 
-    fn head(&mut self, key: Key, shared: &Arc<Shared>, bytes: &[u8]) -> HttpStep {
-        let limits = &shared.settings.options.limits;
-        let head = match Head::parse(bytes, limits) {
-            Ok(head) => head,
-            Err(fault) => return self.refuse_fault(key, fault),
-        };
-        if let Some(http) = self.http_mut(key) {
-            // Until somebody reads its body: what follows the head may look like a request.
-            http.keep_alive = head.keep_alive && !head.upgrade && head.body.is_empty();
-        }
-        let Some(rest) = head.target.strip_prefix(&*shared.settings.path) else {
-            return self.outside(key, shared, &head);
-        };
-        let name = rest.split('?').next().unwrap_or_default();
-        let client = shared.settings.client.as_ref();
-        if let Some((client, file)) =
-            client.and_then(|client| Some((client, client.files.get(name)?)))
-        {
-            self.serve_file(key, &head, name, &client.version, file);
-            return HttpStep::Again;
-        }
-        self.engine_request(key, shared, &head, bytes)
-    }
-
-    fn engine_request(
-        &mut self,
-        key: Key,
-        shared: &Arc<Shared>,
-        head: &Head<'_>,
-        bytes: &[u8],
-    ) -> HttpStep {
-        let query = Query::parse(head.target);
-        let [transport, protocol, session] = query.values(["transport", "EIO", "sid"]);
-        let is_illegal = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-        let request = Request {
-            method: head.method,
-            upgrade: head.upgrade,
-            transport: transport.as_deref(),
-            protocol: protocol.as_deref(),
-            session: session.as_deref(),
-            illegal_origin: head.values("origin").any(|origin| origin.iter().any(is_illegal)),
-        };
-        let route = match route(&request, &shared.settings.transports) {
-            Ok(route) => route,
-            Err(refusal) => return self.refuse(key, head, refusal),
-        };
-        let id = match route {
-            Route::Open(transport) => return self.open(key, transport, head, bytes),
-            Route::Poll(id) | Route::Post(id) | Route::Upgrade(id) | Route::Unfit(id) => id,
-        };
-        if id.shard() != self.index && usize::from(id.shard()) < self.outbox.len() {
-            return self.leave_for(key, id.shard(), bytes);
-        }
-        let Some(session) = self.session_key(&id) else {
-            return self.refuse(key, head, Refusal::SessionUnknown);
-        };
-        match route {
-            Route::Poll(_) => self.poll(key, session, head),
-            Route::Post(_) => self.post_begins(key, session, head),
-            Route::Upgrade(_) => self.probe(key, session, head),
-            _ => self.refuse(key, head, Refusal::BadRequest),
-        }
-    }
-
     /// Hands the connection to the shard that owns the session its request names.
-    fn leave_for(&mut self, key: Key, shard: u16, bytes: &[u8]) -> HttpStep {
+    pub(super) fn leave_for(&mut self, key: Key, shard: u16, bytes: &[u8]) -> HttpStep {
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         http.input.splice(..0, bytes.iter().copied());
@@ -193,49 +142,74 @@ impl State {
         HttpStep::Wait
     }
 
-    fn open(&mut self, key: Key, transport: Transport, head: &Head<'_>, bytes: &[u8]) -> HttpStep {
+    /// Opens a session, which the client knows by `name` if the application has made one.
+    pub(super) fn open(
+        &mut self,
+        key: Key,
+        transport: Transport,
+        head: &Head<'_>,
+        bytes: &[u8],
+        name: Option<&str>,
+    ) -> HttpStep {
         if self.is_closing {
-            let fault = Fault { status: 503, message: "The server is shutting down" };
-            return self.refuse_fault(key, fault);
+            return self.refuse_fault(key, SHUTTING_DOWN);
+        }
+        let accept = match transport {
+            Transport::WebSocket => Some(self.websocket_handshake(key, head)),
+            Transport::Polling => None,
+        };
+        let accept = match accept.transpose() {
+            Ok(accept) => accept,
+            Err(fault) => return self.refuse_handshake(key, fault),
+        };
+        let id = self.next_session_id();
+        if name.is_some_and(|name| !self.shared.aliases.claim(name, id)) {
+            let context = ErrorContext::IdGenerationError("another session has it".to_owned());
+            let (refusal, message) = (Refusal::BadRequest, String::new());
+            return self.reject(key, head, &Rejected { refusal, message, context });
         }
         let peer = self.http_mut(key).and_then(|http| http.peer);
-        if transport == Transport::WebSocket {
-            let accept = match head.websocket_handshake() {
-                Ok(accept) => accept,
-                Err(fault) => return self.refuse_handshake(key, fault),
-            };
+        let text = id.text();
+        let name = name.or(std::str::from_utf8(&text).ok()).unwrap_or_default();
+        let opening = Opening { transport, id, name, connection: key, peer, head: bytes };
+        if let Some((accept, deflate)) = accept {
             let rest = self.switch(key, &accept);
-            let session = self.open_session(transport, key, peer, bytes);
-            self.become_websocket(key, session);
+            let session = self.open_session(&opening);
+            self.become_websocket(key, session, deflate);
             return HttpStep::WebSocket(rest);
         }
-        let session = self.open_session(transport, key, peer, bytes);
+        self.choose_encoding(key, head);
+        self.calm_explorer(key, head);
+        self.set_cookie(key, name);
+        let session = self.open_session(&opening);
         let now = self.now;
         // The open packet is queued: this is answered at once.
         self.drive(session, |session, effects| session.poll(key, now, effects));
         HttpStep::Again
     }
 
-    fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+    pub(super) fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
         let now = self.now;
         // A poll that comes after the end is told so, also when the timers are looked at later.
         self.expire_session(session);
         if self.sessions.get(session).is_none() {
             return self.refuse(key, head, Refusal::SessionUnknown);
         }
+        self.calm_explorer(key, head);
         if let Some(conn) = self.connections.get_mut(key)
             && let Role::Http(http) = &mut conn.role
         {
             http.stage = Stage::Held(session);
             conn.deadline = Time::NEVER;
         }
+        self.choose_encoding(key, head);
         match self.drive(session, |session, effects| session.poll(key, now, effects)) {
             Some(Ok(())) => HttpStep::Again,
             _ => self.refuse(key, head, Refusal::BadRequest),
         }
     }
 
-    fn post_begins(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+    pub(super) fn post_begins(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
         let reader = match BodyReader::new(head.body, &self.shared.settings.options.limits) {
             Ok(reader) => reader,
             Err(fault) => return self.refuse_body(key, fault),
@@ -255,6 +229,7 @@ impl State {
             self.close_with(key, 400, &[], b"");
             return HttpStep::Wait;
         }
+        self.calm_explorer(key, head);
         self.begin_body(key, reader, Purpose::Packets(session), head)
     }
 
@@ -316,17 +291,17 @@ impl State {
         }
     }
 
-    fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
+    pub(super) fn probe(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
         let (shared, now) = (Arc::clone(&self.shared), self.now);
-        let accept = match head.websocket_handshake() {
-            Ok(accept) => accept,
+        let (accept, deflate) = match self.websocket_handshake(key, head) {
+            Ok(accepted) => accepted,
             Err(fault) => return self.refuse_handshake(key, fault),
         };
         let options = &shared.settings.options;
         let opened = self.drive(session, |session, _| session.probe_opens(key, now, options));
         log::probe(self.index, session, matches!(opened, Some(Ok(()))));
         let rest = self.switch(key, &accept);
-        self.become_websocket(key, session);
+        self.become_websocket(key, session, deflate);
         if !matches!(opened, Some(Ok(()))) {
             // As the reference: the session has its WebSocket, this one is opened and closed.
             self.close_websocket(key, None);
@@ -334,25 +309,57 @@ impl State {
         HttpStep::WebSocket(rest)
     }
 
-    /// Answers a handshake with 101; gives the bytes behind it.
-    fn switch(&mut self, key: Key, accept: &http::Accept<'_>) -> Vec<u8> {
-        let mut response = Vec::with_capacity(160);
-        http::write_switching_protocols(&mut response, accept, &[]);
-        self.push(key, Frame::raw(&response));
-        self.http_mut(key).map(|http| std::mem::take(&mut http.input)).unwrap_or_default()
+    /// Checks a handshake. With the answer comes the server's window, if messages may be
+    /// compressed.
+    fn websocket_handshake<'h>(
+        &mut self,
+        key: Key,
+        head: &Head<'h>,
+    ) -> Result<(http::Accept<'h>, Option<WindowBits>), http::HandshakeFault> {
+        let accept = head.websocket_handshake()?;
+        let Some(compression) = &mut self.compression else { return Ok((accept, None)) };
+        let wanted = head.deflate_agreement(compression.options())?;
+        let agreed = wanted.map(|wanted| compression.agree(key, wanted, &self.shared.contexts));
+        let window_bits = agreed.map(|agreed| agreed.server_window_bits());
+        Ok((accept.with_deflate(agreed), window_bits))
     }
 
-    fn become_websocket(&mut self, key: Key, session: Key) {
+    /// Takes note of what the client of a GET would have its packets compressed with.
+    fn choose_encoding(&mut self, key: Key, head: &Head<'_>) {
+        if self.shared.settings.http_compression.is_some()
+            && let Some(http) = self.http_mut(key)
+        {
+            http.encoding = head.accepted_encoding(http::FOR_ANSWERS);
+        }
+    }
+
+    /// Answers a handshake with 101; gives the bytes behind it.
+    fn switch(&mut self, key: Key, accept: &http::Accept<'_>) -> Vec<u8> {
+        let Some(http) = self.http_mut(key) else { return Vec::new() };
+        let (fields, rest) = (std::mem::take(&mut http.fields), std::mem::take(&mut http.input));
+        let fields: Vec<Field<'_>> = fields.iter().map(FieldBuf::as_field).collect();
+        let mut response = Vec::with_capacity(160);
+        http::write_switching_protocols(&mut response, accept, &fields);
+        self.push(key, Frame::raw(&response));
+        rest
+    }
+
+    fn become_websocket(&mut self, key: Key, session: Key, deflate: Option<WindowBits>) {
         let limits = &self.shared.settings.options.limits;
         let control = Allowance::full(limits.control_frames_burst, self.now);
         let Some(conn) = self.connections.get_mut(key) else { return };
         let decoder = Decoder::default();
-        conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing: false });
+        let is_closing = false;
+        conn.role = Role::WebSocket(WebSocket { session, decoder, control, is_closing, deflate });
         conn.deadline = Time::NEVER;
     }
 
-    fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
-        if shared.settings.fallback.is_none() || head.upgrade {
+    pub(super) fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
+        if head.upgrade {
+            self.leave_alone(key);
+            return HttpStep::Wait;
+        }
+        if shared.settings.fallback.is_none() {
             self.close_with(key, 404, &[], b"");
             return HttpStep::Wait;
         }
@@ -361,17 +368,23 @@ impl State {
             Ok(reader) => reader,
             Err(fault) => return self.refuse_fault(key, fault),
         };
-        let mut request = ::http::Request::builder().method(head.method.name()).uri(head.target);
-        for (name, value) in head.headers() {
-            request = request.header(name, value);
-        }
-        match request.body(()) {
+        match request_of(head) {
             Ok(request) => {
                 let purpose = Purpose::Fallback(Box::new(request));
                 self.begin_body(key, reader, purpose, head)
             }
-            Err(_) => self.refuse_fault(key, Fault { status: 400, message: "Bad request target" }),
+            Err(fault) => self.refuse_fault(key, fault),
         }
+    }
+
+    /// An upgrade outside the path is none of the server's business: it is not answered, and its
+    /// connection ends after a time.
+    fn leave_alone(&mut self, key: Key) {
+        let timeout = self.shared.settings.destroy_upgrade;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        conn.role = Role::Discard;
+        conn.deadline = timeout.map_or(Time::NEVER, |timeout| self.now.after(timeout));
+        self.rearm_connection(key);
     }
 }
 

@@ -1,25 +1,60 @@
 //! HTTP responses: what a request is answered, and what then becomes of its connection.
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use crate::base::frame::Frame;
+use crate::base::limits::COMPRESSED_BYTES_MAX;
 use crate::base::slab::Key;
-use crate::proto::http::{self, Fault, Field, Head, Method, ResponseHead};
+use crate::proto::http::{
+    self, Encoding, Fault, Field, FieldBuf, Head, Method, Query, ResponseHead,
+};
 use crate::session::handshake::Refusal;
 
 use super::conn::{After, Role, Stage};
+use super::hooks::ErrorContext;
 use super::log;
 use super::request::HttpStep;
+use super::shared::ClientFile;
 use super::state::State;
 
 const PLAIN_TEXT: Field<'static> = Field::known("Content-Type", "text/plain; charset=UTF-8");
 const HTML: Field<'static> = Field::known("Content-Type", "text/html");
 const JSON: Field<'static> = Field::known("Content-Type", "application/json");
 const NO_STORE: Field<'static> = Field::known("cache-control", "no-store");
+const NO_XSS_FILTER: Field<'static> = Field::known("X-XSS-Protection", "0");
 const CACHE: Field<'static> = Field::known("Cache-Control", "public, max-age=0");
 const SCRIPT: Field<'static> =
     Field::known("Content-Type", "application/javascript; charset=utf-8");
 const MAP: Field<'static> = Field::known("Content-Type", "application/json; charset=utf-8");
+
+fn content_encoding(encoding: Encoding) -> Field<'static> {
+    Field::known("Content-Encoding", encoding.name())
+}
+
+/// What new clients are told when the server is being closed.
+pub const SHUTTING_DOWN: Fault = Fault { status: 503, message: "The server is shutting down" };
+
+/// Why a request inside the path is refused, and how the client is told.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Code and status.
+    pub refusal: Refusal,
+    /// The application's message; the usual one if it is empty.
+    pub message: String,
+    /// What the application is told.
+    pub context: ErrorContext,
+}
+
+impl Rejected {
+    /// What the client is told.
+    pub fn message(&self) -> &str {
+        match self.message.as_str() {
+            "" => self.refusal.message(),
+            message => message,
+        }
+    }
+}
 
 impl State {
     /// Says that the packets of a POST were taken.
@@ -47,13 +82,51 @@ impl State {
         self.respond_with(key, status, &fields, response.body(), is_head);
     }
 
+    /// Sends what a middleware has answered.
+    pub(super) fn respond_as_answered(
+        &mut self,
+        key: Key,
+        head: &Head<'_>,
+        status: u16,
+        body: &[u8],
+    ) {
+        // As in `fallback_response`.
+        let status = if status < 200 { 500 } else { status };
+        self.respond_with(key, status, &[], body, head.method == Method::Head);
+    }
+
+    /// Gives the answer to a polling handshake the cookie with the id of its session.
+    pub(super) fn set_cookie(&mut self, key: Key, session: &str) {
+        let Some(cookie) = &self.shared.settings.cookie else { return };
+        let value = cookie.value(session);
+        if let Ok(field) = Field::new("Set-Cookie", value.as_bytes()) {
+            self.add_field(key, field);
+        }
+    }
+
+    /// Tells an old Internet Explorer not to take what it has sent, and gets back, for an attack
+    /// (protocol.md §11.3).
+    pub(super) fn calm_explorer(&mut self, key: Key, head: &Head<'_>) {
+        let agent = head.header("user-agent").unwrap_or_default();
+        if [&b";MSIE"[..], b"Trident/"].iter().any(|name| memmem::find(agent, name).is_some()) {
+            self.add_field(key, NO_XSS_FILTER);
+        }
+    }
+
+    fn add_field(&mut self, key: Key, field: Field<'_>) {
+        if let Some(http) = self.http_mut(key) {
+            let fields = std::mem::take(&mut http.fields);
+            http.fields = fields.into_iter().chain([field.into()]).collect();
+        }
+    }
+
     pub(super) fn serve_file(
         &mut self,
         key: Key,
         head: &Head<'_>,
         name: &str,
         version: &str,
-        file: &Bytes,
+        file: &ClientFile,
     ) {
         let tag = format!("\"{version}\"");
         let weak = format!("W/{tag}");
@@ -64,16 +137,26 @@ impl State {
         }
         log::served_client(name, 200);
         let content_type = if name.ends_with(".map") { MAP } else { SCRIPT };
-        let fields = match Field::new("ETag", tag.as_bytes()) {
-            Ok(tag) => vec![CACHE, content_type, tag],
-            Err(_) => vec![CACHE, content_type],
-        };
-        self.respond_with(key, 200, &fields, file, head.method == Method::Head);
+        let mut fields = vec![CACHE, content_type];
+        fields.extend(Field::new("ETag", tag.as_bytes()));
+        let encoding = head.accepted_encoding(http::FOR_FILES);
+        fields.extend(encoding.map(content_encoding));
+        let body = file.encoded(encoding);
+        self.respond_with(key, 200, &fields, body, head.method == Method::Head);
     }
 
-    /// Answers a GET with packets.
-    pub fn respond_packets(&mut self, key: Key, body: &[u8]) {
-        self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
+    /// Answers a GET with packets, which may be compressed.
+    pub fn respond_packets(&mut self, key: Key, body: &[u8], compress: bool) {
+        let least = self.shared.settings.http_compression.filter(|_| compress);
+        let lengths = least.map(|least| least..=COMPRESSED_BYTES_MAX);
+        let is_worth_it = lengths.is_some_and(|lengths| lengths.contains(&body.len()));
+        let encoding = self.http_mut(key).and_then(|http| http.encoding).filter(|_| is_worth_it);
+        let Some(encoding) = encoding else {
+            return self.respond(key, 200, &[PLAIN_TEXT, NO_STORE], body);
+        };
+        let fields = [PLAIN_TEXT, content_encoding(encoding), NO_STORE];
+        let body = self.bodies.compress(encoding, body);
+        self.respond(key, 200, &fields, &body);
     }
 
     /// Answers a request with a status alone. An unread body forces the connection to close.
@@ -93,19 +176,35 @@ impl State {
         body: &[u8],
         omit_body: bool,
     ) {
-        let keep_alive_timeout = self.shared.settings.options.limits.keep_alive_timeout;
         let is_closing = self.is_closing;
         let Some(conn) = self.connections.get_mut(key) else { return };
         let Role::Http(http) = &mut conn.role else { return };
         let keep_alive = http.keep_alive && !is_closing;
         let mut response = Vec::with_capacity(body.len() + 192);
+        let more = std::mem::take(&mut http.fields);
+        let all;
+        let fields = match more.is_empty() {
+            true => fields,
+            false => {
+                all = joined(&more, fields);
+                &all
+            }
+        };
         let head = ResponseHead { status, keep_alive, omit_body, fields };
         http::write_response(&mut response, &head, body);
+        self.responded(key, keep_alive, &response);
+    }
+
+    /// Sends a whole response, and goes on to the next request or lets the connection end.
+    pub(super) fn responded(&mut self, key: Key, keep_alive: bool, response: &[u8]) {
+        let keep_alive_timeout = self.shared.settings.options.limits.keep_alive_timeout;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        let Role::Http(http) = &mut conn.role else { return };
         http.stage = if keep_alive { Stage::Head } else { Stage::Over };
         conn.after = if keep_alive { After::Stay } else { After::Linger };
         conn.deadline = self.now.after(keep_alive_timeout);
         let has_more = keep_alive && !http.input.is_empty();
-        self.push(key, Frame::raw(&response));
+        self.push(key, Frame::raw(response));
         self.rearm_connection(key);
         if has_more {
             self.resumed.push_back(key);
@@ -119,16 +218,29 @@ impl State {
         self.respond(key, status, fields, body);
     }
 
-    /// Refuses a request inside the path. A JSON body for HTTP, plain text for an upgrade
-    /// (protocol.md §2).
+    /// Refuses a request inside the path.
     pub(super) fn refuse(&mut self, key: Key, head: &Head<'_>, refusal: Refusal) -> HttpStep {
-        log::refused(self.index, refusal);
+        let (message, context) = (String::new(), context_of(refusal, head));
+        self.reject(key, head, &Rejected { refusal, message, context })
+    }
+
+    /// Refuses a request inside the path, for a reason that is known. A JSON body for HTTP, plain
+    /// text for an upgrade (protocol.md §2).
+    pub(super) fn reject(&mut self, key: Key, head: &Head<'_>, rejected: &Rejected) -> HttpStep {
+        log::refused(self.index, rejected.refusal);
+        self.tell_of(key, head, rejected);
+        let message = rejected.message();
         if head.upgrade {
-            self.close_with(key, 400, &[HTML], refusal.message().as_bytes());
+            // As the reference, which adds nothing to it.
+            if let Some(http) = self.http_mut(key) {
+                http.fields = Box::default();
+            }
+            self.close_with(key, 400, &[HTML], message.as_bytes());
             return HttpStep::Wait;
         }
         let omit_body = head.method == Method::Head;
-        self.respond_with(key, 400, &[JSON], refusal.body().as_bytes(), omit_body);
+        let refusal = rejected.refusal;
+        self.respond_with(key, refusal.status(), &[JSON], &refusal.body(message), omit_body);
         HttpStep::Again
     }
 
@@ -176,4 +288,32 @@ impl State {
         self.push(key, Frame::raw(response));
         self.rearm_connection(key);
     }
+}
+
+/// The headers of the application, and those of the server which it has not given.
+fn joined<'a>(more: &'a [FieldBuf], fields: &[Field<'a>]) -> Vec<Field<'a>> {
+    let replaced = |field: &Field<'_>| more.iter().any(|other| other.is_named(field.name()));
+    let own = fields.iter().filter(|field| !replaced(field)).copied();
+    more.iter().map(FieldBuf::as_field).chain(own).collect()
+}
+
+fn context_of(refusal: Refusal, head: &Head<'_>) -> ErrorContext {
+    let is_illegal = |origin: &[u8]| origin.iter().any(|byte| is_illegal_in_origin(*byte));
+    match refusal {
+        Refusal::TransportUnknown => ErrorContext::UnknownTransport,
+        Refusal::SessionUnknown => ErrorContext::UnknownSession,
+        Refusal::BadHandshakeMethod => ErrorContext::BadHandshakeMethod,
+        Refusal::Forbidden => ErrorContext::Forbidden,
+        Refusal::UnsupportedProtocol => ErrorContext::UnsupportedProtocolVersion,
+        Refusal::BadRequest if head.values("origin").any(is_illegal) => ErrorContext::InvalidOrigin,
+        Refusal::BadRequest if Query::parse(head.target).value("sid").is_some() => {
+            ErrorContext::TransportMismatch
+        }
+        Refusal::BadRequest => ErrorContext::TransportHandshakeError,
+    }
+}
+
+/// Whether an origin must not hold this byte: a control character other than a tab.
+pub(super) fn is_illegal_in_origin(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
 }

@@ -1,15 +1,19 @@
 //! Shards on threads of their own, and their end.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use crate::base::address::ListenAddress;
 use crate::base::limits::SHARDS_MAX;
+use crate::driver::net::{self, Listener};
+use crate::driver::sys;
+use crate::driver::unix::SocketFile;
 use crate::driver::uring::Uring;
-use crate::driver::{net, sys};
 use crate::error::{Error, Result};
 
+use super::log;
 use super::shared::{Post, Shared};
 use super::turn::Shard;
 
@@ -23,9 +27,10 @@ pub struct Plan {
 /// A server whose shards run. Dropping it closes the server and waits for them.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Result<()>>>,
+    /// Removed when the threads have ended.
+    files: Vec<SocketFile>,
 }
 
 impl Plan {
@@ -38,12 +43,15 @@ impl Plan {
 
     /// Starts the shards. Each makes its own ring, which belongs to its thread; none listens before
     /// all of them are there, so that a connection may be handed to any of them.
-    pub(crate) fn start(self, shared: &Arc<Shared>, address: SocketAddr) -> Result<Running> {
-        let vacant = net::check_vacant(address);
-        vacant.map_err(|error| Error::Listen(address, error))?;
+    pub(crate) fn start(
+        self,
+        shared: &Arc<Shared>,
+        addresses: &[ListenAddress],
+    ) -> Result<Running> {
         // The limits that a driver sees at its start count for its whole life.
         sys::raise_descriptor_limit().map_err(Error::Driver)?;
-        let mut running = Running { address, shared: Arc::clone(shared), threads: Vec::new() };
+        let mut running =
+            Running { shared: Arc::clone(shared), threads: Vec::new(), files: Vec::new() };
         let (report, reports) = channel();
         let mut orders = Vec::new();
         for index in 0..self.shards {
@@ -58,67 +66,80 @@ impl Plan {
                 .map_err(Error::Thread)?;
             running.threads.push(thread);
         }
-        let result = introduce(shared, &reports, &orders, address);
-        running.address = match result {
-            Ok(address) => address,
-            Err(error) => {
-                drop(orders);
-                return Err(error);
-            }
-        };
-        shared.listens(running.address);
+        // A shard that is not ordered to run ends, so that an error here ends them all.
+        introduce(shared, &reports, self.shards)?;
+        let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
+        running.files = doors.files;
+        log::listening(&doors.addresses, self.shards);
+        shared.listens(doors.addresses);
+        for (order, listeners) in orders.iter().zip(doors.listeners) {
+            // A thread that is gone has closed the server.
+            let _ = order.send(listeners);
+        }
         Ok(running)
     }
 }
 
-/// What a shard reports while the server starts.
-enum Report {
-    Ready(usize, Arc<Post>),
-    Listening(SocketAddr),
-    Failed(Error),
+/// All that a server listens on.
+struct Doors {
+    /// With the ports that were taken.
+    addresses: Vec<ListenAddress>,
+    /// For each shard, one of each address.
+    listeners: Vec<Vec<Listener>>,
+    files: Vec<SocketFile>,
 }
 
-/// What a shard is told while the server starts.
-enum Order {
-    Listen(SocketAddr),
-    Run,
-}
-
-/// Makes the shards known to each other, and has them listen.
-fn introduce(
-    shared: &Shared,
-    reports: &Receiver<Report>,
-    orders: &[Sender<Order>],
-    address: SocketAddr,
-) -> Result<SocketAddr> {
-    let mut posts: Vec<Option<Arc<Post>>> = orders.iter().map(|_| None).collect();
-    for _ in orders {
-        if let Report::Ready(index, post) = next_report(reports)? {
-            posts[index] = Some(post);
+impl Doors {
+    fn open(addresses: &[ListenAddress], unix_mode: u32, shards: usize) -> Result<Doors> {
+        let listeners = (0..shards).map(|_| Vec::new()).collect();
+        let mut doors = Doors { addresses: Vec::new(), listeners, files: Vec::new() };
+        for address in addresses {
+            let failed = |error| Error::Listen(address.clone(), error);
+            let (actual, opened) = match address {
+                ListenAddress::Unix(path) => {
+                    let opened = net::listen_unix(path, unix_mode, shards);
+                    let (file, opened) = opened.map_err(failed)?;
+                    doors.files.push(file);
+                    (address.clone(), opened)
+                }
+                ListenAddress::Tcp(tcp) => listen_tcp(*tcp, shards).map_err(failed)?,
+                ListenAddress::Named(name) => listen_tcp(look_up(name)?, shards).map_err(failed)?,
+            };
+            doors.addresses.push(actual);
+            for (shard, listener) in doors.listeners.iter_mut().zip(opened) {
+                shard.push(listener);
+            }
         }
+        Ok(doors)
+    }
+}
+
+fn listen_tcp(
+    address: SocketAddr,
+    shards: usize,
+) -> std::io::Result<(ListenAddress, Vec<Listener>)> {
+    let (actual, listeners) = net::listen(address, shards)?;
+    Ok((actual.into(), listeners))
+}
+
+fn look_up(name: &str) -> Result<SocketAddr> {
+    let failed = |error| Error::Address(name.to_owned(), error);
+    let found = name.to_socket_addrs().map_err(failed)?.next();
+    found.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
+}
+
+/// What a shard reports when it can run, or cannot.
+type Report = Result<(usize, Arc<Post>)>;
+
+/// Makes the shards known to each other, when all of them are there.
+fn introduce(shared: &Shared, reports: &Receiver<Report>, shards: usize) -> Result<()> {
+    let mut posts: Vec<Option<Arc<Post>>> = vec![None; shards];
+    for _ in 0..shards {
+        let (index, post) = reports.recv().unwrap_or(Err(Error::ShardPanicked(0)))?;
+        posts[index] = Some(post);
     }
     shared.start(posts.into_iter().flatten().collect());
-    let mut address = address;
-    // One after the other: the first learns which port it is, the others join it.
-    for order in orders {
-        // A thread that is gone has reported why.
-        let _ = order.send(Order::Listen(address));
-        if let Report::Listening(actual) = next_report(reports)? {
-            address = actual;
-        }
-    }
-    for order in orders {
-        let _ = order.send(Order::Run);
-    }
-    Ok(address)
-}
-
-fn next_report(reports: &Receiver<Report>) -> Result<Report> {
-    match reports.recv() {
-        Ok(Report::Failed(error)) => Err(error),
-        Ok(report) => Ok(report),
-        Err(_) => Err(Error::ShardPanicked(0)),
-    }
+    Ok(())
 }
 
 struct Start {
@@ -126,7 +147,8 @@ struct Start {
     shards: usize,
     core: Option<usize>,
     report: Sender<Report>,
-    ordered: Receiver<Order>,
+    /// Where to listen, once it may run.
+    ordered: Receiver<Vec<Listener>>,
 }
 
 /// Closes the server when its shard ends, however it ends: no server serves half.
@@ -146,35 +168,32 @@ impl Start {
         let limits = &shared.settings.options.limits;
         let driver = match Uring::new(limits) {
             Ok(driver) => driver,
-            Err(error) => return self.fail(Error::Driver(error)),
+            Err(error) => {
+                let _ = self.report.send(Err(Error::Driver(error)));
+                return Ok(());
+            }
         };
         let post = Shard::post(&driver, limits);
         let index = u16::try_from(self.index).unwrap_or(u16::MAX);
         // The receiver lives until every shard has reported.
-        let _ = self.report.send(Report::Ready(self.index, Arc::clone(&post)));
+        let _ = self.report.send(Ok((self.index, Arc::clone(&post))));
         let mut shard = Shard::new(driver, index, self.shards, Arc::clone(shared), post);
-        while let Ok(order) = self.ordered.recv() {
-            match order {
-                Order::Listen(address) => match shard.listen(address) {
-                    Ok(actual) => drop(self.report.send(Report::Listening(actual))),
-                    Err(error) => return self.fail(Error::Listen(address, error)),
-                },
-                Order::Run => return shard.run().map_err(Error::Driver),
-            }
-        }
-        Ok(())
-    }
-
-    fn fail(&self, error: Error) -> Result<()> {
-        let _ = self.report.send(Report::Failed(error));
-        Ok(())
+        let Ok(listeners) = self.ordered.recv() else { return Ok(()) };
+        listeners.into_iter().for_each(|listener| shard.listen(listener));
+        shard.run().map_err(Error::Driver)
     }
 }
 
 impl Running {
-    /// Where the server listens, with the port that was taken.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The first TCP address that the server listens on, with the port that was taken.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.shared.address()
+    }
+
+    /// All that the server listens on, in the order in which it was told to, with the ports that
+    /// were taken.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        self.shared.addresses()
     }
 
     /// Waits until the server has been closed and all its shards have ended.
@@ -192,6 +211,7 @@ impl Running {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             result = result.and(ended.unwrap_or(Err(Error::ShardPanicked(index))));
         }
+        self.files.clear();
         self.shared.forget_handlers();
         result
     }
@@ -207,6 +227,9 @@ impl Drop for Running {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Shared").field("address", &self.address()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Shared")
+            .field("addresses", &self.addresses())
+            .finish_non_exhaustive()
     }
 }

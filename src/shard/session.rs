@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::frame::Frame;
 use crate::base::id::SessionId;
 use crate::base::slab::Key;
 use crate::fanout::polling_variant;
+use crate::proto::parser::Message;
 use crate::proto::socket::DisconnectReason;
 use crate::proto::{engine, websocket};
 use crate::session::departure::{Cause, Departure};
@@ -21,6 +23,22 @@ use super::log;
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 
+/// A session that is to be opened.
+pub struct Opening<'a> {
+    /// Its transport.
+    pub transport: Transport,
+    /// Where it will be.
+    pub id: SessionId,
+    /// What the client knows it by.
+    pub name: &'a str,
+    /// The connection of the request.
+    pub connection: Key,
+    /// The address of the peer.
+    pub peer: Option<SocketAddr>,
+    /// The head of the request.
+    pub head: &'a [u8],
+}
+
 impl State {
     /// The session of an id, if this shard has it.
     pub fn session_key(&self, id: &SessionId) -> Option<Key> {
@@ -29,17 +47,16 @@ impl State {
         (id.matches(entry.session.id()) && !entry.session.is_closed()).then_some(key)
     }
 
-    /// Opens a session. The open packet is queued; the caller says where it goes.
-    pub fn open_session(
-        &mut self,
-        transport: Transport,
-        connection: Key,
-        peer: Option<SocketAddr>,
-        head: &[u8],
-    ) -> Key {
+    /// The id of the session that is opened next.
+    pub fn next_session_id(&mut self) -> SessionId {
         // Without randomness an id could be guessed: it was put aside before the turn began.
         let secret = self.random_bytes().unwrap_or_else(|| unreachable!("refilled every turn"));
-        let id = SessionId::new(self.index, self.sessions.next_key().index, secret);
+        SessionId::new(self.index, self.sessions.next_key().index, secret)
+    }
+
+    /// Opens a session. The open packet is queued; the caller says where it goes.
+    pub fn open_session(&mut self, opening: &Opening<'_>) -> Key {
+        let &Opening { transport, id, name, connection, peer, head } = opening;
         let shared = Arc::clone(&self.shared);
         let options = &shared.settings.options;
         let mut session = match transport {
@@ -52,7 +69,17 @@ impl State {
         let key = self.sessions.insert(SessionEntry { session, armed: Armed::default() });
         self.stats.sessions_opened += 1;
         log::handshake(self.index, key, transport);
-        self.queue_open_packet(key, transport, &id);
+        self.count_clients();
+        self.queue_open_packet(key, transport, name);
+        match &shared.settings.initial_packet {
+            Some(Message::Text(text)) => {
+                self.send_own(key, |encoder| encoder.text(text.as_bytes()));
+            }
+            Some(Message::Binary(data)) => {
+                self.send_own(key, |encoder| encoder.binary(data));
+            }
+            None => {}
+        }
         self.rearm_session(key);
         let root = self.namespaces.get(0);
         let is_told = root.is_some_and(|space| !space.handlers.session.is_empty());
@@ -62,13 +89,19 @@ impl State {
         key
     }
 
-    fn queue_open_packet(&mut self, key: Key, transport: Transport, id: &SessionId) {
+    fn count_clients(&self) {
+        if let Some(post) = self.shared.posts().get(usize::from(self.index)) {
+            post.clients.store(self.sessions.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn queue_open_packet(&mut self, key: Key, transport: Transport, name: &str) {
         let settings = &self.shared.settings;
         let can_upgrade = transport == Transport::Polling
             && settings.allow_upgrades
             && settings.transports.contains(&Transport::WebSocket);
         let open = engine::Open {
-            sid: id,
+            sid: name,
             upgrades: if can_upgrade { &["websocket"] } else { &[] },
             ping_interval_ms: millis(settings.options.ping_interval),
             ping_timeout_ms: millis(settings.options.ping_timeout),
@@ -109,7 +142,7 @@ impl State {
             Effect::AcceptPost(connection) => self.accept_post(connection),
             Effect::Text(connection, text) => self.push_text(connection, text),
             Effect::Upgraded(connection, frames) => {
-                frames.into_iter().for_each(|frame| self.push(connection, frame));
+                frames.into_iter().for_each(|frame| self.push_packets(connection, frame));
                 log::upgraded(self.index, key);
                 self.happens(key, Occasion::Upgrade);
             }
@@ -131,11 +164,12 @@ impl State {
                     }
                     body.extend_from_slice(frame.wire().polling(polling_variant));
                 }
-                self.respond_packets(connection, &body);
+                let compress = frames.iter().any(|frame| frame.wire().is_compressible());
+                self.respond_packets(connection, &body, compress);
             }
-            Answer::Noop => self.respond_packets(connection, b"6"),
-            Answer::Close => self.respond_packets(connection, b"1"),
-            Answer::NoopClose => self.respond_packets(connection, b"6\x1e1"),
+            Answer::Noop => self.respond_packets(connection, b"6", false),
+            Answer::Close => self.respond_packets(connection, b"1", false),
+            Answer::NoopClose => self.respond_packets(connection, b"6\x1e1", false),
             Answer::BadRequest => {
                 log::request_overlap(self.index, connection);
                 self.respond_empty(connection, 400);
@@ -232,9 +266,12 @@ impl State {
             self.jobs.push_back(Job::EngineClose(key, departure));
         }
         self.session_over(key, departure);
-        self.undecided.remove(&key);
-        if self.sessions.remove(key).is_some() {
+        let undecided = self.undecided.remove(&key).into_iter().flatten();
+        self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
+        if let Some(entry) = self.sessions.remove(key) {
             self.stats.sessions_closed += 1;
+            self.count_clients();
+            self.shared.aliases.release(entry.session.id());
         }
     }
 
@@ -293,6 +330,9 @@ impl State {
     pub fn depart(&mut self, key: Key, departure: Departure) {
         self.keep_or_forget(key, departure.reason);
         self.leave_all(key);
+        if let Some(address) = self.address(key) {
+            self.tell_ended(address);
+        }
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.phase = SocketPhase::Gone;
         self.jobs.push_back(Job::Disconnect(key, departure));

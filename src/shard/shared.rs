@@ -3,26 +3,34 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use async_task::Runnable;
 use bytes::Bytes;
 
+use crate::base::address::ListenAddress;
 use crate::base::id::SocketId;
 use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
+use crate::proto::http::{self, Cookie, Cors, Encoding};
+use crate::proto::parser::{Form, Message};
+use crate::proto::websocket::DeflateOptions;
 use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Transport;
 
+use super::aliases::Aliases;
+use super::compression::ContextBudget;
 use super::handler::Definition;
+use super::hooks::{Hooks, Registered};
 use super::moved::Moved;
 use super::registry::Registry;
 
 /// Answers requests outside the path of the server.
-pub type Fallback = Arc<dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync>;
+pub type Fallback = Arc<dyn Fn(::http::Request<Bytes>) -> ::http::Response<Bytes> + Send + Sync>;
 
 /// Called by a shard when most of its clients have left.
 pub type CrowdLeft = Arc<dyn Fn() + Send + Sync>;
@@ -48,14 +56,26 @@ pub type ExpiryListener = Arc<dyn Fn(&ExpiredSession) + Send + Sync>;
 pub struct Settings {
     /// Timing and limits.
     pub options: Options,
-    /// The path, with the slash behind it.
+    /// What the targets of requests that belong to the server begin with.
     pub path: String,
+    /// Which pages of other sites may use the server.
+    pub cors: Option<Cors>,
+    /// The cookie of polling handshakes.
+    pub cookie: Option<Cookie>,
+    /// The message that is sent behind the open packet.
+    pub initial_packet: Option<Message>,
+    /// When a connection is closed whose request asks for an upgrade outside the path.
+    pub destroy_upgrade: Option<Duration>,
     /// The transports that are offered.
     pub transports: Vec<Transport>,
     /// Whether an upgrade is advertised.
     pub allow_upgrades: bool,
     /// Whether the request that opened a session is kept.
     pub keep_handshake: bool,
+    /// What is agreed on about compressed WebSocket messages, if they are.
+    pub per_message_deflate: Option<DeflateOptions>,
+    /// Answers to polls with this many bytes are compressed, if any are.
+    pub http_compression: Option<usize>,
     /// The files of the client bundle, if it is served.
     pub client: Option<ClientFiles>,
     /// Answers other paths.
@@ -66,8 +86,19 @@ pub struct Settings {
     pub cleanup_empty_child_namespaces: bool,
     /// Whether messages are Socket.IO packets.
     pub has_namespaces: bool,
+    /// The form of these packets.
+    pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// The permissions of the files of Unix sockets.
+    pub unix_socket_mode: u32,
+}
+
+impl Settings {
+    /// Whether messages are Socket.IO packets of text, with their attachments behind them.
+    pub fn is_plain(&self) -> bool {
+        self.has_namespaces && matches!(self.form, Form::Json)
+    }
 }
 
 /// The client bundle, as it is served (protocol.md §17.4).
@@ -75,8 +106,31 @@ pub struct Settings {
 pub struct ClientFiles {
     /// The version of the client.
     pub version: String,
-    /// Contents by file name.
-    pub files: HashMap<String, Bytes>,
+    /// The files by name.
+    pub files: HashMap<String, ClientFile>,
+}
+
+/// A file of the client bundle, in every coding that a client has asked for so far.
+#[derive(Clone, Debug)]
+pub struct ClientFile {
+    plain: Bytes,
+    encoded: [(Encoding, OnceLock<Vec<u8>>); http::FOR_FILES.len()],
+}
+
+impl ClientFile {
+    /// A file of these bytes.
+    pub fn new(plain: Bytes) -> ClientFile {
+        let encoded = std::array::from_fn(|place| (http::FOR_FILES[place], OnceLock::new()));
+        ClientFile { plain, encoded }
+    }
+
+    /// The file in a coding, or as it is. It is compressed once in the life of the server.
+    pub fn encoded(&self, encoding: Option<Encoding>) -> &[u8] {
+        let found = self.encoded.iter().find(|(known, _)| Some(*known) == encoding);
+        found.map_or(&self.plain, |(known, bytes)| {
+            bytes.get_or_init(|| http::Compressor::default().compress(*known, &self.plain))
+        })
+    }
 }
 
 /// How one shard is reached.
@@ -85,6 +139,8 @@ pub struct Post {
     pub mailbox: Mailbox<Command>,
     /// Its tasks that can go on.
     pub ready: ReadyQueue<Runnable>,
+    /// Its sessions, as it has counted them last.
+    pub clients: AtomicUsize,
 }
 
 /// One server, as all its shards and handles know it.
@@ -95,10 +151,16 @@ pub struct Shared {
     pub settings: Settings,
     /// How its shards are reached, once they run.
     posts: OnceLock<Vec<Arc<Post>>>,
+    /// Memory for what compression keeps.
+    pub contexts: ContextBudget,
     /// Its namespaces.
     pub registry: Registry,
     /// Told of each namespace that is made.
     namespace_listeners: RwLock<Vec<NamespaceListener>>,
+    /// What the application has to say about requests.
+    pub hooks: Registered,
+    /// Session ids that the application has made.
+    pub aliases: Aliases,
     /// Told of each socket that was kept for nothing.
     expiry_listeners: RwLock<Vec<ExpiryListener>>,
     /// Where sockets are that came back on another shard.
@@ -109,7 +171,9 @@ pub struct Shared {
     /// Counts what they emit to one.
     outside_to_one: AtomicU64,
     closing: AtomicBool,
-    address: OnceLock<SocketAddr>,
+    addresses: OnceLock<Vec<ListenAddress>>,
+    /// Counts the connections that applications hand over, which the shards get by turns.
+    pub(super) attached: AtomicUsize,
 }
 
 /// All servers of the process, by key, so that a socket's handle can be a few plain numbers.
@@ -122,16 +186,20 @@ impl Shared {
         let key = servers.len() as u32;
         let shared = Arc::new(Shared {
             key,
+            contexts: ContextBudget::new(settings.options.limits.context_bytes),
             settings,
             posts: OnceLock::new(),
             registry: Registry::default(),
             namespace_listeners: RwLock::default(),
+            hooks: Registered::default(),
+            aliases: Aliases::default(),
             expiry_listeners: RwLock::default(),
             moved: Moved::default(),
             outside: Mutex::default(),
             outside_to_one: AtomicU64::new(0),
             closing: AtomicBool::new(false),
-            address: OnceLock::new(),
+            addresses: OnceLock::new(),
+            attached: AtomicUsize::new(0),
         });
         servers.push(Arc::downgrade(&shared));
         shared
@@ -147,8 +215,8 @@ impl Shared {
     pub fn define(self: &Arc<Self>, name: &str) -> Arc<Definition> {
         let (definition, is_new) = self.registry.define(name);
         if is_new {
-            self.ring();
             self.namespace_made(&definition);
+            self.changed();
         }
         definition
     }
@@ -165,11 +233,17 @@ impl Shared {
         listeners.push(listener);
     }
 
-    /// A namespace was made: the application is told.
+    /// A namespace was made: the application is told, and then clients may join it. If it panics
+    /// there is no such namespace.
     pub fn namespace_made(self: &Arc<Self>, definition: &Arc<Definition>) {
-        let listeners = self.namespace_listeners.read().unwrap_or_else(PoisonError::into_inner);
-        let listeners = listeners.clone();
+        let made = Made { registry: &self.registry, definition };
+        // Not while the list is locked: a listener may add another, or make a namespace.
+        let listeners = {
+            let list = self.namespace_listeners.read();
+            list.unwrap_or_else(PoisonError::into_inner).clone()
+        };
         listeners.iter().for_each(|listener| listener(self, definition));
+        made.definition.open();
     }
 
     /// Has `listener` told of each socket that was kept for nothing.
@@ -222,6 +296,7 @@ impl Shared {
         let forgotten = std::mem::take(&mut *listeners);
         drop(listeners);
         drop(forgotten);
+        self.hooks.change(|hooks| *hooks = Hooks::default());
         let mut listeners = self.expiry_listeners.write().unwrap_or_else(PoisonError::into_inner);
         let forgotten = std::mem::take(&mut *listeners);
         drop(listeners);
@@ -242,15 +317,23 @@ impl Shared {
         self.posts.set(posts).is_ok()
     }
 
-    /// Where the server listens, once it does.
+    /// The first TCP address that the server listens on, once it does.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address.get().copied()
+        self.addresses().iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(*address),
+            _ => None,
+        })
+    }
+
+    /// All that the server listens on, once it does.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        self.addresses.get().map_or(&[], Vec::as_slice)
     }
 
     /// The server listens here.
-    pub fn listens(&self, address: SocketAddr) {
-        // Every shard says the same.
-        let _ = self.address.set(address);
+    pub fn listens(&self, addresses: Vec<ListenAddress>) {
+        // A server is started once.
+        let _ = self.addresses.set(addresses);
     }
 
     /// Whether the server is being closed.
@@ -263,6 +346,20 @@ impl Shared {
         let first = !self.closing.swap(true, Ordering::AcqRel);
         self.posts().iter().for_each(|post| post.mailbox.bell().ring());
         first
+    }
+}
+
+/// A namespace that the application is being told of.
+struct Made<'a> {
+    registry: &'a Registry,
+    definition: &'a Arc<Definition>,
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if !self.definition.is_open() {
+            self.registry.discard(self.definition);
+        }
     }
 }
 

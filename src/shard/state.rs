@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
@@ -12,20 +13,25 @@ use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, Recover, SocketAddress, Waiter};
 use crate::fanout::Encoder;
+use crate::proto::http::Compressor;
 use crate::room::Memberships;
 use crate::session::ack::Acks;
 use crate::session::departure::{Cause, Departure};
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
+use super::compression::Compression;
 use super::conn::Conn;
 use super::events::{Happening, SessionListeners};
+use super::hooks::{ConnectionError, Followed};
+use super::join::Question;
 use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
 use super::queue::{Outgoing, Spare};
 use super::recovery::{Recoverable, Recovery};
 use super::registry::Candidate;
+use super::rooms::RoomChange;
 use super::shared::{ExpiredSession, Shared};
 use super::timer::{Armed, Owner, Timers};
 
@@ -118,8 +124,14 @@ pub enum Job {
     Session(Box<Happening>),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
-    /// What the application had put into a socket is dropped.
+    /// A room has changed, and somebody hears of that.
+    Room(Box<RoomChange>),
+    /// A task has nothing to wait for any more.
+    Wake(Waker),
+    /// What the application had put into a socket, or registered, is dropped.
     Drop(Box<dyn Any>),
+    /// A request was refused.
+    ConnectionError(Box<ConnectionError>),
     /// A command for a shard that has ended: nobody must wait for what its sockets would have said.
     Lost(Command),
 }
@@ -153,7 +165,7 @@ pub struct Backlog {
 #[derive(Default)]
 pub struct Sleeper {
     /// Wakes it.
-    pub waker: Option<std::task::Waker>,
+    pub waker: Option<Waker>,
     /// Its entry among the timers.
     pub armed: Armed,
 }
@@ -177,7 +189,9 @@ pub struct State {
     /// The namespaces.
     pub namespaces: Namespaces,
     /// The names that sessions have asked for, about which parents have not decided yet.
-    pub undecided: HashMap<Key, Vec<Arc<str>>>,
+    pub undecided: HashMap<Key, Vec<Question>>,
+    /// What the application has to say about requests.
+    pub hooks: Followed,
     /// Deadlines.
     pub timers: Timers,
     /// Sleeping tasks.
@@ -204,6 +218,10 @@ pub struct State {
     pub joined: Joined,
     /// Makes packets.
     pub encoder: Encoder,
+    /// Compresses them, on a server that does.
+    pub compression: Option<Box<Compression>>,
+    /// Compresses answers to polls.
+    pub bodies: Compressor,
     /// Effects of the session at hand.
     pub effects: Vec<Effect>,
     /// Broadcasts that are not in their recipients' queues yet.
@@ -216,6 +234,9 @@ pub struct State {
     pub session_listeners: SessionListeners,
     /// What is known of the end of the session at hand, while it is being ended.
     pub cause: Cause,
+    /// Whether those who listen to what is sent are being told: what they send themselves is not
+    /// told again, which would never end.
+    pub is_telling: bool,
     /// Sockets chosen by the selection at hand.
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
@@ -229,9 +250,11 @@ pub struct State {
 impl State {
     /// The state of a shard that has seen nothing.
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>) -> State {
+        let deflate = shared.settings.per_message_deflate;
         let recovery = shared.has_recovery().then(Box::default);
         State {
             index,
+            compression: deflate.map(|options| Box::new(Compression::new(options))),
             options: Rc::new(shared.settings.options.clone()),
             shared,
             now: Time::ZERO,
@@ -240,6 +263,7 @@ impl State {
             sockets: Slab::new(),
             namespaces: Namespaces::default(),
             undecided: HashMap::new(),
+            hooks: Followed::default(),
             timers: Timers::default(),
             sleepers: Slab::new(),
             dirty: VecDeque::new(),
@@ -253,12 +277,14 @@ impl State {
             spare: Spare::default(),
             joined: Joined::default(),
             encoder: Encoder::default(),
+            bodies: Compressor::default(),
             effects: Vec::new(),
             batch: Batch::default(),
             recovery,
             outgoing_listeners: 0,
             session_listeners: SessionListeners::default(),
             cause: Cause::default(),
+            is_telling: false,
             chosen: Vec::new(),
             random: VecDeque::new(),
             is_closing: false,
@@ -319,6 +345,18 @@ impl State {
         conn.mark_dirty(connection, &mut self.dirty);
     }
 
+    /// Sends packets on a WebSocket, behind what waits there.
+    pub fn push_packets(&mut self, connection: Key, frame: Frame) {
+        self.queue_batch();
+        let Some(conn) = self.connections.get_mut(connection) else { return };
+        let packet = match &mut self.compression {
+            Some(compression) => compression.frame(connection, &conn.role, &frame),
+            None => frame,
+        };
+        conn.queue.push(packet, &mut self.spare);
+        conn.mark_dirty(connection, &mut self.dirty);
+    }
+
     /// Sends an Engine.IO packet that is no message on a WebSocket.
     pub fn push_text(&mut self, connection: Key, packet: &str) {
         self.queue_batch();
@@ -346,6 +384,9 @@ impl State {
         self.queue_batch();
         if let Some(mut conn) = self.connections.remove(key) {
             conn.queue.clear(&mut self.spare);
+            if let Some(compression) = &mut self.compression {
+                compression.connection_ends(key, &self.shared.contexts);
+            }
             self.actions.push(Action::Close(key));
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
@@ -16,12 +17,13 @@ use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
-use super::conn::Role;
+use super::conn::{Role, Stage};
 use super::connection::is_idle;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::log;
 use super::queue::Outgoing;
+use super::response::SHUTTING_DOWN;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
 use super::timer::Owner;
@@ -60,6 +62,7 @@ impl<D: Driver> Shard<D> {
         Arc::new(Post {
             mailbox: Mailbox::new(limits.mailbox_commands, Arc::clone(&bell)),
             ready: ReadyQueue::new(bell),
+            clients: AtomicUsize::new(0),
         })
     }
 
@@ -76,14 +79,9 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Starts to accept connections; gives the address with the port that was taken.
-    ///
-    /// # Errors
-    /// Those of [`Driver::listen`].
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let address = self.driver.listen(address)?;
-        log::listening(self.context.index, address);
-        Ok(address)
+    /// Starts to accept connections.
+    pub fn listen(&mut self, listener: D::Listener) {
+        self.driver.listen(listener);
     }
 
     /// The shard without its driver.
@@ -139,6 +137,7 @@ impl<D: Driver> Shard<D> {
         self.take_completions();
         self.take_commands();
         self.take_timers();
+        self.refill_random();
         context.run_ready();
         context.run_jobs();
         self.take_backlog();
@@ -209,9 +208,15 @@ impl<D: Driver> Shard<D> {
             let Some(command) = self.context.post.mailbox.take() else { break };
             match command {
                 Command::Adopt(handle, bytes) => {
-                    if let Ok(handle) = handle.downcast::<D::Handle>() {
-                        self.refill_random();
-                        self.adopt(*handle, bytes);
+                    if let Ok(handle) = handle.downcast() {
+                        self.adopt(*handle, bytes, None);
+                    }
+                }
+                Command::Attach(handle, bytes, peer) => {
+                    if let Ok(handle) = handle.downcast()
+                        && self.context.with(State::admits)
+                    {
+                        self.adopt(*handle, bytes, peer);
                     }
                 }
                 other => self.context.with(|state| {
@@ -223,9 +228,11 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn adopt(&mut self, handle: D::Handle, bytes: Vec<u8>) {
+    /// Makes a connection one of this shard. Nobody has said whom it is from: the driver knows.
+    fn adopt(&mut self, handle: D::Handle, bytes: Vec<u8>, peer: Option<SocketAddr>) {
+        self.refill_random();
         let key = self.driver.adopt(handle);
-        let peer = self.driver.peer(key);
+        let peer = peer.or_else(|| self.driver.peer(key));
         self.context.with(|state| state.connection_begins(key, bytes, peer));
         self.driver.receive(key);
         self.context.pump_http(key);
@@ -290,6 +297,7 @@ impl<D: Driver> Shard<D> {
                 state.flush_connection(key, driver);
             }
             state.joined.clear();
+            state.compression.iter_mut().for_each(|compression| compression.turn_ends());
             for action in std::mem::take(&mut state.actions) {
                 match action {
                     Action::Close(key) => driver.close(key),
@@ -374,6 +382,17 @@ impl State {
         self.outbox.iter().any(|outbox| outbox.len() >= most)
     }
 
+    /// Whether the application may hand over another connection. It is the one that has accepted
+    /// it, so that unlike those of the driver it cannot be left waiting.
+    fn admits(&mut self) -> bool {
+        let most = self.shared.settings.options.limits.connections;
+        let admits = most == 0 || self.connections.len() < most;
+        let stats = &mut self.stats;
+        stats.connections_accepted += u64::from(admits);
+        stats.connections_refused += u64::from(!admits);
+        admits
+    }
+
     /// Gives away all that may be, or hold, user code.
     fn dismantle(&mut self) -> impl Sized + use<> {
         let sockets = std::mem::take(&mut self.sockets);
@@ -381,7 +400,11 @@ impl State {
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
         let listeners = std::mem::take(&mut self.session_listeners);
         let outbox = std::mem::take(&mut self.outbox);
-        (sockets, namespaces, jobs, sleepers, outbox, listeners, self.dismantle_recovery())
+        let connections = std::mem::take(&mut self.connections);
+        let recovery = self.dismantle_recovery();
+        let undecided = std::mem::take(&mut self.undecided);
+        let sessions = (connections, listeners, undecided);
+        (sockets, namespaces, jobs, sleepers, outbox, sessions, recovery)
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
@@ -428,23 +451,25 @@ impl State {
         }
     }
 
-    /// Closes connections on which nothing is under way; once no session can need them.
+    /// Closes connections on which nothing is under way, and those that wait for the application to
+    /// decide; once no session can need them.
     fn drop_idle(&mut self) {
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let idle = self.connections.get(key).is_some_and(|conn| match &conn.role {
-                Role::Http(http) => is_idle(http) && conn.is_flushed(),
-                _ => false,
-            });
-            if idle {
-                self.drop_connection(key);
+            let Some(conn) = self.connections.get(key) else { continue };
+            match &conn.role {
+                Role::Http(http) if is_idle(http) && conn.is_flushed() => self.drop_connection(key),
+                Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
+                    self.refuse_fault(key, SHUTTING_DOWN);
+                }
+                _ => {}
             }
         }
     }
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Adopt(..) => {}
+            Command::Adopt(..) | Command::Attach(..) => {}
             Command::Broadcast(broadcast) => self.broadcast(&broadcast),
             Command::Socket(socket, command) => self.command(socket, command),
             Command::Members(members) => self.change_members(&members),

@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 import { Server } from "socket.io";
+import msgpackParser from "socket.io-msgpack-parser";
 
 const { values: flags } = parseArgs({
   options: {
@@ -13,6 +14,8 @@ const { values: flags } = parseArgs({
     "upgrade-timeout-ms": { type: "string" },
     "max-payload-bytes": { type: "string" },
     transports: { type: "string" },
+    parser: { type: "string" },
+    "per-message-deflate": { type: "string" },
     // The package brings its own.
     client: { type: "string" },
   },
@@ -24,6 +27,12 @@ if (flags["ping-timeout-ms"]) options.pingTimeout = Number(flags["ping-timeout-m
 if (flags["connect-timeout-ms"]) options.connectTimeout = Number(flags["connect-timeout-ms"]);
 if (flags["upgrade-timeout-ms"]) options.upgradeTimeout = Number(flags["upgrade-timeout-ms"]);
 if (flags["max-payload-bytes"]) options.maxHttpBufferSize = Number(flags["max-payload-bytes"]);
+if (flags.parser === "msgpack") options.parser = msgpackParser;
+if (flags["per-message-deflate"]) {
+  // `false` would refuse clients that ask for it.
+  const none = flags["per-message-deflate"] === "none" || undefined;
+  options.perMessageDeflate = { serverNoContextTakeover: none, clientNoContextTakeover: none };
+}
 if (flags.transports) options.transports = flags.transports.split(",");
 
 const http = createServer();

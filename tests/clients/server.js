@@ -14,20 +14,25 @@ export async function startServer(...flags) {
 
 /** The same, where this script is what `reference` stands for. */
 export async function startServerOr(reference, ...flags) {
-  const server = new ServerUnderTest(reference, flags);
+  return startCommand(commandLine(reference), ...flags);
+}
+
+/** The same for the server that a command starts: a list of a program and its arguments. */
+export async function startCommand(command, ...flags) {
+  const server = new ServerUnderTest(command, flags);
   await server.start();
   return server;
 }
 
 class ServerUnderTest {
-  #reference;
+  #command;
   #flags;
   #port = 0;
   #child;
   #output = "";
 
-  constructor(reference, flags) {
-    this.#reference = reference;
+  constructor(command, flags) {
+    this.#command = command;
     this.#flags = flags;
   }
 
@@ -41,7 +46,7 @@ class ServerUnderTest {
 
   /** Starts, the second time on the port of the first. */
   async start() {
-    const [program, ...args] = commandLine(this.#reference);
+    const [program, ...args] = this.#command;
     const shards = process.env.FANFARE_SHARDS ?? "1";
     args.push("--listen", `127.0.0.1:${this.#port}`, "--shards", shards, ...this.#flags);
     this.#output = "";
@@ -97,7 +102,8 @@ class ServerUnderTest {
   }
 }
 
-function commandLine(reference) {
+/** The command that FANFARE_SERVER names, where this script is what `reference` stands for. */
+export function commandLine(reference) {
   const command = process.env.FANFARE_SERVER?.trim();
   if (!command) {
     throw new Error("set FANFARE_SERVER to the command of the server, or to `reference`");

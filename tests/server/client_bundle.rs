@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::inflate::decoded;
 use crate::raw::request;
 use crate::site::on_io_with;
 
@@ -43,7 +44,7 @@ fn bundle_head(content_type: &str, length: usize) -> String {
 }
 
 #[test]
-fn b28_1_b28_2_b28_3_b28_4_b28_9_b28_11_every_file_and_its_map_is_served() {
+fn b28_1_b28_2_b28_4_b28_9_b28_11_b34_12_b34_13_b34_15_b34_17_every_file_is_served() {
     let package = Package::new("served");
     on_io_with(
         |builder| builder.client_folder(package.0.join("dist")),
@@ -56,10 +57,64 @@ fn b28_1_b28_2_b28_3_b28_4_b28_9_b28_11_every_file_and_its_map_is_served() {
                     assert_eq!(response.head, bundle_head(script, response.body.len()));
                     assert_eq!(response.text(), format!("// {file}"));
                 }
+            }
+        },
+    );
+}
+
+#[test]
+fn b28_3_b28_5_b28_10_b28_12_b34_14_b34_16_b34_18_every_file_has_its_map() {
+    let package = Package::new("maps");
+    on_io_with(
+        |builder| builder.client_folder(package.0.join("dist")),
+        |site| {
+            let mut client = site.client();
+            for file in FILES {
                 let response = client.get(&format!("/socket.io/{file}.map"));
                 let json = "application/json; charset=utf-8";
                 assert_eq!(response.head, bundle_head(json, response.body.len()));
+                assert_eq!(response.text(), format!("{{\"file\":\"{file}.map\"}}"));
             }
+        },
+    );
+}
+
+#[test]
+fn b28_6_b28_7_files_are_compressed_as_the_client_likes() {
+    let package = Package::new("compressed");
+    let script = "const words = 'again and again';\n".repeat(100);
+    fs::write(package.0.join("dist/socket.io.js"), &script).unwrap();
+    on_io_with(
+        |builder| builder.client_folder(package.0.join("dist")),
+        |site| {
+            let mut client = site.client();
+            let mut get = |accepted: &str| {
+                let headers = format!("Accept-Encoding: {accepted}\r\n");
+                client.ask(request("GET /socket.io/socket.io.js", &headers))
+            };
+            for (accepted, encoding) in [
+                ("gzip, deflate, br", "gzip"),
+                ("gzip, deflate, br", "gzip"),
+                ("deflate;q=0.9, gzip;q=0.1", "deflate"),
+            ] {
+                let response = get(accepted);
+                assert_eq!(response.header("content-encoding"), Some(encoding));
+                assert_eq!(response.header("etag"), Some("\"4.8.4\""));
+                assert!(response.body.len() * 10 < script.len());
+                assert_eq!(decoded(encoding, &response.body), script.as_bytes());
+            }
+            assert_eq!(get("identity").text(), script);
+            #[cfg(feature = "brotli")]
+            for accepted in ["br", "*"] {
+                let response = get(accepted);
+                assert_eq!(response.header("content-encoding"), Some("br"));
+                let mut found = Vec::new();
+                brotli::BrotliDecompress(&mut &response.body[..], &mut found).unwrap();
+                assert_eq!(found, script.as_bytes());
+            }
+            let headers = "Accept-Encoding: gzip\r\nIf-None-Match: \"4.8.4\"\r\n";
+            let known = client.ask(request("GET /socket.io/socket.io.js", headers));
+            assert_eq!((known.status, known.header("content-encoding")), (304, None));
         },
     );
 }

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use fanfare::engine::{self, Connection, Message};
 use fanfare::{Builder, Transport};
 
-use crate::raw::{WEBSOCKET_HEADERS, request};
+use crate::raw::{Client, WEBSOCKET_HEADERS, request};
 use crate::site::{on_engine, on_engine_with, on_io_with, sid_of};
 
 /// An open packet with the defaults, but for the session id and the upgrades.
@@ -63,6 +64,45 @@ fn b2_16_the_open_packet_tells_the_options() {
         let open = site.client().get(&site.open_target("polling"));
         let told = "\"pingInterval\":12345,\"pingTimeout\":6789,\"maxPayload\":4321}";
         assert!(open.text().ends_with(told), "{}", open.text());
+    });
+}
+
+#[test]
+fn b2_17_a_new_client_is_handed_to_the_application() {
+    let builder = engine::Server::builder().shards(2).pin_shards(false);
+    let builder = builder.limits(|limits| limits.farewell_timeout = Duration::from_millis(20));
+    let server = engine::Server::build(builder).unwrap();
+    server.on_open(async |connection: Connection| {
+        connection.send_text("welcome");
+    });
+    let running = server.spawn("127.0.0.1:0").unwrap();
+    let mut websocket = Client::connect(running.address().unwrap());
+    let line = "GET /engine.io/?EIO=4&transport=websocket";
+    assert_eq!(websocket.ask(request(line, WEBSOCKET_HEADERS)).status, 101);
+    sid_of(&websocket.text());
+    assert_eq!(websocket.text(), "4welcome");
+    let target = "/engine.io/?EIO=4&transport=polling";
+    let open = Client::connect(running.address().unwrap()).get(target);
+    let target = format!("{target}&sid={}", sid_of(open.text()));
+    assert_eq!(Client::connect(running.address().unwrap()).get(&target).text(), "4welcome");
+}
+
+#[test]
+fn b2_31_the_initial_packet_comes_with_the_handshake() {
+    let text = |builder: Builder| builder.initial_packet(Message::Text("faster!".into()));
+    on_engine_with(text, |site| {
+        let open = site.client().get(&site.open_target("polling"));
+        let (open, packet) = open.text().split_once('\x1e').expect("two packets");
+        assert_eq!((open, packet), (&*open_packet(&sid_of(open), "\"websocket\""), "4faster!"));
+        let (mut websocket, _) = site.websocket();
+        assert_eq!(websocket.text(), "4faster!");
+    });
+    let binary = |builder: Builder| builder.initial_packet(Message::Binary(b"\xff\0"[..].into()));
+    on_engine_with(binary, |site| {
+        assert!(site.client().get(&site.open_target("polling")).text().ends_with("\x1eb/wA="));
+        let (mut websocket, _) = site.websocket();
+        let frame = websocket.frame();
+        assert_eq!((frame.first, &frame.payload[..]), (0x82, &b"\xff\0"[..]));
     });
 }
 

@@ -147,6 +147,21 @@ fn b5_15_a_body_of_the_limit_arrives_in_many_segments() {
 }
 
 #[test]
+fn b5_3_a_larger_body_that_comes_at_once_is_told_413_and_not_reset() {
+    on_engine(|site| {
+        let mut polling = site.polling();
+        let response = polling.post("x".repeat(1_000_001));
+        assert_eq!((response.status, response.header("connection")), (413, Some("close")));
+        // The rest of it is taken from the client, so that the answer reaches it.
+        polling.client.send([b'x'; 300_000]);
+        polling.client.finish();
+        polling.client.expect_end();
+        polling.client = site.client();
+        polling.echo();
+    });
+}
+
+#[test]
 fn b5_3_b5_5_a_larger_body_is_413_and_not_delivered() {
     on_engine_with(
         |builder| builder.max_http_buffer_size(100),

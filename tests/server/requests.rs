@@ -1,6 +1,8 @@
 //! Which requests belong to the server, and what the wrong ones are answered
 //! (protocol.md §1 and §2, matrix 10, 13 and 20).
 
+use std::time::{Duration, Instant};
+
 use crate::raw::{Client, Response, WEBSOCKET_HEADERS, request};
 use crate::site::{Site, on_engine, on_engine_with};
 
@@ -231,12 +233,52 @@ fn b14_13_b28_20_requests_outside_the_path_reach_the_application() {
     });
 }
 
+/// An upgrade outside the path.
+fn foreign_upgrade(site: &Site) -> Client {
+    let mut client = site.client();
+    client.send(request("GET /other/?EIO=4&transport=websocket", WEBSOCKET_HEADERS));
+    client
+}
+
 #[test]
-fn b14_9_an_upgrade_outside_the_path_ends_the_connection() {
-    on_engine(|site| {
-        let response = refused_upgrade(site, "GET /other/?EIO=4", WEBSOCKET_HEADERS);
-        assert_eq!(response.status, 404);
+fn b14_9_b14_11_an_upgrade_outside_the_path_ends_unanswered_after_a_time() {
+    let options =
+        |builder: fanfare::Builder| builder.destroy_upgrade_timeout(Duration::from_millis(60));
+    on_engine_with(options, |site| {
+        let begun = Instant::now();
+        foreign_upgrade(site).expect_end();
+        assert!(begun.elapsed() >= Duration::from_millis(60));
     });
+}
+
+#[test]
+fn b14_10_an_upgrade_outside_the_path_may_be_left_open() {
+    let options = |builder: fanfare::Builder| {
+        builder.destroy_upgrade(false).destroy_upgrade_timeout(Duration::from_millis(1))
+    };
+    on_engine_with(options, |site| {
+        let mut client = foreign_upgrade(site);
+        assert!(!client.arrives_within(Duration::from_millis(100)));
+        // It keeps nothing of what comes on it, and ends with its client.
+        client.send([b'x'; 100_000]);
+        client.finish();
+        client.expect_end();
+    });
+}
+
+#[test]
+fn b3_1_without_a_trailing_slash_the_path_and_what_begins_with_it_is_the_server_s() {
+    on_engine_with(
+        |builder| builder.add_trailing_slash(false),
+        |site| {
+            let mut client = site.client();
+            for inside in ["/engine.io", "/engine.io/", "/engine.io/foo/bar/", "/engine.iofoo"] {
+                let target = format!("{inside}?EIO=4&transport=polling");
+                assert_eq!(client.get(&target).status, 200, "{inside}");
+            }
+            assert_eq!(client.get("/engine?EIO=4&transport=polling").status, 404);
+        },
+    );
 }
 
 #[test]

@@ -363,7 +363,7 @@ fn nothing_behind_a_fault_is_dispatched() {
 }
 
 #[test]
-fn b7_1_a_broadcast_is_the_same_frame_for_all() {
+fn b7_1_b39_6_a_broadcast_is_the_same_frame_for_all() {
     on_io_with(
         |builder| builder,
         |site| {

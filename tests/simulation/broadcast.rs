@@ -33,7 +33,7 @@ fn is_in(name: usize, room: &str) -> bool {
 }
 
 /// Whether the message of a sender is for a client.
-fn is_for(sender: usize, number: u64, client: usize) -> bool {
+pub fn is_for(sender: usize, number: u64, client: usize) -> bool {
     match way(number) {
         0 => true,
         1 => is_in(client, "even"),

@@ -81,6 +81,12 @@ pub struct Peer {
     pub id: Option<String>,
     /// Everything that the server has sent it, but control packets.
     pub events: Vec<Event>,
+    /// With what it can have its socket back, and the last event that it has received.
+    pub pid: Option<String>,
+    offset: Option<String>,
+    /// Events that have come before it knows who it is; its earlier id.
+    early: Vec<Event>,
+    earlier_id: Option<String>,
     /// Heartbeats answered.
     pub pings: usize,
     /// It does not read, for now.
@@ -142,6 +148,10 @@ impl Peer {
             phase: Phase::Opening,
             id: None,
             events: Vec::new(),
+            pid: None,
+            offset: None,
+            early: Vec::new(),
+            earlier_id: None,
             pings: 0,
             is_deaf: false,
             is_lenient: false,
@@ -164,6 +174,22 @@ impl Peer {
         };
         link.insert(Link::open(network, at)).client.write(&first);
         peer
+    }
+
+    /// The same client, after it has lost its connections. It asks for what it had.
+    pub fn coming_back(old: Peer, kind: Kind, seed: Random) -> Peer {
+        let mut peer = Peer::new(old.name, kind, &old.network, old.address, seed);
+        peer.events = old.events;
+        // An event without its attachments has not come.
+        peer.events.retain(|event| event.missing == 0);
+        (peer.pid, peer.offset) = (old.pid, old.offset);
+        peer.earlier_id = old.id.or(old.earlier_id);
+        peer
+    }
+
+    /// Whether it is the one it was before, if it was one.
+    pub fn has_its_id(&self) -> bool {
+        self.earlier_id.is_none() || self.earlier_id == self.id
     }
 
     /// Sends an event, after those before.
@@ -348,7 +374,8 @@ impl Peer {
 
     fn packet(&mut self, packet: &str, is_poll: bool) {
         let (kind, rest) = packet.split_at_checked(1).expect("a packet is not empty");
-        let is_inside = self.events.last().is_some_and(|event| event.missing > 0);
+        let latest = self.early.last().or(self.events.last());
+        let is_inside = latest.is_some_and(|event| event.missing > 0);
         assert!(!is_inside || kind == "b", "{packet:?} came where an attachment belongs");
         match kind {
             "0" => {
@@ -359,7 +386,14 @@ impl Peer {
                     return;
                 }
                 self.phase = Phase::Joining;
-                self.outbox.push_back(format!("40{}", json!({ "name": self.name })));
+                let mut auth = json!({ "name": self.name });
+                if let Some(pid) = &self.pid {
+                    auth["pid"] = json!(pid);
+                }
+                if let Some(offset) = &self.offset {
+                    auth["offset"] = json!(offset);
+                }
+                self.outbox.push_back(format!("40{auth}"));
             }
             "1" => self.gone(),
             "2" => {
@@ -378,6 +412,10 @@ impl Peer {
             assert!(self.id.is_none(), "a socket connects once");
             let payload: Value = serde_json::from_str(payload).expect("a CONNECT reply is JSON");
             self.id = payload["sid"].as_str().map(str::to_owned);
+            self.pid = payload["pid"].as_str().map(str::to_owned);
+            for event in std::mem::take(&mut self.early) {
+                self.receive(event);
+            }
             if self.phase == Phase::Joining {
                 self.phase = Phase::Joined;
             }
@@ -386,15 +424,41 @@ impl Peer {
         if packet == "1" {
             return self.gone();
         }
-        assert!(self.id.is_some(), "{packet:?} came before the socket was connected");
-        self.events.push(wire::event(packet));
+        let event = wire::event(packet);
+        match self.id.is_some() {
+            true => self.receive(event),
+            false => {
+                assert!(self.pid.is_some(), "{packet:?} came before the socket was connected");
+                self.early.push(event);
+            }
+        }
+    }
+
+    fn receive(&mut self, event: Event) {
+        if event.missing == 0 {
+            self.note_offset(&event);
+        }
+        self.events.push(event);
+    }
+
+    fn note_offset(&mut self, event: &Event) {
+        let is_offset = self.pid.is_some() && event.name.is_some() && event.id.is_none();
+        if let Some(Value::String(offset)) = event.args.last().filter(|_| is_offset) {
+            self.offset = Some(offset.clone());
+        }
     }
 
     fn attached(&mut self, data: Vec<u8>) {
-        let event = self.events.last_mut().filter(|event| event.missing > 0);
+        let is_early = self.id.is_none();
+        let events = if is_early { &mut self.early } else { &mut self.events };
+        let event = events.last_mut().filter(|event| event.missing > 0);
         let event = event.expect("an attachment belongs to an event");
         event.missing -= 1;
         event.attachments.push(data);
+        if event.missing == 0 && !is_early {
+            let event = event.clone();
+            self.note_offset(&event);
+        }
     }
 
     /// Does what is next; answers whether there was anything.

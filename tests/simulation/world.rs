@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use fanfare::base::clock::Time;
 use fanfare::base::limits::Limits;
-use fanfare::driver::Driver as _;
 use fanfare::driver::sim::{Counters, Faults, Network, Random, Sim};
-use fanfare::internal::{Outlook, Post, Shard};
+use fanfare::internal::{Outlook, Shard, Station};
 use fanfare::{Builder, Server};
 
 use crate::peer::{Kind, Leave, Peer, Phase};
@@ -37,13 +36,6 @@ pub struct World {
     lazy: Option<usize>,
     /// Checks something after every turn of a shard.
     pub watch: fn(&Shard<Sim>),
-}
-
-/// A shard and what it waits for.
-pub struct Station {
-    pub shard: Shard<Sim>,
-    post: Arc<Post>,
-    outlook: Outlook,
 }
 
 /// What handlers have to share with the test. The server is in it for the time of a test only:
@@ -101,20 +93,8 @@ impl World {
         register(&server, &handlers);
         handlers.with(|seen| seen.server = Some(server.clone()));
         let shared = fanfare::internal::shared(&server);
-        let limits = &shared.settings.options.limits;
-        let drivers: Vec<Sim> = (0..plan.shards).map(|_| network.driver(limits)).collect();
-        let posts = drivers.iter().map(|driver| Shard::post(driver, limits));
-        let posts: Vec<Arc<Post>> = posts.collect();
-        shared.start(posts.clone());
-        let mut address = SocketAddr::from(([10, 0, 0, 1], 0));
-        let mut shards = Vec::new();
-        for (index, (driver, post)) in drivers.into_iter().zip(posts).enumerate() {
-            let shared = Arc::clone(&shared);
-            let mut shard =
-                Shard::new(driver, index as u16, plan.shards, shared, Arc::clone(&post));
-            address = shard.listen(address).expect("the fake always listens");
-            shards.push(Station { shard, post, outlook: Outlook::Busy });
-        }
+        let address = SocketAddr::from(([10, 0, 0, 1], 3_000));
+        let shards = Station::start(&shared, &network, plan.shards, address);
         let random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let (peers, watch): (_, fn(&Shard<Sim>)) = (Vec::new(), |_| {});
         World {
@@ -175,7 +155,7 @@ impl World {
             }
             has_news |= match actor.checked_sub(self.shards.len()) {
                 None if self.is_held_up(actor) => true,
-                None => self.shards[actor].step(self.watch),
+                None => self.give_turn(actor),
                 Some(peer) => self.peers[peer].step(),
             };
         }
@@ -183,6 +163,15 @@ impl World {
             true => Duration::ZERO,
             false => self.pass_time(),
         }
+    }
+
+    fn give_turn(&mut self, shard: usize) -> bool {
+        let station = &mut self.shards[shard];
+        let has_run = station.step().expect("the fake never fails");
+        if has_run {
+            (self.watch)(&station.shard);
+        }
+        has_run
     }
 
     fn is_held_up(&mut self, shard: usize) -> bool {
@@ -329,42 +318,13 @@ impl Drop for World {
     }
 }
 
-impl Station {
-    /// Whether there is a reason for a turn.
-    fn is_runnable(&self) -> bool {
-        let driver = self.shard.driver();
-        match self.outlook {
-            Outlook::Busy => true,
-            Outlook::Idle(due) => driver.is_ready() || due.is_some_and(|due| due <= driver.now()),
-            Outlook::Finished => false,
-        }
-    }
+/// What a test wants to know of a shard.
+pub trait Inspect {
+    fn sessions(&self) -> usize;
+    fn assert_empty(&self);
+}
 
-    /// A turn, if there is a reason for one.
-    fn step(&mut self, watch: fn(&Shard<Sim>)) -> bool {
-        if !self.is_runnable() {
-            return false;
-        }
-        self.outlook = self.shard.turn(None).expect("the fake never fails");
-        watch(&self.shard);
-        // It goes to sleep, as it would at the beginning of a next turn: from now on only the
-        // kernel, its bell or its deadline bring it back.
-        self.post.mailbox.bell().announce_sleep();
-        if matches!(self.outlook, Outlook::Idle(_))
-            && !(self.post.mailbox.is_empty() && self.post.ready.is_empty())
-        {
-            self.outlook = Outlook::Busy;
-        }
-        true
-    }
-
-    fn due(&self) -> Option<Time> {
-        match self.outlook {
-            Outlook::Idle(due) => due,
-            Outlook::Busy | Outlook::Finished => None,
-        }
-    }
-
+impl Inspect for Station {
     fn sessions(&self) -> usize {
         self.shard.context().with(|state| state.sessions.len())
     }

@@ -14,8 +14,8 @@ fn asks(io: &Server, log: &Log, timeout: Option<Duration>) {
     let log = log.clone();
     io.of("/").on("ask", async move |socket: Socket, args: Raw| {
         let answer = match timeout {
-            Some(timeout) => socket.timeout(timeout).emit_with_ack::<Value>("q", args),
-            None => socket.emit_with_ack::<Value>("q", args),
+            Some(timeout) => socket.timeout(timeout).emit_with_ack::<Value, _>("q", args),
+            None => socket.emit_with_ack::<Value, _>("q", args),
         };
         log.add(match answer.await {
             Ok(answer) => format!("answer: {answer}"),
@@ -116,7 +116,7 @@ fn all_arguments_of_an_answer_are_a_tuple_and_a_wrong_answer_is_an_error() {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {
             io.of("/").on("ask", async move |socket: Socket| {
-                let answer = socket.emit_with_ack::<(String, u8)>("q", ()).await;
+                let answer = socket.emit_with_ack::<(String, u8), _>("q", ()).await;
                 log.add(match answer {
                     Err(AckError::Answer(_)) => "wrong".to_owned(),
                     other => format!("{other:?}"),
@@ -192,7 +192,7 @@ fn p14_6_one_count_of_ids_serves_all_sockets_of_a_namespace() {
         let server = Fixture::start(shards, |io| {
             for name in ["/", "/other"] {
                 io.of(name).on("ask", async |socket: Socket| {
-                    drop(socket.emit_with_ack::<()>("q", ()));
+                    drop(socket.emit_with_ack::<(), _>("q", ()));
                 });
             }
         });
@@ -204,7 +204,7 @@ fn p14_6_one_count_of_ids_serves_all_sockets_of_a_namespace() {
         two.expect(&["421[\"q\"]"]);
         one.send("42/other,[\"ask\"]");
         one.expect(&["42/other,0[\"q\"]"]);
-        drop(server.io.of("/").emitter().emit_with_ack::<()>("all", ()));
+        drop(server.io.of("/").emitter().emit_with_ack::<(), _>("all", ()));
         one.expect(&["422[\"all\"]"]);
         two.expect(&["422[\"all\"]"]);
     });
@@ -238,7 +238,7 @@ fn b24_15_b24_17_a_broadcast_gathers_every_answer() {
         let mut clients = server.client_on_each();
         clients.extend(server.client_on_each());
         let emitter = server.io.of("/").emitter();
-        let answers = emitter.timeout(Duration::from_secs(60)).emit_with_ack::<u64>("q", "?");
+        let answers = emitter.timeout(Duration::from_secs(60)).emit_with_ack::<u64, _>("q", "?");
         for (index, (client, _)) in clients.iter_mut().enumerate() {
             client.expect(&["420[\"q\",\"?\"]"]);
             client.send(&format!("430[{index}]"));
@@ -255,7 +255,8 @@ fn b24_16_b24_18_who_does_not_answer_is_counted_beside_the_answers() {
         let server = Fixture::start(shards, |_| {});
         let mut clients = server.client_on_each();
         clients.extend(server.client_on_each());
-        let answers = server.io.of("/").emitter().timeout(SHORT * 10).emit_with_ack::<u64>("q", ());
+        let answers =
+            server.io.of("/").emitter().timeout(SHORT * 10).emit_with_ack::<u64, _>("q", ());
         let (_silent, others) = clients.split_last_mut().unwrap();
         let (wrong, others) = others.split_last_mut().unwrap();
         wrong.0.expect(&["420[\"q\"]"]);
@@ -275,7 +276,7 @@ fn b24_16_who_leaves_is_missing_at_once() {
     each(|shards| {
         let server = Fixture::start(shards, |_| {});
         let mut clients = server.client_on_each();
-        let answers = server.io.of("/").emitter().emit_with_ack::<u64>("q", ());
+        let answers = server.io.of("/").emitter().emit_with_ack::<u64, _>("q", ());
         for (client, _) in &mut clients {
             client.expect(&["420[\"q\"]"]);
         }
@@ -296,17 +297,17 @@ fn b24_19_nobody_to_ask_is_an_empty_list_at_once() {
         let server = Fixture::start(shards, |io| {
             let io_too = io.clone();
             io.of("/").on("ask", async move |Data(room): Data<String>| {
-                let answers = io_too.to(&room).emit_with_ack::<u64>("q", ()).await;
+                let answers = io_too.to(&room).emit_with_ack::<u64, _>("q", ()).await;
                 log.add(format!("{answers:?}"));
             });
         });
-        let nobody = block_on(server.io.of("/").emitter().emit_with_ack::<u64>("q", ()));
+        let nobody = block_on(server.io.of("/").emitter().emit_with_ack::<u64, _>("q", ()));
         assert_eq!(nobody.unwrap(), [0; 0]);
         let mut client = server.client();
         client.send("42[\"ask\",\"empty room\"]");
         events.expect(&["Ok([])"]);
         let idle = crate::fixture::options(shards).build().unwrap();
-        let answers = block_on(idle.of("/").emitter().emit_with_ack::<u64>("q", ()));
+        let answers = block_on(idle.of("/").emitter().emit_with_ack::<u64, _>("q", ()));
         assert_eq!(answers.unwrap(), [0; 0], "a server that does not run has no clients");
     });
 }
@@ -318,7 +319,7 @@ fn m38_ten_thousand_acks_that_are_never_answered_leave_nothing_behind() {
         let server = Fixture::start(shards, |io| {
             io.of("/").on("flood", async move |socket: Socket| {
                 let wait = Duration::from_millis(1);
-                let asked = || socket.timeout(wait).emit_with_ack::<()>("q", ());
+                let asked = || socket.timeout(wait).emit_with_ack::<(), _>("q", ());
                 let answers: Vec<_> = (0..10_000).map(|_| asked()).collect();
                 let mut late = 0;
                 for answer in answers {
@@ -344,7 +345,7 @@ fn m38_each_question_has_a_timeout_of_its_own() {
                 for wait in [30, 10, 20] {
                     let log = log.clone();
                     let timeout = Duration::from_millis(wait);
-                    let answer = socket.timeout(timeout).emit_with_ack::<()>("q", ());
+                    let answer = socket.timeout(timeout).emit_with_ack::<(), _>("q", ());
                     fanfare::time::spawn_local(async move {
                         assert!(matches!(answer.await, Err(AckError::Timeout)));
                         log.add(wait);

@@ -223,7 +223,7 @@ fn b26_23_b32_50_reserved_event_names_are_refused() {
                 let refused = Emitted::Refused(EmitError::ReservedEvent);
                 assert_eq!(socket.emit(&name, ()), refused);
                 assert_eq!(socket.broadcast().emit(&name, ()), refused);
-                let answer = socket.emit_with_ack::<()>(&name, ()).await;
+                let answer = socket.emit_with_ack::<(), _>(&name, ()).await;
                 log.add(answer.unwrap_err());
             });
         });
@@ -248,7 +248,7 @@ fn b26_23_b32_50_reserved_event_names_are_refused() {
 }
 
 #[test]
-fn arguments_that_json_cannot_express_are_refused() {
+fn b36_10_arguments_that_json_cannot_express_are_refused() {
     each(|shards| {
         let server = Fixture::start(shards, |_| {});
         let mut client = server.client();
@@ -257,7 +257,7 @@ fn arguments_that_json_cannot_express_are_refused() {
         assert_eq!(server.io.emit("x", &keys), refused);
         assert_eq!(server.io.emit("x", (1, &keys)), refused);
         assert!(!refused.is_queued());
-        let votes = server.io.of("/").emitter().emit_with_ack::<()>("x", &keys);
+        let votes = server.io.of("/").emitter().emit_with_ack::<(), _>("x", &keys);
         assert!(block_on(votes).is_err());
         client.expect_quiet();
     });
@@ -338,14 +338,14 @@ fn options_that_make_no_sense_are_errors_that_name_them() {
 }
 
 #[test]
-fn a_server_starts_once_and_on_an_address_that_is_free() {
+fn b28_22_a_server_starts_once_and_on_an_address_that_is_free() {
     let server = Fixture::start(1, |_| {});
     assert_eq!(server.io.address(), Some(server.address));
     assert!(matches!(server.io.spawn("127.0.0.1:0"), Err(Error::Started)));
     let second = options(1).build().unwrap();
     assert!(matches!(second.spawn(server.address), Err(Error::Listen(..))));
     let third = Server::builder().build().unwrap();
-    assert!(matches!(third.spawn("no address"), Err(Error::Address(_))));
+    assert!(matches!(third.spawn("no address"), Err(Error::Address(..))));
     let _client = server.client();
 }
 

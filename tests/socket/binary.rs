@@ -31,7 +31,7 @@ fn echo(io: &Server) {
 }
 
 #[test]
-fn b32_9_b32_10_b32_11_b32_12_binary_and_mixed_arguments_go_both_ways() {
+fn b32_9_b32_10_b32_11_b32_12_b37_5_binary_and_mixed_arguments_go_both_ways() {
     each(|shards| {
         let server = Fixture::start(shards, echo);
         let mut client = server.client();
@@ -51,7 +51,7 @@ fn b32_9_b32_10_b32_11_b32_12_binary_and_mixed_arguments_go_both_ways() {
 }
 
 #[test]
-fn b32_29_b32_31_b32_32_binary_in_event_and_ack_when_the_client_asks() {
+fn b32_29_b32_31_b32_32_b37_12_binary_in_event_and_ack_when_the_client_asks() {
     each(|shards| {
         let server = Fixture::start(shards, echo);
         let mut client = server.client();
@@ -69,7 +69,7 @@ fn b32_30_b32_31_binary_in_event_and_ack_when_the_server_asks() {
         let server = Fixture::start(shards, |io| {
             io.of("/").on("go", async move |socket: Socket| {
                 let question = Bytes::from_static(b"question");
-                let answer = socket.emit_with_ack::<(u8, Bytes)>("q", (question, 1)).await;
+                let answer = socket.emit_with_ack::<(u8, Bytes), _>("q", (question, 1)).await;
                 log.add(format!("{answer:?}"));
             });
         });
@@ -84,7 +84,7 @@ fn b32_30_b32_31_binary_in_event_and_ack_when_the_server_asks() {
 }
 
 #[test]
-fn p14_3_binary_values_of_any_type_at_any_depth_are_numbered_in_order() {
+fn b37_1_b37_3_b37_4_b37_10_b37_11_binary_values_of_any_type_and_depth_are_numbered_in_order() {
     each(|shards| {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {
@@ -134,7 +134,7 @@ fn p14_3_unused_empty_and_unnamed_attachments_are_legal() {
 }
 
 #[test]
-fn p14_3_binary_over_polling_is_base64_in_both_directions() {
+fn b19_2_b19_8_p14_3_binary_over_polling_is_base64_in_both_directions() {
     each(|shards| {
         let server = Fixture::start(shards, echo);
         let polling = server.polling();
@@ -190,7 +190,7 @@ fn p14_3_the_attachments_of_a_packet_follow_it_whoever_else_emits() {
 }
 
 #[test]
-fn m37_a_packet_half_received_when_its_client_leaves_is_forgotten() {
+fn b36_16_m37_a_packet_half_received_when_its_client_leaves_is_forgotten() {
     each(|shards| {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {

@@ -302,7 +302,7 @@ fn b32_42_events_flow_again_after_the_server_restarts() {
         let second = options(shards).build().unwrap();
         prepare(&second);
         let running = second.spawn(first.address).unwrap();
-        let mut client = Client::joined(running.address());
+        let mut client = Client::joined(running.address().unwrap());
         client.send("42[\"echo\",\"again\"]");
         client.expect(&["42[\"echo\",\"again\"]"]);
         drop(client);

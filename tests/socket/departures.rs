@@ -29,7 +29,7 @@ fn telling(options: Builder) -> (Fixture, Events) {
 fn telling_of_sessions(options: Builder) -> (Fixture, Events) {
     let (log, events) = log();
     let server = Fixture::with(options, |io: &Server| {
-        io.on_session(async move |conn: Session| {
+        io.engine().on_connection(async move |conn: Session| {
             let log = log.clone();
             conn.on_close(async move |reason: DisconnectReason, why: DisconnectDetail| {
                 log.add(format!("{reason}: {:?}, {:?}", why.by, why.limit));

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::fixture::{Fixture, each, log};
 
 /// Keeps what these tests provoke out of the output; other threads still tell of theirs.
-fn quiet() {
+pub fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let hook = panic::take_hook();
@@ -89,13 +89,13 @@ fn prepare(io: &Server, token: &Arc<()>) {
     });
     let held = tokens();
     bad.on("ack", async move |socket: Socket, ack: Ack| {
-        drop(socket.emit_with_ack::<()>("q", ()));
+        drop(socket.emit_with_ack::<(), _>("q", ()));
         ack.send(Poison(Arc::clone(&held)));
     });
     bad.on("trap", async |_: Trap| {});
     let held = tokens();
     bad.on("asks", async move |socket: Socket| {
-        drop(socket.emit_with_ack::<u8>("q", ()).await);
+        drop(socket.emit_with_ack::<u8, _>("q", ()).await);
         fail(&held);
     });
     for (name, wait) in [("/refuses", None), ("/refuses late", Some(Duration::ZERO))] {

@@ -202,7 +202,7 @@ fn p15_packets_that_want_an_answer_and_volatile_ones_have_no_offset_and_are_not_
         let known = join(&mut client);
         events.expect(&["connected false [] None"]);
         server.io.to("nobody").emit("x", 1);
-        let _answers = server.io.of("/").emitter().emit_with_ack::<u64>("question", 1);
+        let _answers = server.io.of("/").emitter().emit_with_ack::<u64, _>("question", 1);
         client.expect(&["420[\"question\",1]"]);
         drop(client);
         events.expect(&["gone: transport close"]);

@@ -158,7 +158,7 @@ fn an_upgrade_is_told_when_the_websocket_is_the_transport() {
     each(|shards| {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {
-            io.on_session(async move |conn: Session| {
+            io.engine().on_connection(async move |conn: Session| {
                 log.add(format!("{:?} {:?}", conn.transport(), conn.ready_state()));
                 let log = log.clone();
                 conn.on_upgrade(async move |conn: Session| {
@@ -183,7 +183,7 @@ fn the_end_of_a_session_is_told_once_behind_that_of_its_sockets() {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {
             let disconnected = log.clone();
-            io.on_session(async move |conn: Session| {
+            io.engine().on_connection(async move |conn: Session| {
                 let log = log.clone();
                 conn.on_close(async move |reason: DisconnectReason, detail: DisconnectDetail| {
                     let state = conn.ready_state();
@@ -215,7 +215,7 @@ fn a_session_is_closed_from_any_thread_and_listened_to_on_its_own() {
         let (sender, sessions) = std::sync::mpsc::channel();
         let server = Fixture::start(shards, |io| {
             log.log_disconnects(io);
-            io.on_session(async move |conn: Session| {
+            io.engine().on_connection(async move |conn: Session| {
                 let _ = sender.send((conn, conn.id()));
             });
         });

@@ -52,7 +52,7 @@ fn a_handle_works_on_any_thread() {
                 assert!(socket.handshake().is_none() && socket.transport().is_none());
                 assert!(!socket.data().set(1) && socket.data().get::<i32>().is_none());
                 assert_eq!(socket.namespace(), "/");
-                block_on(socket.emit_with_ack::<u8>("q", ()))
+                block_on(socket.emit_with_ack::<u8, _>("q", ()))
             });
             client.expect(&["42[\"x\",1]", "42[\"message\",\"text\"]"]);
             let mut text = client.text();
@@ -92,7 +92,10 @@ fn a_handle_whose_socket_is_gone_answers_so_and_never_panics() {
         client.join("/");
         // A thread cannot know; it is told when it asks for an answer.
         assert_eq!(gone.emit("x", ()), Emitted::Queued);
-        assert!(matches!(block_on(gone.emit_with_ack::<()>("q", ())), Err(AckError::Disconnected)));
+        assert!(matches!(
+            block_on(gone.emit_with_ack::<(), _>("q", ())),
+            Err(AckError::Disconnected)
+        ));
         gone.join("room");
         gone.leave("room");
         gone.disconnect(true);
@@ -113,7 +116,7 @@ fn a_handle_whose_socket_is_gone_answers_so_and_never_panics() {
                 && gone.transport().is_none()
                 && !gone.data().set(1)
                 && gone.data().take::<i32>().is_none();
-            let late = gone.emit_with_ack::<()>("q", ()).await;
+            let late = gone.emit_with_ack::<(), _>("q", ()).await;
             let late = matches!(late, Err(AckError::Disconnected));
             log.add(format!("{} {nothing} {late}", known || unknown));
         });
@@ -136,7 +139,7 @@ fn a_handle_outlives_its_server() {
             assert_eq!(socket.emit("x", ()), Emitted::Closed);
             assert!(!socket.join("a") && !socket.leave("a") && !socket.disconnect(true));
             assert!(matches!(
-                block_on(socket.emit_with_ack::<()>("q", ())),
+                block_on(socket.emit_with_ack::<(), _>("q", ())),
                 Err(AckError::Disconnected)
             ));
             assert_eq!(socket.namespace(), "");
@@ -192,7 +195,7 @@ fn a_handler_on_one_shard_reaches_sockets_of_the_other() {
     }
     let foreign = handles.try_iter().find(|socket| socket.id().to_string() == there_id).unwrap();
     server.io.of("/").on("kick", async move |socket: Socket| {
-        let answer = foreign.emit_with_ack::<u8>("q", ());
+        let answer = foreign.emit_with_ack::<u8, _>("q", ());
         socket.emit("answered", answer.await.unwrap());
         foreign.disconnect(false);
     });
@@ -210,7 +213,7 @@ fn close_in_the_middle_of_emits_and_asks_ends_all_of_them() {
         let (mut server, clients) = setup(shards, &log);
         let io = server.io.clone();
         let emits = thread::spawn(move || {
-            let asked = io.of("/").emitter().emit_with_ack::<()>("q", ());
+            let asked = io.of("/").emitter().emit_with_ack::<(), _>("q", ());
             for n in 0..1000 {
                 io.emit("n", n);
             }

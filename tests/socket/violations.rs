@@ -147,7 +147,7 @@ fn m33_p14_4_connects_after_connect_are_answered_as_by_the_reference() {
 }
 
 #[test]
-fn m33_events_after_connect_are_answered_as_by_the_reference() {
+fn b36_15_m33_events_after_connect_are_answered_as_by_the_reference() {
     let deep = format!("42[\"a\",{}{}]", "[".repeat(20_000), "]".repeat(20_000));
     check(&[
         ("42 no payload", &[Text("42")], Open(&[]), &[], LEFT),
@@ -185,7 +185,7 @@ fn m33_events_after_connect_are_answered_as_by_the_reference() {
 }
 
 #[test]
-fn m33_m37_binary_packets_after_connect_are_answered_as_by_the_reference() {
+fn b36_11_b36_12_b37_13_b37_14_b37_15_b37_16_m33_m37_binary_packets_after_connect() {
     let place = |num: &str| format!("451-[\"a\",{{\"_placeholder\":true,\"num\":{num}}}]");
     let [zero, one, minus, half, text] = ["0", "1", "-1", "0.5", "\"0\""].map(place);
     let twice = "452-[\"a\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":0}]";

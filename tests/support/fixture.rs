@@ -34,6 +34,16 @@ pub fn each(test: impl Fn(usize)) {
     test(2);
 }
 
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < until, "it is not so after {DEADLINE:?}");
+        thread::yield_now();
+    }
+}
+
 impl Fixture {
     pub fn start(shards: usize, prepare: impl FnOnce(&Server)) -> Fixture {
         Fixture::with(options(shards), prepare)
@@ -43,7 +53,7 @@ impl Fixture {
         let io = options.build().expect("the options make sense");
         prepare(&io);
         let running = io.spawn("127.0.0.1:0").expect("a free port");
-        let address = running.address();
+        let address = running.address().unwrap();
         Fixture { io, running: Some(running), address }
     }
 
@@ -60,6 +70,11 @@ impl Fixture {
     /// A polling client of `/`.
     pub fn polling(&self) -> Polling {
         Polling::joined(self.address)
+    }
+
+    /// A polling client that has joined nothing.
+    pub fn polling_open(&self) -> Polling {
+        Polling::open(self.address)
     }
 
     /// A client of `/` on a certain shard: the kernel chooses, so it is asked until it agrees.
@@ -90,6 +105,12 @@ impl Fixture {
     pub fn client_on_each(&self) -> Vec<(Client, String)> {
         let shards = block_on(self.io.stats()).len();
         (0..shards).map(|shard| self.client_on(u16::try_from(shard).unwrap())).collect()
+    }
+
+    /// Waits until `/` has so many sockets: those that left before have gone then.
+    #[track_caller]
+    pub fn wait_for_sockets(&self, count: usize) {
+        wait_until(|| block_on(self.io.fetch_sockets()).len() == count);
     }
 
     /// A counter, summed over the shards.

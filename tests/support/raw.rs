@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use fanfare::proto::websocket::{Opcode, write_masked};
@@ -83,6 +83,12 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("the server accepts");
         stream.set_nodelay(true).unwrap();
+        Client::on(stream)
+    }
+
+    /// A client on a connection that there is already, of TCP or not.
+    pub fn on(stream: impl Into<OwnedFd>) -> Client {
+        let stream = TcpStream::from(stream.into());
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         Client { stream, input: Vec::new() }

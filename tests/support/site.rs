@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fanfare::base::id::SessionId;
 use fanfare::engine::{self, Connection, Message};
-use fanfare::{Builder, Data, DisconnectReason, Emitted, Raw, Running, Server, Socket};
+use fanfare::{Builder, Data, DisconnectReason, Emitted, Engine, Raw, Running, Server, Socket};
 
 use crate::raw::{Client, DEADLINE, Response, WEBSOCKET_HEADERS, request, text};
 
@@ -88,7 +88,7 @@ impl Site {
         reasons: Receiver<String>,
         shards: u16,
     ) -> Site {
-        let address = running.address();
+        let address = running.address().unwrap();
         Site { address, path, handle, running: Some(running), reasons, shards }
     }
 
@@ -97,6 +97,14 @@ impl Site {
         match &self.handle {
             Handle::Io(server) => server,
             Handle::Engine(_) => panic!("an engine server has no namespaces"),
+        }
+    }
+
+    /// What is done with its requests.
+    pub fn engine_handle(&self) -> Engine {
+        match &self.handle {
+            Handle::Engine(server) => server.engine(),
+            Handle::Io(server) => server.engine(),
         }
     }
 

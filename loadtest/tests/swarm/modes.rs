@@ -29,7 +29,7 @@ fn fanfare() -> SocketAddr {
         namespace.to(room).emit("broadcast", payload);
     });
     let running = io.spawn("127.0.0.1:0").unwrap();
-    let address = running.address();
+    let address = running.address().expect("a TCP address");
     // It serves until the tests' process ends.
     std::mem::forget((io, running));
     address

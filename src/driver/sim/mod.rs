@@ -136,6 +136,7 @@ impl Sim {
 
 impl Driver for Sim {
     type Handle = Handle;
+    type Listener = SocketAddr;
 
     fn now(&self) -> Time {
         self.network.now()
@@ -145,14 +146,8 @@ impl Driver for Sim {
         self.with(|ring, _| ring.random.fill(out));
     }
 
-    fn listen(&mut self, mut address: SocketAddr) -> io::Result<SocketAddr> {
-        self.with(|ring, world| {
-            if address.port() == 0 {
-                address.set_port(world.free_port());
-            }
-            ring.listen(address);
-        });
-        Ok(address)
+    fn listen(&mut self, address: SocketAddr) {
+        self.with(|ring, _| ring.listen(address));
     }
 
     fn stop_listening(&mut self) {

@@ -80,8 +80,6 @@ pub(super) struct World {
     handles_dropped: usize,
     sockets: BTreeMap<SocketId, Socket>,
     sockets_made: u64,
-    /// The last port that was given to a server that asked for any.
-    port: u16,
     fingerprint: u64,
 }
 
@@ -98,7 +96,6 @@ impl Network {
             handles_dropped: 0,
             sockets: BTreeMap::new(),
             sockets_made: 0,
-            port: 49_151,
             fingerprint: FINGERPRINT_SEED,
         };
         Network(Rc::new(RefCell::new(Kernel { world, rings: Vec::new() })))
@@ -267,12 +264,6 @@ impl World {
         let most = u64::try_from(self.faults.delay_max.as_micros()).unwrap_or(u64::MAX);
         let micros = self.random.below(most.max(1)).saturating_add(1);
         self.now.after(Duration::from_micros(micros))
-    }
-
-    /// A port for a server that listens on any.
-    pub fn free_port(&mut self) -> u16 {
-        self.port += 1;
-        self.port
     }
 
     fn new_socket(&mut self) -> SocketId {

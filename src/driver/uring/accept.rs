@@ -1,7 +1,7 @@
 //! Accepts: one operation per listener that completes with every connection, with a pause when
 //! descriptors are used up or the driver has as many connections as it may.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A listening socket, and how far its accepting is.
 pub struct Listener {
-    socket: TcpListener,
+    listener: net::Listener,
     /// What the kernel has been asked for.
     armed: Option<Accept>,
     /// Whether the operation that the kernel has was cancelled.
@@ -41,14 +41,15 @@ enum Accept {
     /// One operation for all connections to come.
     Many,
     /// An operation for one connection: near the limit, since `Many` would take, unasked, all that
-    /// are waiting.
+    /// are waiting. And on a socket that shards share: the kernel wakes whoever has waited longest,
+    /// which with `Many` is always the same.
     One,
 }
 
 impl Listener {
-    pub(super) fn new(socket: TcpListener) -> Listener {
+    pub(super) fn new(listener: net::Listener) -> Listener {
         Listener {
-            socket,
+            listener,
             armed: None,
             cancelled: false,
             stopping: false,
@@ -61,7 +62,7 @@ impl Listener {
     fn wanted(&self, room: usize, now: Time) -> Option<Accept> {
         if self.stopping || room == 0 || self.resume_at.is_some_and(|time| now < time) {
             None
-        } else if room > net::BACKLOG as usize {
+        } else if room > net::BACKLOG as usize && !self.listener.is_shared {
             Some(Accept::Many)
         } else {
             Some(Accept::One)
@@ -91,7 +92,7 @@ impl Uring {
                 listener.armed = Some(accept);
                 listener.cancelled = false;
                 listener.resume_at = None;
-                let descriptor = types::Fd(listener.socket.as_raw_fd());
+                let descriptor = types::Fd(listener.listener.socket.as_raw_fd());
                 let flags = libc::SOCK_CLOEXEC;
                 let entry = match accept {
                     Accept::Many => opcode::AcceptMulti::new(descriptor).flags(flags).build(),

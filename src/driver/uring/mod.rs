@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -65,6 +65,25 @@ type Completions = Vec<Completion<UringHandle>>;
 /// A connection on its way from one [`Uring`] to another. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct UringHandle(TcpStream);
+
+impl UringHandle {
+    /// A connection that was accepted elsewhere.
+    ///
+    /// # Errors
+    /// Gives the descriptor back when it carries no stream, as [`net::prepare`].
+    pub fn new(socket: OwnedFd) -> Result<UringHandle, (io::Error, OwnedFd)> {
+        let socket = TcpStream::from(socket);
+        match net::prepare(&socket) {
+            Ok(()) => Ok(UringHandle(socket)),
+            Err(error) => Err((error, socket.into())),
+        }
+    }
+
+    /// The connection, for somebody else.
+    pub fn into_socket(self) -> OwnedFd {
+        self.0.into()
+    }
+}
 
 /// A [`Driver`] on an io_uring of its own. It must be used by the thread that made it.
 pub struct Uring {
@@ -281,6 +300,7 @@ impl Uring {
 
 impl Driver for Uring {
     type Handle = UringHandle;
+    type Listener = net::Listener;
 
     fn now(&self) -> Time {
         sys::monotonic_time()
@@ -291,11 +311,8 @@ impl Driver for Uring {
         assert!(filled.is_ok(), "the kernel gave randomness when the driver was made");
     }
 
-    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let socket = net::listen(address)?;
-        let address = socket.local_addr()?;
-        self.listener_keys.push(self.listeners.insert(Listener::new(socket)));
-        Ok(address)
+    fn listen(&mut self, listener: net::Listener) {
+        self.listener_keys.push(self.listeners.insert(Listener::new(listener)));
     }
 
     fn stop_listening(&mut self) {

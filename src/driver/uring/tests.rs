@@ -2,10 +2,12 @@
 //! until what it waits for has happened, and fails at a far deadline.
 
 mod busy;
+mod shared;
 mod wakes;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::sync::mpsc;
 use std::thread;
@@ -35,7 +37,8 @@ impl Bench {
 
     fn with(limits: &Limits, mode: SendMode) -> Bench {
         let mut driver = Uring::with_send_mode(limits, mode).unwrap();
-        let address = driver.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (address, listeners) = net::listen(([127, 0, 0, 1], 0).into(), 1).unwrap();
+        listeners.into_iter().for_each(|listener| driver.listen(listener));
         Bench { driver, address, reported: VecDeque::new() }
     }
 
@@ -421,7 +424,7 @@ fn after_a_close_no_completion_reaches_the_connection_with_the_same_descriptor()
     // Alone in its process, so that no other thread takes the descriptor.
     in_child("after_a_close_no_completion_reaches_the_connection_with_the_same_descriptor", || {
         let mut bench = Bench::new();
-        let listener = net::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for round in 0..200 {
             let mut next = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let served = listener.accept().unwrap().0;

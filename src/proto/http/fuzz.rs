@@ -1,7 +1,11 @@
 //! The door for fuzzers: whatever arrives, and however it is cut, the outcome is one.
 
-use super::{BodyReader, Fault, Head, HeadScanner, Query, write_switching_protocols};
+use super::{
+    BodyReader, Cors, CorsOptions, CorsOrigin, FOR_FILES, Fault, Head, HeadScanner, Method, Query,
+    write_switching_protocols,
+};
 use crate::base::limits::Limits;
+use crate::proto::websocket::DeflateOptions;
 
 /// Everything that the codec says about one request. Heads are compared as text: they borrow.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,11 +96,42 @@ fn describe(head: &Head<'_>) -> String {
         assert!(head.header(name).is_some(), "a header that is listed is found");
     }
     let handshake = head.websocket_handshake();
-    if let Ok(accept) = &handshake {
+    let deflate = head.deflate_agreement(&DeflateOptions::default());
+    if let (Ok(accept), Ok(deflate)) = (handshake, deflate) {
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, accept, &[]);
+        write_switching_protocols(&mut out, &accept.with_deflate(deflate), &[]);
         let lines = memchr::memchr_iter(b'\n', &out).count();
-        assert_eq!(lines, 5 + usize::from(accept.protocol().is_some()), "no line is added");
+        let asked = usize::from(accept.protocol().is_some()) + usize::from(deflate.is_some());
+        assert_eq!(lines, 5 + asked, "no line is added");
     }
-    format!("{head:?} {} {} {pairs:?} {headers:?} {handshake:?}", head.target, query.path())
+    let encoding = head.accepted_encoding(FOR_FILES);
+    let said = (handshake, deflate, encoding, cross_origin(head));
+    format!("{head:?} {} {} {pairs:?} {headers:?} {said:?}", head.target, query.path())
+}
+
+/// What a server that lists one origin says to the page that a request comes from.
+fn cross_origin(head: &Head<'_>) -> Option<Result<Vec<u8>, Fault>> {
+    const LISTED: &str = "http://ok.example";
+    let origin = match head.origin() {
+        Ok(origin) => origin?,
+        Err(fault) => return Some(Err(fault)),
+    };
+    let options = CorsOptions {
+        origin: CorsOrigin::List(vec![LISTED.to_owned()]),
+        covers_upgrades: true,
+        ..CorsOptions::default()
+    };
+    let Ok(Some(cors)) = Cors::new(&options) else { unreachable!("the options are right") };
+    let name = origin.to_ascii_lowercase();
+    let is_listed = name == LISTED.as_bytes() || name == [LISTED.as_bytes(), b":80"].concat();
+    assert_eq!(cors.allows_upgrade(Some(origin)), is_listed, "no other origin passes for it");
+    let fields = cors.options_fields(head, Some(origin));
+    let is_named = fields.iter().any(|field| field.name() == "Access-Control-Allow-Origin");
+    assert_eq!(is_named, is_listed, "it is named when it is allowed");
+    let mut out = Vec::new();
+    let is_answered = cors.respond_to_options(&mut out, head, Some(origin), false);
+    assert_eq!(is_answered, head.method == Method::Options, "OPTIONS is answered, nothing else is");
+    let lines = memchr::memchr_iter(b'\n', &out).count();
+    assert_eq!(lines, if is_answered { fields.len() + 4 } else { 0 }, "no line is added");
+    Some(Ok(out))
 }

@@ -11,6 +11,7 @@ use super::response::write_status_line;
 use super::{
     Fault, Field, Head, Method, ResponseHead, Version, elements, is_token, write_response,
 };
+use crate::proto::websocket::{self, Agreement, DeflateOptions};
 
 /// RFC 6455 1.3: what is appended to the key, so that only who knows the protocol accepts it.
 const ACCEPT_SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -23,6 +24,7 @@ const ACCEPT_CHARACTERS: usize = 28;
 pub struct Accept<'a> {
     value: [u8; ACCEPT_CHARACTERS],
     protocol: Option<&'a [u8]>,
+    deflate: Option<Agreement>,
 }
 
 impl<'a> Accept<'a> {
@@ -36,12 +38,17 @@ impl<'a> Accept<'a> {
         self.protocol
     }
 
+    /// The same answer, which also accepts permessage-deflate, if something was agreed on.
+    pub fn with_deflate(self, deflate: Option<Agreement>) -> Accept<'a> {
+        Accept { deflate, ..self }
+    }
+
     fn new(key: &[u8], protocol: Option<&'a [u8]>) -> Accept<'a> {
         let digest = Sha1::new().chain_update(key).chain_update(ACCEPT_SALT).finalize();
         let mut value = [0; ACCEPT_CHARACTERS];
         let written = STANDARD.encode_slice(digest, &mut value);
         assert_eq!(written, Ok(ACCEPT_CHARACTERS), "20 bytes are 28 characters");
-        Accept { value, protocol }
+        Accept { value, protocol, deflate: None }
     }
 }
 
@@ -62,6 +69,9 @@ pub enum HandshakeFault {
     WebSocketVersion,
     /// The offered subprotocols are not a list of tokens.
     Protocol,
+    /// The offered extensions are not a list of such, or permessage-deflate is offered in no form
+    /// that the server accepts.
+    Extensions,
 }
 
 impl HandshakeFault {
@@ -77,6 +87,9 @@ impl HandshakeFault {
                 Fault::new(426, "Missing or invalid Sec-WebSocket-Version header")
             }
             HandshakeFault::Protocol => Fault::new(400, "Invalid Sec-WebSocket-Protocol header"),
+            HandshakeFault::Extensions => {
+                Fault::new(400, "Invalid or unacceptable Sec-WebSocket-Extensions header")
+            }
         }
     }
 
@@ -106,8 +119,8 @@ impl fmt::Display for HandshakeFault {
 impl Error for HandshakeFault {}
 
 impl<'a> Head<'a> {
-    /// Checks a WebSocket handshake and computes the answer. Extensions are not looked at: an
-    /// offer that is not answered is declined.
+    /// Checks a WebSocket handshake and computes the answer. Extensions are not looked at, see
+    /// [`Head::deflate_agreement`]: an offer that is not answered is declined.
     ///
     /// # Errors
     /// What RFC 6455 4.2.1 asks for is missing. Stricter than the reference on purpose: it takes
@@ -132,6 +145,20 @@ impl<'a> Head<'a> {
             return Err(HandshakeFault::WebSocketVersion);
         }
         Ok(Accept::new(key, self.first_protocol()?))
+    }
+
+    /// What is agreed on with the client about permessage-deflate: nothing when it does not offer
+    /// that. For a server that has it turned on; otherwise offers are not looked at, however wrong
+    /// they are (protocol.md §11.4).
+    ///
+    /// # Errors
+    /// [`HandshakeFault::Extensions`], as the reference: see [`websocket::negotiate`].
+    pub fn deflate_agreement(
+        &self,
+        options: &DeflateOptions,
+    ) -> Result<Option<Agreement>, HandshakeFault> {
+        let values = self.values("sec-websocket-extensions");
+        websocket::negotiate(values, options).map_err(|_| HandshakeFault::Extensions)
     }
 
     /// The value of a header that is sent exactly once.
@@ -171,6 +198,11 @@ pub fn write_switching_protocols(out: &mut Vec<u8>, accept: &Accept<'_>, fields:
     if let Some(protocol) = accept.protocol() {
         out.extend_from_slice(b"Sec-WebSocket-Protocol: ");
         out.extend_from_slice(protocol);
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(deflate) = accept.deflate {
+        out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+        deflate.write(out);
         out.extend_from_slice(b"\r\n");
     }
     for field in fields {
@@ -317,6 +349,43 @@ mod tests {
     fn cve_2021_32640_blanks_inside_a_subprotocol_cost_linear_time() {
         let line = format!("Sec-WebSocket-Protocol: b{}x\r\n", " ".repeat(15_000));
         assert_eq!(get(&[UPGRADE, KEY, VERSION, &line]), Err(HandshakeFault::Protocol));
+    }
+
+    /// The line about extensions in the answer of a server that has permessage-deflate turned on.
+    fn deflate(lines: &str) -> Result<Option<String>, HandshakeFault> {
+        let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n";
+        let bytes = [request, UPGRADE, KEY, VERSION, lines, "\r\n"].concat();
+        let head = Head::parse(bytes.as_bytes(), &Limits::default()).unwrap();
+        let agreement = head.deflate_agreement(&DeflateOptions::default())?;
+        let accept = head.websocket_handshake()?.with_deflate(agreement);
+        let mut out = Vec::new();
+        write_switching_protocols(&mut out, &accept, &[Field::known("X-More", "1")]);
+        let answer = String::from_utf8(out).unwrap();
+        let mut lines = answer.lines().filter(|line| line.contains("Extensions"));
+        let line = lines.next().map(str::to_owned);
+        assert!(lines.next().is_none() && answer.ends_with("\r\nX-More: 1\r\n\r\n"));
+        Ok(line)
+    }
+
+    #[test]
+    fn permessage_deflate_is_answered_once_whatever_the_number_of_lines() {
+        let agreed = Ok(Some("Sec-WebSocket-Extensions: permessage-deflate".to_owned()));
+        let browser = "permessage-deflate; client_max_window_bits\r\n";
+        assert_eq!(deflate(&format!("Sec-WebSocket-Extensions: {browser}")), agreed);
+        let first = "Sec-WebSocket-Extensions: a;b=c, d\r\n";
+        assert_eq!(deflate(&format!("{first}sec-websocket-extensions: {browser}")), agreed);
+        assert_eq!(deflate(""), Ok(None));
+        assert_eq!(deflate("Sec-WebSocket-Extensions: constructor\r\n"), Ok(None));
+    }
+
+    #[test]
+    fn offers_that_are_wrong_are_refused_with_400_by_a_server_that_looks_at_them() {
+        let out_of_range = "permessage-deflate; server_max_window_bits=99";
+        for offer in ["", ",", "permessage-deflate; x", out_of_range] {
+            let answer = deflate(&format!("Sec-WebSocket-Extensions: {offer}\r\n"));
+            assert_eq!(answer, Err(HandshakeFault::Extensions), "{offer:?}");
+        }
+        assert_eq!(HandshakeFault::Extensions.fault().status, 400);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! ```text
 //! bytes ─▶ HeadScanner ─▶ Head ─▶ Query
 //!                          ├────▶ BodyReader ─▶ body
-//!                          └────▶ Accept ─▶ write_switching_protocols
-//! write_response ◀─ ResponseHead, Field
+//!                          ├────▶ Accept ─▶ write_switching_protocols
+//!                          └────▶ Cors ─▶ Field
+//! write_response ◀─ ResponseHead, Field ◀─ Cookie
 //! ```
 //!
 //! The codec is stricter than RFC 9112 asks for, and than `httparse`, which finds the fields: what
@@ -16,9 +17,13 @@
 //! faulty bytes has no known beginning.
 
 mod body;
+mod cookie;
+mod cors;
+mod encoding;
 mod fuzz;
 mod handshake;
 mod head;
+mod origin;
 mod query;
 mod response;
 #[cfg(test)]
@@ -27,13 +32,22 @@ mod tests;
 use std::error::Error;
 use std::fmt;
 
+use super::token::is_token;
+
 pub use body::{BodyReader, Progress};
+pub use cookie::{Cookie, CookieOptions, CookiePriority, SameSite};
+pub use cors::{Cors, CorsOptions, CorsOrigin};
+#[doc(hidden)]
+pub use encoding::exercise_encoding;
+pub use encoding::{Compressor, Encoding, FOR_ANSWERS, FOR_FILES};
 #[doc(hidden)]
 pub use fuzz::exercise;
 pub use handshake::{Accept, HandshakeFault, write_switching_protocols};
 pub use head::{BodyKind, Head, HeadScanner, Method, Version};
 pub use query::Query;
-pub use response::{CONTINUE, Field, InvalidField, ResponseHead, write_response};
+pub use response::{
+    CONTINUE, Field, FieldBuf, InvalidField, InvalidOption, ResponseHead, write_response,
+};
 
 /// What a peer did wrong, and how it is told before its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,34 +94,4 @@ fn trim(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
-}
-
-/// Whether `text` is a token (RFC 9110 5.6.2): not empty, and of these characters only.
-const fn is_token(text: &[u8]) -> bool {
-    let mut position = 0;
-    while position < text.len() {
-        let byte = text[position];
-        let mark = matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        );
-        if !mark && !byte.is_ascii_alphanumeric() {
-            return false;
-        }
-        position += 1;
-    }
-    !text.is_empty()
 }

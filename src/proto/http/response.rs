@@ -12,11 +12,12 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Headers that say where a message ends or what the connection becomes. Only this module writes
 /// them: one more of them, from an application, would split the response.
-const OWN_NAMES: [&str; 8] = [
+const OWN_NAMES: [&str; 9] = [
     "connection",
     "content-length",
     "keep-alive",
     "sec-websocket-accept",
+    "sec-websocket-extensions",
     "sec-websocket-protocol",
     "trailer",
     "transfer-encoding",
@@ -86,6 +87,31 @@ impl<'a> Field<'a> {
     }
 }
 
+/// A [`Field`] in memory of its own, for a response that is not made yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldBuf {
+    name: Box<str>,
+    value: Box<[u8]>,
+}
+
+impl FieldBuf {
+    /// The field.
+    pub fn as_field(&self) -> Field<'_> {
+        Field { name: &self.name, value: &self.value }
+    }
+
+    /// Whether it has this name, whatever its case.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+impl From<Field<'_>> for FieldBuf {
+    fn from(field: Field<'_>) -> FieldBuf {
+        FieldBuf { name: field.name.into(), value: field.value.into() }
+    }
+}
+
 /// `[u8]::eq_ignore_ascii_case`, in constants too.
 const fn is_same_name(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
@@ -124,6 +150,23 @@ impl fmt::Display for InvalidField {
 
 impl Error for InvalidField {}
 
+/// An option of the application that responses cannot be made of, found when the server is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidOption {
+    /// Its name.
+    pub option: &'static str,
+    /// What is wrong with its value.
+    pub reason: String,
+}
+
+impl fmt::Display for InvalidOption {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the application's option {}: {}", self.option, self.reason)
+    }
+}
+
+impl Error for InvalidOption {}
+
 /// What precedes the body of a response.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {
@@ -150,24 +193,38 @@ impl<'a> ResponseHead<'a> {
 /// # Panics
 /// For a status that is not final: the caller's fault.
 pub fn write_response(out: &mut Vec<u8>, response: &ResponseHead<'_>, body: &[u8]) {
+    let has_body = !matches!(response.status, 204 | 304);
+    write_head(out, response, has_body.then_some(body.len()));
+    if has_body && !response.omit_body {
+        out.extend_from_slice(body);
+    }
+}
+
+/// Appends a response without a body that says so, whatever its status. For a preflight: some
+/// browsers wait for the body of a 204 that has no Content-Length, so that `cors` sends one against
+/// RFC 9110 8.6.
+///
+/// # Panics
+/// As [`write_response`].
+pub(super) fn write_empty_response(out: &mut Vec<u8>, response: &ResponseHead<'_>) {
+    write_head(out, response, Some(0));
+}
+
+fn write_head(out: &mut Vec<u8>, response: &ResponseHead<'_>, body_bytes: Option<usize>) {
     assert!((200..1000).contains(&response.status), "{} is no final status", response.status);
     write_status_line(out, response.status);
     for field in response.fields {
         field.write(out);
     }
-    let has_body = !matches!(response.status, 204 | 304);
-    if has_body {
+    if let Some(bytes) = body_bytes {
         out.extend_from_slice(b"Content-Length: ");
-        write_number(out, body.len());
+        write_number(out, bytes);
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(match response.keep_alive {
         true => b"Connection: keep-alive\r\n\r\n",
         false => b"Connection: close\r\n\r\n",
     });
-    if has_body && !response.omit_body {
-        out.extend_from_slice(body);
-    }
 }
 
 /// A status without a registered phrase gets an empty one (RFC 9112 4).
@@ -228,6 +285,16 @@ mod tests {
                 format!("HTTP/1.1 {status} {phrase}\r\nConnection: close\r\n\r\n")
             );
         }
+    }
+
+    #[test]
+    fn an_empty_response_says_that_it_is_empty() {
+        let mut out = Vec::new();
+        write_empty_response(&mut out, &ResponseHead::closing(204, &[]));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
     }
 
     #[test]

@@ -97,6 +97,15 @@ impl Formatter for JavaScript<'_> {
     }
 }
 
+/// Appends a number as JavaScript prints it, and `null` if it is not finite.
+pub(in crate::proto) fn write_number(out: &mut Vec<u8>, value: f64) {
+    if !value.is_finite() {
+        return out.extend_from_slice(b"null");
+    }
+    let written = write_float(out, value, value);
+    debug_assert!(written.is_ok(), "a vector takes every byte");
+}
+
 /// Writes a finite number with the fewest digits that name it, laid out as ECMA-262's
 /// Number::toString does. `value` brings the digits, its `size` chooses the layout.
 fn write_float<W, F>(writer: &mut W, value: F, size: f64) -> io::Result<()>

@@ -28,6 +28,7 @@ use crate::base::limits::JSON_DEPTH_MAX;
 
 pub use decode::from_args;
 pub use encode::Arguments;
+pub(in crate::proto) use encode::write_number;
 pub(in crate::proto) use scan::integer;
 pub use scan::{EventParts, JsonError, Kind, NameKind, exercise, scan, scan_array, scan_event};
 

@@ -34,7 +34,7 @@ fn not_json(texts: &[&str]) {
 
 // security.md §7, rows that the reference takes; behaviours.md 36.2 to 36.9
 #[test]
-fn every_packet_that_the_reference_takes_is_taken() {
+fn b36_2_b36_3_b36_4_b36_5_b36_6_b36_7_b36_8_b36_9_what_the_reference_takes_is_taken() {
     let connect = |namespace, auth: &'static str| {
         packet(Kind::Connect, namespace, None, Body::Connect(auth.as_bytes()))
     };
@@ -84,7 +84,7 @@ fn every_packet_that_the_reference_takes_is_taken() {
 
 // security.md §7, rows that end the session; behaviours.md 36.11, 36.15
 #[test]
-fn every_packet_that_the_reference_refuses_is_refused() {
+fn b36_11_b36_15_every_packet_that_the_reference_refuses_is_refused() {
     refused(&[""], DecodeError::Empty);
     refused(&["7", "9", "a", "x", "-1", " ", "/", "[\"a\"]", "é"], DecodeError::UnknownKind);
     refused(&["0[]", "0\"x\"", "0null", "01[]", "0/admin,[]"], DecodeError::IllegalPayload);
@@ -160,7 +160,7 @@ fn cve_2024_38355_an_event_named_error_is_an_ordinary_event() {
 
 // behaviours.md 36.12
 #[test]
-fn cve_2026_33151_an_eleventh_attachment_is_refused() {
+fn b36_12_cve_2026_33151_an_eleventh_attachment_is_refused() {
     let text = "510-[\"hello\",{\"_placeholder\":true,\"num\":9}]";
     assert_eq!(read(text).unwrap().attachments, 10);
     assert_eq!(read("501-[\"a\"]").unwrap().attachments, 1);

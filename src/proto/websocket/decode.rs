@@ -1,13 +1,15 @@
 //! Frames as a client sends them: masked, maybe fragmented, cut by the network anywhere.
 
+mod header;
+
 use std::borrow::Cow;
 use std::mem;
 
+use super::deflate::{InflateFault, Inflater};
+use super::encode::COMPRESSED;
 use super::{CloseCode, Decoded, Fault, Message, Opcode, mask, utf8};
 use crate::base::limits::Limits;
-
-/// Two bytes, eight of length, four of mask.
-const HEADER_BYTES_MAX: usize = 14;
+use header::{Frame, Header, RESERVED, Start};
 
 /// The first room of a message that is put together. Small, because a client may stop anywhere.
 const ASSEMBLY_BYTES_MIN: usize = 64;
@@ -20,7 +22,7 @@ pub struct Decoder {
 
 const _: () = assert!(size_of::<Decoder>() == size_of::<usize>(), "an idle client holds nothing");
 
-/// What is begun. At least one of its fields is in use.
+/// What is begun, and what is kept. At least one of its fields is in use.
 #[derive(Debug, Default)]
 struct Partial {
     /// A header that is not complete.
@@ -56,20 +58,22 @@ impl Decoder {
         input: &'a mut [u8],
         limits: &Limits,
     ) -> Result<Decoded<'a>, Fault> {
-        if self.partial.is_none()
-            && let Some((opcode, end)) = short_message(input)
-            && end - SHORT_HEADER_BYTES <= limits.message_bytes
-        {
-            let (header, payload) = input[..end].split_at_mut(SHORT_HEADER_BYTES);
-            mask::apply(payload, [header[2], header[3], header[4], header[5]]);
-            let message = whole_message(opcode, payload)?;
-            return Ok(Decoded { consumed: end, message: Some(message) });
-        }
-        let outcome = self.advance(input, limits);
-        if outcome.is_err() {
-            self.partial = None;
-        }
-        outcome
+        self.decode_with(input, limits, None)
+    }
+
+    /// The same for a client that may compress its messages (RFC 7692), which are inflated when
+    /// they are complete. Without context, one `inflater` may read them all, whoever sent them.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::decode`]; and with the last byte of a compressed message 1007 when it is
+    /// not deflate, and 1009 when it is inflated to more than [`Limits::message_bytes`].
+    pub fn decode_compressed<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+        inflater: &mut Inflater,
+    ) -> Result<Decoded<'a>, Fault> {
+        self.decode_with(input, limits, Some(inflater))
     }
 
     /// Heap memory in use, in bytes: 0 between messages.
@@ -80,15 +84,45 @@ impl Decoder {
         })
     }
 
-    fn advance<'a>(&mut self, input: &'a mut [u8], limits: &Limits) -> Result<Decoded<'a>, Fault> {
+    fn decode_with<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+        inflater: Option<&mut Inflater>,
+    ) -> Result<Decoded<'a>, Fault> {
+        if self.partial.is_none()
+            && let Some((opcode, end)) = short_message(input)
+            && end - SHORT_HEADER_BYTES <= limits.message_bytes
+        {
+            let (header, payload) = input[..end].split_at_mut(SHORT_HEADER_BYTES);
+            mask::apply(payload, [header[2], header[3], header[4], header[5]]);
+            let message = whole_message(opcode, payload)?;
+            return Ok(Decoded { consumed: end, message: Some(message) });
+        }
+        let outcome = self.advance(input, limits, inflater);
+        if outcome.is_err() {
+            self.partial = None;
+        }
+        outcome
+    }
+
+    fn advance<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+        mut inflater: Option<&mut Inflater>,
+    ) -> Result<Decoded<'a>, Fault> {
+        // The bits of a first byte that the client must not set.
+        let reserved = if inflater.is_some() { RESERVED & !COMPRESSED } else { RESERVED };
         let arrived = input.len();
         let mut rest = input;
         while !rest.is_empty() {
-            let Some((frame, used)) = self.next_frame(rest, limits)? else { break };
+            let Some((frame, used)) = self.next_frame(rest, reserved, limits)? else { break };
             let end = used + frame.remaining.min(rest.len() - used);
             let (taken, behind) = rest.split_at_mut(end);
             rest = behind;
-            if let Some(message) = self.absorb(frame, &mut taken[used..])? {
+            let inflater = inflater.as_deref_mut();
+            if let Some(message) = self.absorb(frame, &mut taken[used..], limits, inflater)? {
                 let consumed = arrived - rest.len();
                 return Ok(Decoded { consumed, message: Some(message) });
             }
@@ -101,16 +135,17 @@ impl Decoder {
     fn next_frame(
         &mut self,
         bytes: &[u8],
+        reserved: u8,
         limits: &Limits,
     ) -> Result<Option<(Frame, usize)>, Fault> {
         let frame = self.partial.as_mut().and_then(|partial| partial.frame.take());
         if let Some(frame) = frame {
             return Ok(Some((frame, 0)));
         }
-        let start = self.partial.as_ref().map_or(Start::default(), |partial| partial.start);
+        let start = self.partial.as_ref().map_or_else(Start::default, |partial| partial.start);
         let parsed = match start.length {
-            0 => Header::parse(bytes)?,
-            _ => Header::parse(start.continued(bytes).bytes())?,
+            0 => Header::parse(bytes, reserved)?,
+            _ => Header::parse(start.continued(bytes).bytes(), reserved)?,
         };
         let Some(header) = parsed else {
             self.partial.get_or_insert_default().start = start.continued(bytes);
@@ -131,6 +166,8 @@ impl Decoder {
         &mut self,
         mut frame: Frame,
         payload: &'a mut [u8],
+        limits: &Limits,
+        inflater: Option<&mut Inflater>,
     ) -> Result<Option<Message<'a>>, Fault> {
         mask::apply(payload, frame.mask);
         let whole = payload.len() == frame.length;
@@ -140,7 +177,7 @@ impl Decoder {
             // Only the header has come. Whatever follows may still be borrowed.
             [] if frame.remaining > 0 => None,
             _ if frame.opcode.is_control() => self.absorb_control(&frame, payload, whole)?,
-            _ => self.absorb_data(&frame, payload, whole)?,
+            _ => self.absorb_data(&frame, payload, whole, limits, inflater)?,
         };
         if frame.remaining > 0 {
             self.partial.get_or_insert_default().frame = Some(frame);
@@ -175,19 +212,31 @@ impl Decoder {
         frame: &Frame,
         payload: &'a [u8],
         whole: bool,
+        limits: &Limits,
+        inflater: Option<&mut Inflater>,
     ) -> Result<Option<Message<'a>>, Fault> {
+        // Only with an inflater a frame may say that it is compressed.
+        let inflater = |compressed: bool| inflater.filter(|_| compressed);
         if whole && frame.fin && frame.opcode != Opcode::Continuation {
-            return whole_message(frame.opcode, payload).map(Some);
+            return match inflater(frame.compressed) {
+                Some(inflater) => inflated_message(frame.opcode, payload, inflater, limits),
+                None => whole_message(frame.opcode, payload),
+            }
+            .map(Some);
         }
-        let partial = self.partial.get_or_insert_default();
+        let message = &mut self.partial.get_or_insert_default().message;
         // A continuation has been admitted only behind the start of its message, so the opcode
         // that begins an assembly is a text's or a binary message's.
-        let message = partial.message.get_or_insert_with(|| Assembly::new(frame.opcode));
-        message.append(payload, frame.fin.then_some(frame.remaining))?;
-        if frame.remaining > 0 || !frame.fin {
+        let assembly = message.get_or_insert_with(|| Assembly::new(frame));
+        assembly.append(payload, frame.fin.then_some(frame.remaining))?;
+        if !frame.fin || frame.remaining > 0 {
             return Ok(None);
         }
-        partial.message.take().map(Assembly::finish).transpose()
+        let finish = |assembly: Assembly| match inflater(assembly.compressed) {
+            Some(inflater) => inflated_message(assembly.opcode, &assembly.bytes, inflater, limits),
+            None => assembly.finish(),
+        };
+        message.take().map(finish).transpose()
     }
 }
 
@@ -209,158 +258,30 @@ fn short_message(input: &[u8]) -> Option<(Opcode, usize)> {
     (second & 0x80 != 0 && length < 126 && end <= input.len()).then_some((opcode, end))
 }
 
-/// The first bytes of a header, fewer than make it complete.
-#[derive(Clone, Copy, Debug, Default)]
-struct Start {
-    bytes: [u8; HEADER_BYTES_MAX],
-    length: usize,
-}
-
-impl Start {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
-    /// This start and as many of the bytes that came next as a header can have.
-    fn continued(mut self, bytes: &[u8]) -> Start {
-        for (room, byte) in self.bytes[self.length..].iter_mut().zip(bytes) {
-            *room = *byte;
-        }
-        self.length = HEADER_BYTES_MAX.min(self.length + bytes.len());
-        self
-    }
-}
-
-/// A complete header of a legal shape.
-#[derive(Debug, PartialEq, Eq)]
-struct Header {
-    fin: bool,
-    opcode: Opcode,
-    /// As declared; 64 bits on any machine until it is known to be small.
-    length: u64,
-    mask: [u8; 4],
-    /// How many bytes the header takes.
-    bytes: usize,
-}
-
-impl Header {
-    /// The header at the start of `bytes`, or `None` while more of it must come. Each rule of
-    /// RFC 6455 §5.2 is checked in the order of the bytes, so that a fault does not depend on how
-    /// many of them are at hand.
-    fn parse(bytes: &[u8]) -> Result<Option<Header>, Fault> {
-        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        if first & 0x70 != 0 {
-            return Err(Fault::protocol("the client set a reserved bit"));
-        }
-        let Some(opcode) = Opcode::from_first_byte(first) else {
-            return Err(Fault::protocol("the client used a reserved opcode"));
-        };
-        let fin = first & 0x80 != 0;
-        if opcode.is_control() && !fin {
-            return Err(Fault::protocol("the client fragmented a control frame"));
-        }
-        let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
-        if second & 0x80 == 0 {
-            return Err(Fault::protocol("the client sent an unmasked frame"));
-        }
-        let short = second & 0x7f;
-        if opcode.is_control() && short > 125 {
-            return Err(Fault::protocol("the client sent a control frame beyond 125 bytes"));
-        }
-        let Some((length, rest)) = parse_length(short, rest) else { return Ok(None) };
-        if length >> 63 != 0 {
-            return Err(Fault::protocol("the client set the top bit of a length"));
-        }
-        if (short == 126 && length < 126) || (short == 127 && length < 0x1_0000) {
-            return Err(Fault::protocol("the client sent a length that is not the shortest form"));
-        }
-        let Some((mask, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        let bytes = bytes.len() - rest.len();
-        Ok(Some(Header { fin, opcode, length, mask: *mask, bytes }))
-    }
-
-    /// The frame, if it may come now: behind these fragments, and within the limits.
-    fn admit(self, message: Option<&mut Assembly>, limits: &Limits) -> Result<Frame, Fault> {
-        let assembled = message.as_ref().map_or(0, |message| message.bytes.len());
-        match (self.opcode, message) {
-            (Opcode::Continuation, None) => {
-                return Err(Fault::protocol(
-                    "the client continued a message that it had not begun",
-                ));
-            }
-            (Opcode::Text | Opcode::Binary, Some(_)) => {
-                return Err(Fault::protocol("the client began a message inside another"));
-            }
-            // Empty frames carry nothing that the limit of bytes would count.
-            (Opcode::Continuation, Some(message)) if self.length == 0 => {
-                message.empty_fragments += 1;
-                if message.empty_fragments > limits.empty_fragments {
-                    return Err(Fault::policy("the client sent too many empty fragments"));
-                }
-            }
-            _ => {}
-        }
-        let length = usize::try_from(self.length).ok();
-        let total = length.and_then(|length| length.checked_add(assembled));
-        let (Some(length), Some(total)) = (length, total) else {
-            return Err(Fault::size("the client sent a message beyond any memory"));
-        };
-        if total > limits.message_bytes && !self.opcode.is_control() {
-            return Err(Fault::size("the client sent a message beyond the limit"));
-        }
-        let Header { fin, opcode, mask, .. } = self;
-        Ok(Frame { fin, opcode, mask, length, remaining: length })
-    }
-}
-
-/// The length that the second byte announces and what is behind it, once it is complete.
-fn parse_length(short: u8, rest: &[u8]) -> Option<(u64, &[u8])> {
-    match short {
-        126 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            Some((u64::from(u16::from_be_bytes(*length)), rest))
-        }
-        127 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            Some((u64::from_be_bytes(*length), rest))
-        }
-        _ => Some((u64::from(short), rest)),
-    }
-}
-
-/// A frame whose header was admitted.
-#[derive(Debug)]
-struct Frame {
-    fin: bool,
-    opcode: Opcode,
-    /// Turned so that its first byte is due to the first byte that remains.
-    mask: [u8; 4],
-    length: usize,
-    /// Bytes of the payload that have not come.
-    remaining: usize,
-}
-
 /// A message that comes in fragments or in several reads.
 #[derive(Debug)]
 struct Assembly {
     opcode: Opcode,
+    /// Whether it is to be inflated when it is complete.
+    compressed: bool,
     bytes: Vec<u8>,
-    /// Of a text: bytes that are whole characters. At most 3 follow them.
+    /// Of a text that is not compressed: bytes that are whole characters. At most 3 follow them.
     checked: usize,
     empty_fragments: usize,
 }
 
 impl Assembly {
-    fn new(opcode: Opcode) -> Assembly {
+    fn new(first: &Frame) -> Assembly {
+        let Frame { opcode, compressed, .. } = *first;
         debug_assert!(matches!(opcode, Opcode::Text | Opcode::Binary));
-        Assembly { opcode, bytes: Vec::new(), checked: 0, empty_fragments: 0 }
+        Assembly { opcode, compressed, bytes: Vec::new(), checked: 0, empty_fragments: 0 }
     }
 
     /// Appends unmasked bytes. `remaining` is what the message will have behind them, if known.
     fn append(&mut self, payload: &[u8], remaining: Option<usize>) -> Result<(), Fault> {
         self.make_room(payload.len(), remaining);
         self.bytes.extend_from_slice(payload);
-        if self.opcode == Opcode::Text {
+        if self.opcode == Opcode::Text && !self.compressed {
             match utf8::whole_characters(&self.bytes[self.checked..]) {
                 Some(length) => self.checked += length,
                 None => return Err(Fault::text(NOT_UTF8)),
@@ -398,6 +319,24 @@ fn whole_message(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, Fault> {
         Opcode::Text => Ok(Message::Text(Cow::Borrowed(payload))),
         _ => Ok(Message::Binary(Cow::Borrowed(payload))),
     }
+}
+
+/// The message that a compressed payload is inflated to.
+fn inflated_message(
+    opcode: Opcode,
+    payload: &[u8],
+    inflater: &mut Inflater,
+    limits: &Limits,
+) -> Result<Message<'static>, Fault> {
+    let message = inflater.message(payload, limits.message_bytes).map_err(|fault| match fault {
+        InflateFault::NotDeflate => Fault::text("the client sent bytes that are not deflate"),
+        InflateFault::TooLong => Fault::size("the client sent a message beyond the limit"),
+    })?;
+    whole_message(opcode, &message)?;
+    Ok(match opcode {
+        Opcode::Text => Message::Text(Cow::Owned(message)),
+        _ => Message::Binary(Cow::Owned(message)),
+    })
 }
 
 fn control_message(opcode: Opcode, payload: Cow<'_, [u8]>) -> Result<Message<'_>, Fault> {

@@ -3,6 +3,8 @@
 use super::{CONTROL_BYTES_MAX, CloseCode, Opcode, mask};
 
 const FIN: u8 = 0x80;
+/// RSV1, on the first frame of a compressed message (RFC 7692 §6).
+pub(super) const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 /// The values of the short length that announce a longer one behind it.
 const LENGTH_IN_TWO_BYTES: u8 = 126;
@@ -72,14 +74,21 @@ pub fn write_close(out: &mut Vec<u8>, body: Option<(CloseCode, &str)>) {
     out.extend_from_slice(reason.as_bytes());
 }
 
-fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+/// Appends a message whose payload was compressed.
+pub(super) fn write_compressed(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    let start = out.len();
+    write_frame(out, opcode, payload);
+    out[start] |= COMPRESSED;
+}
+
+pub(super) fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.reserve(header_bytes(payload.len()) + payload.len());
     write_header(out, opcode, payload.len());
     out.extend_from_slice(payload);
 }
 
 /// Walks bytes that the functions above have written, frame by frame. It ends at the first byte
-/// that is not the start of a whole unmasked frame.
+/// that is not the start of a whole unmasked frame. A compressed payload stays compressed.
 pub fn frames(bytes: &[u8]) -> impl Iterator<Item = (Opcode, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {

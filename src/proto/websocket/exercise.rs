@@ -1,6 +1,6 @@
 //! The fuzz door: the same bytes must mean the same, however they arrive.
 
-use super::{CloseCode, Decoder, Message, Opcode, frames, write_header};
+use super::{CloseCode, Context, Decoder, Inflater, Message, Opcode, frames, write_header};
 use crate::base::limits::Limits;
 
 /// What a stream of bytes meant: the messages up to the close frame or the fault.
@@ -12,6 +12,23 @@ pub(super) struct Meaning {
 
 /// Decodes bytes that arrive in these pieces, and checks on the way what holds for any input.
 pub(super) fn meaning<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limits) -> Meaning {
+    meaning_to(None, pieces, limits)
+}
+
+/// The same of bytes from a client that may compress its messages.
+pub(super) fn inflated_meaning<'a>(
+    client: Context,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    limits: &Limits,
+) -> Meaning {
+    meaning_to(Some(Inflater::new(client)), pieces, limits)
+}
+
+fn meaning_to<'a>(
+    mut inflater: Option<Inflater>,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    limits: &Limits,
+) -> Meaning {
     let mut decoder = Decoder::default();
     let mut messages = Vec::new();
     let mut arrived = 0;
@@ -20,7 +37,11 @@ pub(super) fn meaning<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limit
         let mut piece = piece.to_vec();
         let mut rest = &mut piece[..];
         loop {
-            let decoded = match decoder.decode(rest, limits) {
+            let outcome = match &mut inflater {
+                Some(inflater) => decoder.decode_compressed(rest, limits, inflater),
+                None => decoder.decode(rest, limits),
+            };
+            let decoded = match outcome {
                 Ok(decoded) => decoded,
                 Err(fault) => {
                     assert_eq!(decoder.held_bytes(), 0, "a fault gives the memory back");
@@ -77,6 +98,12 @@ pub fn exercise(bytes: &[u8]) {
     assert_eq!(meaning([head, tail].into_iter(), &limits), whole, "cut at {}", head.len());
     assert_eq!(meaning(bytes.chunks(1), &limits), whole, "one by one");
     assert_eq!(meaning(bytes.chunks(1 + seed % 7), &limits), whole, "in small pieces");
+    let client = if seed % 2 == 0 { Context::Kept } else { Context::Dropped };
+    let whole = inflated_meaning(client, [bytes].into_iter(), &limits);
+    for step in [1, 2 + seed % 11] {
+        let pieces = inflated_meaning(client, bytes.chunks(step), &limits);
+        assert_eq!(pieces, whole, "compressed, {step} bytes at a time");
+    }
     frames(bytes).for_each(drop);
 }
 
@@ -85,7 +112,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::websocket::write_masked;
+    use crate::proto::websocket::encode::COMPRESSED;
+    use crate::proto::websocket::{DeflateOptions, Deflater, WindowBits, write_masked};
 
     proptest! {
         #[test]
@@ -109,6 +137,30 @@ mod tests {
                 write_masked(&mut wire, fin, opcode, [first; 4], &payload);
             }
             if let (Some(value), true) = (value, !wire.is_empty()) {
+                let at = broken.index(wire.len());
+                wire[at] = value;
+            }
+            exercise(&wire);
+        }
+
+        #[test]
+        fn no_compressed_frames_panic_or_depend_on_how_they_arrive(
+            parts in prop::collection::vec((any::<bool>(), 0_u8..4, "[a-d]{0,200}"), 1..6),
+            broken in any::<prop::sample::Index>(),
+            value in prop::option::of(any::<u8>()),
+        ) {
+            let mut deflater =
+                Deflater::new(&DeflateOptions::default(), WindowBits::MAX, Context::Kept);
+            let mut wire = Vec::new();
+            for (fin, first, text) in parts {
+                let opcode = Opcode::from_first_byte(first).unwrap_or(Opcode::Binary);
+                let mut payload = Vec::new();
+                deflater.deflate(text.as_bytes(), &mut payload);
+                let start = wire.len();
+                write_masked(&mut wire, fin, opcode, [first; 4], &payload);
+                wire[start] |= u8::from(opcode != Opcode::Continuation) * COMPRESSED;
+            }
+            if let Some(value) = value {
                 let at = broken.index(wire.len());
                 wire[at] = value;
             }

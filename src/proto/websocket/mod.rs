@@ -8,13 +8,16 @@
 //!
 //! A [`Decoder`] is a state of one pointer: an idle client holds nothing. Faults are found in
 //! the first byte that proves them, so the same bytes give the same messages and the same fault
-//! however the network cut them (`exercise` checks that). Extensions are not spoken: no RSV bit
-//! is ever right. Keeping only one pending pong, limiting the rate of control frames and ignoring
-//! what follows a close frame are the session's affair.
+//! however the network cut them (`exercise` checks that). The one extension that is spoken is
+//! permessage-deflate ([`negotiate`]): with it, an [`Inflater`] stands in front of the growing
+//! buffer. Keeping only one pending pong, limiting the rate of control frames and ignoring what
+//! follows a close frame are the session's affair.
 
 mod decode;
+mod deflate;
 mod encode;
 mod exercise;
+mod extension;
 mod mask;
 mod utf8;
 
@@ -22,11 +25,17 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use decode::Decoder;
+#[doc(hidden)]
+pub use deflate::exercise_deflate;
+pub use deflate::{Deflater, InflateFault, Inflater};
 pub use encode::{
     frames, header_bytes, write_binary, write_close, write_header, write_masked, write_pong,
     write_text,
 };
 pub use exercise::exercise;
+#[doc(hidden)]
+pub use extension::exercise_extensions;
+pub use extension::{Agreement, Context, DeflateOptions, OfferFault, WindowBits, negotiate};
 
 /// Longest payload of a control frame (RFC 6455 §5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;

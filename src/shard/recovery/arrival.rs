@@ -86,14 +86,54 @@ impl State {
                 request.hops += 1;
                 return self.post(usize::from(shard), Command::Recover(request));
             }
-            let answer = Recovered { asker, returning: None };
-            return self.post(usize::from(asker.shard), Command::Recovered(Box::new(answer)));
+            return match self.is_coming(&request.pid) {
+                true => self.follow(request),
+                false => self.answer_that_there_is_none(asker),
+            };
         };
         let Returning { address, pid, moves, .. } = returning;
         let answer = Recovered { asker, returning: Some(returning) };
         self.post(usize::from(asker.shard), Command::Recovered(Box::new(answer)));
         // Only then, so that what is sent to the new shard comes after the answer.
         self.shared.moved.insert(address, pid, asker.shard, moves);
+    }
+
+    fn answer_that_there_is_none(&mut self, asker: SocketAddress) {
+        let answer = Recovered { asker, returning: None };
+        self.post(usize::from(asker.shard), Command::Recovered(Box::new(answer)));
+    }
+
+    /// Whether a socket is on its way to this shard: a client that has lost another connection
+    /// before it was accepted asks for it once more.
+    fn is_coming(&self, pid: &PrivateId) -> bool {
+        let Some(recovery) = &self.recovery else { return false };
+        recovery.arrivals.iter().any(|arrival| arrival.returning.pid == *pid)
+            || self.shared.moved.has_moved_to(pid, self.index)
+                && !recovery.stored.contains_key(pid)
+                && !recovery.adopted_pids.contains_key(pid)
+    }
+
+    fn follow(&mut self, request: Box<Recover>) {
+        let due = self.now.after(ARRIVAL_TIMEOUT);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.followers.push((due, request));
+            self.arm_recovery();
+        }
+    }
+
+    /// Goes on with those who have asked for what has come.
+    fn look_after_followers(&mut self) {
+        let now = self.now;
+        let Some(recovery) = &mut self.recovery else { return };
+        for (due, request) in std::mem::take(&mut recovery.followers) {
+            match self.is_coming(&request.pid) {
+                true if due <= now => self.answer_that_there_is_none(request.asker),
+                true => self.recovery.iter_mut().for_each(|recovery| {
+                    recovery.followers.push((due, request.clone()));
+                }),
+                false => self.recover(request),
+            }
+        }
     }
 
     /// Another shard has said what became of a client's wish to have its socket back.
@@ -121,7 +161,7 @@ impl State {
     pub(in crate::shard) fn look_after_arrivals(&mut self) {
         let now = self.now;
         let Some(recovery) = &mut self.recovery else { return };
-        if recovery.arrivals.is_empty() {
+        if recovery.arrivals.is_empty() && recovery.followers.is_empty() {
             return;
         }
         let seen = recovery.log.seen();
@@ -135,6 +175,7 @@ impl State {
             self.jobs.push_back(Job::Drop(Box::new(returning.data)));
             self.join_afresh(asker);
         }
+        self.look_after_followers();
     }
 
     fn take_in(&mut self, arrival: Arrival) {

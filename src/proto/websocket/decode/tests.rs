@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::exercise::{Meaning, meaning};
-use super::super::write_masked;
+use super::super::exercise::{Meaning, inflated_meaning, meaning};
+use super::super::{Context, DeflateOptions, Deflater, WindowBits, write_masked};
 use super::*;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -160,7 +160,7 @@ fn a_length_that_is_not_the_shortest_form_ends_with_1002() {
         let mut header = vec![0x82, 0xfe];
         header.extend_from_slice(&length.to_be_bytes());
         header.extend_from_slice(&KEY);
-        let outcome = Header::parse(&header);
+        let outcome = Header::parse(&header, RESERVED);
         assert_eq!(outcome.is_err(), length < 126, "{length}");
     }
     for (length, refused) in [(0_u64, true), (125, true), (0xffff, true), (0x1_0000, false)] {
@@ -466,5 +466,236 @@ proptest! {
         let payload = [start.as_bytes(), &noise, end.as_bytes()].concat();
         let meaning = at_once(&wire(&[(true, Opcode::Text, &payload)]), &limits());
         prop_assert_eq!(meaning.fault.is_none(), std::str::from_utf8(&payload).is_ok());
+    }
+}
+
+/// A frame with RSV1 set.
+fn write_marked(wire: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8]) {
+    let start = wire.len();
+    write_masked(wire, fin, opcode, KEY, payload);
+    wire[start] |= COMPRESSED;
+}
+
+fn deflated(message: &[u8]) -> Vec<u8> {
+    let options = DeflateOptions::default();
+    let mut deflater = Deflater::new(&options, WindowBits::MAX, Context::Dropped);
+    let mut payload = Vec::new();
+    deflater.deflate(message, &mut payload);
+    payload
+}
+
+/// What bytes mean to a server that has agreed on permessage-deflate, whatever their cuts.
+fn inflated(wire: &[u8], limits: &Limits) -> Meaning {
+    let whole = inflated_meaning(Context::Kept, [wire].into_iter(), limits);
+    for step in [1, 2, 3, 7, 64, 1000] {
+        let pieces = inflated_meaning(Context::Kept, wire.chunks(step), limits);
+        assert_eq!(pieces, whole, "{step} bytes at a time");
+    }
+    whole
+}
+
+fn inflated_messages(wire: &[u8]) -> Vec<Message<'static>> {
+    let meaning = inflated(wire, &limits());
+    assert_eq!(meaning.fault, None);
+    meaning.messages
+}
+
+fn inflated_fault(wire: &[u8], limits: &Limits) -> Option<u16> {
+    inflated(wire, limits).fault.map(CloseCode::value)
+}
+
+#[test]
+fn the_examples_of_rfc_7692_are_read_behind_their_headers() {
+    let mut wire = Vec::new();
+    write_marked(&mut wire, true, Opcode::Text, b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+    write_marked(&mut wire, true, Opcode::Text, b"\xf2\x00\x11\x00\x00");
+    write_marked(&mut wire, false, Opcode::Text, b"\xf2\x48\xcd");
+    write_masked(&mut wire, true, Opcode::Continuation, KEY, b"\xc9\xc9\x07\x00");
+    write_marked(&mut wire, true, Opcode::Binary, b"\x00\x05\x00\xfa\xffHello\x00");
+    write_masked(&mut wire, true, Opcode::Text, KEY, b"Hello");
+    let hello = [text("Hello"), text("Hello"), text("Hello"), binary(b"Hello"), text("Hello")];
+    assert_eq!(inflated_messages(&wire), hello);
+    assert_eq!(inflated_fault(&wire[..wire.len() - 1], &limits()), None);
+    assert_eq!(fault(&wire[..1]), Some(1002), "nothing was agreed on");
+}
+
+#[test]
+fn m23_the_bit_of_compression_stands_on_the_first_frame_of_a_message_only() {
+    for opcode in [Opcode::Continuation, Opcode::Ping, Opcode::Pong, Opcode::Close] {
+        let mut wire = Vec::new();
+        write_marked(&mut wire, false, Opcode::Text, b"\xf2\x48\xcd");
+        write_marked(&mut wire, true, opcode, b"");
+        assert_eq!(inflated_fault(&wire, &limits()), Some(1002), "{opcode:?}");
+    }
+    for first in [0xa1, 0x91, 0xf1, 0xc3, 0xcb] {
+        let bytes = [first, 0x80, 0, 0, 0, 0];
+        assert_eq!(inflated_fault(&bytes, &limits()), Some(1002), "{first:x}");
+    }
+}
+
+#[test]
+fn control_frames_may_stand_between_compressed_fragments() {
+    let payload = deflated(b"one two three, one two three");
+    let mut wire = Vec::new();
+    for (position, byte) in payload.iter().enumerate() {
+        match position {
+            0 => write_marked(&mut wire, false, Opcode::Text, &[*byte]),
+            _ => write_masked(&mut wire, false, Opcode::Continuation, KEY, &[*byte]),
+        }
+        write_masked(&mut wire, true, Opcode::Ping, KEY, b"ping");
+    }
+    write_masked(&mut wire, true, Opcode::Continuation, KEY, b"");
+    write_masked(&mut wire, true, Opcode::Close, KEY, b"");
+    let messages = inflated_messages(&wire);
+    let (pings, last) = messages.split_at(messages.len() - 2);
+    assert!(pings.iter().all(|ping| *ping == Message::Ping(b"ping".into())));
+    assert_eq!(pings.len(), payload.len());
+    assert_eq!(last, [text("one two three, one two three"), Message::Close(None)]);
+}
+
+#[test]
+fn what_is_not_compressed_is_still_borrowed() {
+    let (mut decoder, mut inflater) = (Decoder::default(), Inflater::new(Context::Kept));
+    for length in [1, 300] {
+        let mut input = wire(&[(true, Opcode::Text, &vec![b'3'; length])]);
+        let decoded = decoder.decode_compressed(&mut input, &limits(), &mut inflater).unwrap();
+        assert!(matches!(decoded.message, Some(Message::Text(Cow::Borrowed(_)))));
+        assert_eq!(decoder.held_bytes(), 0);
+    }
+}
+
+#[test]
+fn m24_a_text_is_judged_when_it_is_inflated() {
+    for wrong in WRONG_TEXTS {
+        let payload = [b"Hello \xc2\xb5 ", wrong, b" and much more"].concat();
+        let mut wire = Vec::new();
+        write_marked(&mut wire, true, Opcode::Text, &deflated(&payload));
+        assert_eq!(inflated_fault(&wire, &limits()), Some(1007), "{wrong:x?}");
+        // It is not inflated to the end.
+        let small = Limits { message_bytes: 22, ..limits() };
+        assert_eq!(inflated_fault(&wire, &small), Some(1009), "{wrong:x?}");
+    }
+    let mut wire = Vec::new();
+    write_marked(&mut wire, true, Opcode::Text, &deflated("κόσμε 😀".as_bytes()));
+    write_marked(&mut wire, true, Opcode::Binary, &deflated(b"\xff"));
+    assert_eq!(inflated_messages(&wire), [text("κόσμε 😀"), binary(b"\xff")]);
+    let mut cut = Vec::new();
+    write_marked(&mut cut, true, Opcode::Text, &deflated(b"\xf0\x9f\x98"));
+    assert_eq!(inflated_fault(&cut, &limits()), Some(1007));
+}
+
+#[test]
+fn nats_2026_a_compressed_message_without_bytes_is_a_message_without_bytes() {
+    let mut wire = Vec::new();
+    write_marked(&mut wire, true, Opcode::Text, b"");
+    write_marked(&mut wire, true, Opcode::Binary, b"\0");
+    write_marked(&mut wire, false, Opcode::Binary, b"");
+    write_masked(&mut wire, true, Opcode::Continuation, KEY, b"");
+    write_marked(&mut wire, true, Opcode::Text, b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+    let expected = [text(""), binary(b""), binary(b""), text("Hello")];
+    assert_eq!(inflated_messages(&wire), expected);
+}
+
+#[test]
+fn what_is_no_deflate_ends_with_1007() {
+    for payload in [&b"\x06"[..], b"\xf2\x00\x11\x00\x00", b"\xff\xff\xff"] {
+        let mut wire = Vec::new();
+        write_marked(&mut wire, true, Opcode::Binary, payload);
+        assert_eq!(inflated_fault(&wire, &limits()), Some(1007), "{payload:x?}");
+    }
+}
+
+#[test]
+fn ghsa_qrvq_68c2_7grw_a_message_is_measured_when_it_is_inflated() {
+    let limits = Limits { message_bytes: 10_000, ..limits() };
+    for (length, fault) in [(10_000, None), (10_001, Some(1009)), (5_000_000, Some(1009))] {
+        let mut wire = Vec::new();
+        write_marked(&mut wire, true, Opcode::Text, &deflated(&vec![b'a'; length]));
+        assert_eq!(inflated_fault(&wire, &limits), fault, "{length}");
+    }
+    // What does not get shorter is a little longer on its way.
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let message: Vec<u8> = (0..10_000).map(|_| noise()).collect();
+    let payload = deflated(&message);
+    assert!(payload.len() > message.len());
+    let mut wire = Vec::new();
+    write_marked(&mut wire, true, Opcode::Binary, &payload);
+    assert_eq!(inflated(&wire, &limits).messages, [binary(&message)]);
+}
+
+#[test]
+fn a_compressed_message_can_not_go_on_for_ever_without_saying_anything() {
+    let limits = Limits { message_bytes: 1000, ..limits() };
+    let nothing = b"\0\0\0\xff\xff".repeat(100);
+    let mut wire = Vec::new();
+    write_marked(&mut wire, false, Opcode::Text, &nothing);
+    for _ in 0..10 {
+        write_masked(&mut wire, false, Opcode::Continuation, KEY, &nothing);
+    }
+    assert_eq!(inflated_fault(&wire, &limits), Some(1009));
+    let mut header = vec![0xc2, 0xff];
+    header.extend_from_slice(&2_000_000_u64.to_be_bytes());
+    header.extend_from_slice(&KEY);
+    assert_eq!(inflated_fault(&header, &limits), Some(1009), "from the header");
+}
+
+#[test]
+fn a_client_that_compresses_costs_nothing_between_its_messages() {
+    let mut wire = Vec::new();
+    write_marked(&mut wire, true, Opcode::Text, &deflated(&b"text ".repeat(10_000)));
+    let mut shared = Inflater::new(Context::Dropped);
+    let mut decoders: [Decoder; 3] = Default::default();
+    let (start, end) = wire.split_at(20);
+    // One inflater reads what several have begun.
+    for decoder in &mut decoders {
+        decoder.decode_compressed(&mut start.to_vec(), &limits(), &mut shared).unwrap();
+        assert!(decoder.held_bytes() < 512, "{}", decoder.held_bytes());
+    }
+    for decoder in &mut decoders {
+        let mut bytes = end.to_vec();
+        let decoded = decoder.decode_compressed(&mut bytes, &limits(), &mut shared).unwrap();
+        let Some(Message::Text(Cow::Owned(text))) = decoded.message else { panic!("a text") };
+        assert_eq!(text.len(), 50_000);
+        assert_eq!(decoder.held_bytes(), 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_a_client_compresses_is_decoded_whatever_the_fragments_and_cuts(
+        sent in prop::collection::vec((client_message(), any::<bool>()), 0..6),
+        client in prop_oneof![Just(Context::Kept), Just(Context::Dropped)],
+        pieces in 1_usize..400,
+    ) {
+        let options = DeflateOptions::default();
+        let mut deflater = Deflater::new(&options, WindowBits::MAX, client);
+        let mut wire = Vec::new();
+        for ((message, cuts), is_compressed) in &sent {
+            let start = wire.len();
+            let mut payload = Vec::new();
+            match message {
+                Message::Text(text) if *is_compressed => deflater.deflate(text, &mut payload),
+                Message::Binary(bytes) if *is_compressed => deflater.deflate(bytes, &mut payload),
+                _ => {
+                    send(&mut wire, KEY, message, cuts);
+                    continue;
+                }
+            }
+            match message {
+                Message::Text(_) => send(&mut wire, KEY, &Message::Text(payload.into()), cuts),
+                _ => send(&mut wire, KEY, &Message::Binary(payload.into()), cuts),
+            }
+            wire[start] |= COMPRESSED;
+        }
+        let expected: Vec<Message<'_>> =
+            sent.into_iter().map(|((message, _), _)| message).collect();
+        let whole = inflated_meaning(client, [&wire[..]].into_iter(), &limits());
+        prop_assert_eq!(&whole.messages, &expected);
+        prop_assert_eq!(whole.fault, None);
+        prop_assert_eq!(inflated_meaning(client, wire.chunks(pieces), &limits()), whole);
     }
 }

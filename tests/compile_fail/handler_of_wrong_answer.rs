@@ -1,0 +1,10 @@
+use fanfare::{Ack, Event, Server};
+
+const CHAT: Event<(String, u32), bool> = Event::new("chat");
+
+fn main() {
+    let io = Server::builder().build().unwrap();
+    io.of("/").on(CHAT, async |ack: Ack<String>| {
+        ack.send("yes");
+    });
+}
