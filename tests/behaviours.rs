@@ -12,9 +12,7 @@ type Proofs = BTreeMap<String, Vec<String>>;
 /// Lines of the inventory that no test can prove of a server in Rust, or that this server keeps in
 /// another way on purpose, and why.
 const REASONS: &[(&str, &str)] = &[
-    ("28.16", "a server is bound by `listen` or `spawn` alone; there is nothing to attach it to"),
     ("28.17", "its options are given before, to the builder"),
-    ("28.21", "the builder takes no port: `listen` does, see 28.22"),
     ("36.1", "packet types are no part of the public API: nobody writes packets by hand"),
     ("36.17", "there are no packet objects that could be invalid: the type system checks them"),
     ("37.2", "values have no prototypes"),
