@@ -11,6 +11,7 @@ use crate::session::departure::{Cause, DisconnectLimit};
 
 use super::conn::{After, Conn, Http, Role, Stage};
 use super::events::Occasion;
+use super::response::SHUTTING_DOWN;
 use super::state::{Action, State};
 
 impl State {
@@ -130,6 +131,22 @@ impl State {
             Role::Http(_) => {
                 let fault = Fault { status: 408, message: "The request took too long" };
                 self.refuse_fault(key, fault);
+            }
+        }
+    }
+
+    /// Closes connections on which nothing is under way, and those that wait for the application to
+    /// decide; once no session can need them.
+    pub(super) fn drop_idle(&mut self) {
+        let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(conn) = self.connections.get(key) else { continue };
+            match &conn.role {
+                Role::Http(http) if is_idle(http) && conn.is_flushed() => self.drop_connection(key),
+                Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
+                    self.refuse_fault(key, SHUTTING_DOWN);
+                }
+                _ => {}
             }
         }
     }

@@ -17,13 +17,10 @@ use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
-use super::conn::{Role, Stage};
-use super::connection::is_idle;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::log;
 use super::queue::Outgoing;
-use super::response::SHUTTING_DOWN;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
 use super::timer::Owner;
@@ -448,22 +445,6 @@ impl State {
         log::closing_all(self.index, sessions.len());
         for session in sessions {
             self.drive(session, |session, effects| session.shut_down(now, &options, effects));
-        }
-    }
-
-    /// Closes connections on which nothing is under way, and those that wait for the application to
-    /// decide; once no session can need them.
-    fn drop_idle(&mut self) {
-        let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let Some(conn) = self.connections.get(key) else { continue };
-            match &conn.role {
-                Role::Http(http) if is_idle(http) && conn.is_flushed() => self.drop_connection(key),
-                Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
-                    self.refuse_fault(key, SHUTTING_DOWN);
-                }
-                _ => {}
-            }
         }
     }
 
