@@ -112,11 +112,12 @@ pub use api::namespace::{Candidate, Namespace};
 pub use api::server::Server;
 #[cfg(feature = "tower")]
 pub use api::service;
+pub use api::session::{Packet, ReadyState, Session};
 pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;
 pub use api::time;
 pub use base::address::ListenAddress;
-pub use base::id::SocketId;
+pub use base::id::{SessionId, SocketId};
 pub use base::limits::Limits;
 pub use base::stats::Stats;
 pub use config::{Builder, HttpCompression, PerMessageDeflate};
@@ -125,9 +126,11 @@ pub use proto::http::{CookieOptions, CookiePriority, CorsOptions, CorsOrigin, Sa
 pub use proto::json::{ArgsError, Arguments, FromArguments, Raw};
 pub use proto::parser;
 pub use proto::socket::DisconnectReason;
+pub use session::departure::{Closer, DisconnectDetail, DisconnectLimit};
 pub use session::handshake::Transport;
 pub use session::recovery::ConnectionStateRecovery;
 pub use shard::attach::{HandOverError, HandOverReason};
+pub use shard::events::PacketKind;
 pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::run::Running;
 pub use shard::shared::ExpiredSession;

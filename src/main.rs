@@ -7,12 +7,31 @@ mod arguments;
 #[path = "../examples/chat/app.rs"]
 mod chat;
 
+use std::process::exit;
+
 use arguments::Arguments;
 use fanfare::Server;
+use lexopt::ValueExt;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+const USAGE: &str = "
+  --log FILTER            what is logged to standard error: scopes and levels, such as
+                          engine=debug,socket.io:socket=trace (or FANFARE_LOG, or RUST_LOG)";
 
 fn main() {
     allocator::give_back_at_once();
-    let arguments = Arguments::read();
+    let mut filter = ["FANFARE_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
+    let arguments = Arguments::read_with(USAGE, |name, parser| {
+        if name == "log" {
+            filter = Some(parser.value()?.string()?);
+        }
+        Ok(name == "log")
+    });
+    if let Some(filter) = filter {
+        log_to_standard_error(&filter);
+    }
     let server = chat::server(arguments.apply(Server::builder().on_crowd_left(allocator::collect)));
     if server.as_ref().is_ok_and(|io| io.client_version().is_none()) {
         eprintln!(
@@ -21,4 +40,15 @@ fn main() {
         );
     }
     arguments::serve(server, Server::start, Server::wait);
+}
+
+/// Logs what a filter asks for. Nothing that a client sends can end a line or colour it: see
+/// `shard/log.rs`.
+fn log_to_standard_error(filter: &str) {
+    let filter: Targets = filter.parse().unwrap_or_else(|error| {
+        eprintln!("fanfare: --log {filter:?}: {error}");
+        exit(2);
+    });
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }

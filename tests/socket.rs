@@ -23,6 +23,8 @@ mod binary;
 mod broadcast;
 #[path = "socket/connect.rs"]
 mod connect;
+#[path = "socket/departures.rs"]
+mod departures;
 #[path = "socket/disconnect.rs"]
 mod disconnect;
 #[path = "socket/dynamic.rs"]
@@ -51,6 +53,8 @@ mod predicates;
 mod recovery;
 #[path = "socket/rooms.rs"]
 mod rooms;
+#[path = "socket/sessions.rs"]
+mod sessions;
 #[path = "socket/threads.rs"]
 mod threads;
 #[path = "socket/transports.rs"]

@@ -36,6 +36,7 @@ use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
 use super::hooks::Engine;
+use super::session::Session;
 
 pub use crate::proto::parser::Message;
 
@@ -171,6 +172,23 @@ impl Connection {
     /// Sends bytes.
     pub fn send_binary(&self, data: &[u8]) -> Emitted {
         self.encode_and_send(|encoder| encoder.binary(data))
+    }
+
+    /// The session below: what it listens to, and how far it has come.
+    ///
+    /// ```
+    /// use fanfare::engine::{Connection, Server};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let engine = Server::build(Server::builder())?;
+    /// engine.on_open(async |connection: Connection| {
+    ///     connection.session().on_heartbeat(async || println!("still there"));
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn session(&self) -> Session {
+        Session { server: self.server, address: self.address }
     }
 
     /// Closes the connection after what was sent before has gone out.

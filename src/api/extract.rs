@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::proto::json::{self, ArgsError, Raw};
 use crate::proto::socket::DisconnectReason;
+use crate::shard::DisconnectDetail;
 use crate::shard::handler::{AckTarget, Event as ShardEvent};
 
 use super::emit::Emitted;
@@ -67,7 +68,8 @@ impl Error for Rejection {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from an event",
     note = "handlers may ask for `Socket`, `Data<T>`, `TryData<T>`, `Raw`, `Ack`, `Auth<T>`, \
-            `State<T>`, `EventName`, `DisconnectReason`, and your own `FromEvent` types"
+            `State<T>`, `EventName`, `DisconnectReason`, `DisconnectDetail`, `Session`, and your \
+            own `FromEvent` types"
 )]
 pub trait FromEvent: Sized + 'static {
     /// Takes the value out of the event.
@@ -155,7 +157,17 @@ impl FromEvent for EventName {
 
 impl FromEvent for DisconnectReason {
     fn from_event(parts: &mut EventParts<'_, '_>) -> Result<DisconnectReason, Rejection> {
-        parts.0.reason.ok_or(Rejection::Missing("reason: the client is connected"))
+        let departure = parts.0.departure;
+        let departure = departure.ok_or(Rejection::Missing("reason: the client is connected"))?;
+        Ok(departure.reason)
+    }
+}
+
+impl FromEvent for DisconnectDetail {
+    fn from_event(parts: &mut EventParts<'_, '_>) -> Result<DisconnectDetail, Rejection> {
+        let departure = parts.0.departure;
+        let departure = departure.ok_or(Rejection::Missing("detail: the client is connected"))?;
+        Ok(departure.detail)
     }
 }
 

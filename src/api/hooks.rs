@@ -7,10 +7,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
+use crate::shard::handler::{Place, Trigger};
 use crate::shard::hooks::{
     Asked, ConnectionError, Exchange, GenerateId, HttpMiddleware, Interruption,
 };
 use crate::shard::shared::Shared;
+
+use super::handler::{Handler, recipe};
 
 /// The engine below a server (`io.engine`). Cheap to clone, usable from any thread.
 ///
@@ -65,6 +68,27 @@ impl Engine {
     pub fn clients_count(&self) -> usize {
         let posts = self.shared.posts().iter();
         posts.map(|post| post.clients.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Runs `handler` for each client that has connected (`connection`), before it has joined a
+    /// namespace. It may ask for a [`Session`](crate::Session).
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// use fanfare::{DisconnectDetail, Server, Session};
+    ///
+    /// let io = Server::builder().build()?;
+    /// io.engine().on_connection(async |conn: Session| {
+    ///     conn.on_close(async |detail: DisconnectDetail| println!("{detail:?}"));
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_connection<A>(&self, handler: impl Handler<A>) -> &Engine {
+        let root = self.shared.define("/");
+        root.add_handler(Trigger::Session, Place::Last, recipe(handler));
+        self.shared.changed();
+        self
     }
 
     /// Adds a middleware (`engine.use`): it is asked about every request inside the path, be it a

@@ -8,9 +8,10 @@ use super::event::{Heard, Named};
 use super::handler::{self, Handler, Middleware};
 use super::socket::Socket;
 
-/// Names what a socket listens to, to be taken off again ([`Socket::off`]).
+/// Names what a socket or a session listens to, to be taken off again ([`Socket::off`],
+/// [`Session::off`](crate::Session::off)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listener(ListenerId);
+pub struct Listener(pub(super) ListenerId);
 
 /// Listeners of this socket alone. Each costs memory for each socket that has it: what all sockets
 /// of a namespace listen to is better registered there ([`Namespace::on`](crate::Namespace::on)).

@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod server;
 #[cfg(feature = "tower")]
 pub mod service;
+pub mod session;
 pub mod signals;
 pub mod socket;
 pub mod targets;

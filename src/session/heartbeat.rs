@@ -17,7 +17,34 @@ const STALL: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
     due: Time,
+    /// When the latest ping was sent, in microseconds that wrap: only a difference counts.
+    pinged_us: u32,
+    round_trip: RoundTrip,
     state: State,
+}
+
+/// Microseconds in three bytes, so that a heartbeat stays within sixteen; none is zero.
+#[derive(Clone, Copy, Debug, Default)]
+struct RoundTrip([u8; 3]);
+
+impl RoundTrip {
+    const MICROS_MAX: u32 = 0xff_ffff;
+
+    fn of(micros: u32) -> RoundTrip {
+        let [_, bytes @ ..] = micros.clamp(1, Self::MICROS_MAX).to_be_bytes();
+        RoundTrip(bytes)
+    }
+
+    fn duration(self) -> Option<Duration> {
+        let [high, middle, low] = self.0;
+        let micros = u32::from_be_bytes([0, high, middle, low]);
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
+    }
+}
+
+/// The low bits of a moment.
+fn wrapping_micros(now: Time) -> u32 {
+    now.as_micros() as u32
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +70,15 @@ pub enum Beat {
 impl Heartbeat {
     /// The heartbeat of a session that opened now: the first ping comes after the interval.
     pub fn new(now: Time, interval: Duration) -> Heartbeat {
-        Heartbeat { due: now.after(interval), state: State::Resting }
+        let (pinged_us, round_trip) = (0, RoundTrip::default());
+        Heartbeat { due: now.after(interval), pinged_us, round_trip, state: State::Resting }
     }
 
     /// The heartbeat of a session whose client has just opened it, or pinged, and must do so again
     /// in this time.
     pub fn of_client(now: Time, patience: Duration) -> Heartbeat {
-        Heartbeat { due: now.after(patience), state: State::Listening }
+        let (pinged_us, round_trip) = (0, RoundTrip::default());
+        Heartbeat { due: now.after(patience), pinged_us, round_trip, state: State::Listening }
     }
 
     /// The next moment to call [`Heartbeat::expire`].
@@ -68,7 +97,9 @@ impl Heartbeat {
             State::Resting => {
                 // From when the ping was due, not from when we came to it: what the client may
                 // take does not depend on how busy we are.
-                *self = Heartbeat { due: from.after(timeout), state: State::Pinged };
+                self.due = from.after(timeout);
+                self.pinged_us = wrapping_micros(now);
+                self.state = State::Pinged;
                 Beat::Ping
             }
             _ if is_stalled => {
@@ -81,13 +112,28 @@ impl Heartbeat {
 
     /// A pong came, asked for or not.
     pub fn pong(&mut self, now: Time, interval: Duration) {
-        *self = Heartbeat::new(now, interval);
+        if self.is_awaited() {
+            self.round_trip = RoundTrip::of(wrapping_micros(now).wrapping_sub(self.pinged_us));
+        }
+        self.due = now.after(interval);
+        self.state = State::Resting;
+    }
+
+    /// How long the client took to answer the latest ping that it has answered.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.duration()
+    }
+
+    /// Whether a ping was not answered yet.
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.state, State::Pinged | State::PingedAndExtended)
     }
 
     /// Another packet came.
     pub fn traffic(&mut self, now: Time, timeout: Duration) {
         if self.state == State::Pinged {
-            *self = Heartbeat { due: now.after(timeout), state: State::PingedAndExtended };
+            self.due = now.after(timeout);
+            self.state = State::PingedAndExtended;
         }
     }
 
@@ -178,6 +224,23 @@ mod tests {
         }
         assert_eq!(heartbeat.due(), at(310));
         assert_eq!(size_of::<Heartbeat>(), 16);
+    }
+
+    #[test]
+    fn the_round_trip_is_that_of_the_latest_ping_that_was_answered() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        heartbeat.pong(at(100), INTERVAL);
+        assert_eq!(heartbeat.round_trip(), None, "nobody has asked");
+        heartbeat.expire(at(400), TIMEOUT);
+        assert!(heartbeat.is_awaited());
+        heartbeat.traffic(at(410), TIMEOUT);
+        heartbeat.pong(at(430), INTERVAL);
+        assert_eq!(heartbeat.round_trip(), Some(Duration::from_millis(30)));
+        heartbeat.expire(at(730), TIMEOUT);
+        assert_eq!(heartbeat.round_trip(), Some(Duration::from_millis(30)), "not answered yet");
+        heartbeat.pong(at(30_000), INTERVAL);
+        let most = Duration::from_micros(RoundTrip::MICROS_MAX.into());
+        assert_eq!(heartbeat.round_trip(), Some(most));
     }
 
     #[test]

@@ -23,6 +23,7 @@
 
 pub mod ack;
 pub mod attachment;
+pub mod departure;
 pub mod handshake;
 pub mod heartbeat;
 pub mod namespace;
@@ -41,6 +42,7 @@ use crate::proto::engine::Protocol;
 use crate::proto::socket::DisconnectReason;
 
 use attachment::Assembly;
+use departure::DisconnectLimit;
 use heartbeat::{Beat, Heartbeat};
 use namespace::Namespaces;
 use recovery::ConnectionStateRecovery;
@@ -244,6 +246,26 @@ impl Session {
             Carrier::WebSocket(..) => "websocket",
             Carrier::Polling(_) => "polling",
         }
+    }
+
+    /// How long its client took to answer the latest ping that it has answered.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.heartbeat.round_trip()
+    }
+
+    /// Whether its client has not answered the latest ping.
+    pub fn awaits_pong(&self) -> bool {
+        self.heartbeat.is_awaited()
+    }
+
+    /// The limit that its client is beyond by now, but for the heartbeat: [`Session::expire`] ends
+    /// it for that.
+    pub fn overdue(&self, now: Time) -> Option<DisconnectLimit> {
+        if self.assembly.as_ref().is_some_and(|assembly| assembly.until <= now) {
+            return Some(DisconnectLimit::AttachmentsTimeout);
+        }
+        let is_unjoined = matches!(self.phase, Phase::Unjoined(until, _) if until <= now);
+        is_unjoined.then_some(DisconnectLimit::ConnectTimeout)
     }
 
     /// Takes note that a namespace was joined: the session may stay (`connectTimeout`).

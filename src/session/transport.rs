@@ -283,6 +283,14 @@ impl Session {
         Some(polling.queued_bytes)
     }
 
+    /// Bytes that wait for the next poll.
+    pub fn queued_bytes(&self) -> usize {
+        match &self.carrier {
+            Carrier::Polling(polling) => polling.queued_bytes,
+            Carrier::WebSocket(..) => 0,
+        }
+    }
+
     /// Whether a packet that is queued now would go out now: a GET is held and nothing waits.
     pub fn is_poll_writable(&self) -> bool {
         match &self.carrier {

@@ -153,7 +153,7 @@ impl State {
     /// something; for the others they wait.
     pub(super) fn flush_batch<D: Driver>(&mut self, driver: &mut D, most: usize) {
         let Some(last) = self.batch.broadcasts.last() else { return };
-        if self.is_heard(last) {
+        if self.is_heard(last) || !self.session_listeners.is_empty() {
             return self.queue_batch();
         }
         let mut batch = std::mem::take(&mut self.batch);

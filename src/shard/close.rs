@@ -6,6 +6,7 @@ use crate::base::slab::Key;
 
 use super::conn::{Role, Stage};
 use super::connection::is_idle;
+use super::log;
 use super::response::SHUTTING_DOWN;
 use super::state::State;
 
@@ -15,6 +16,7 @@ impl State {
         self.is_closing = true;
         let (options, now) = (Rc::clone(&self.options), self.now);
         let sessions: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
+        log::closing_all(self.index, sessions.len());
         for session in sessions {
             self.drive(session, |session, effects| session.shut_down(now, &options, effects));
         }

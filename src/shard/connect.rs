@@ -6,9 +6,11 @@ use crate::base::slab::Key;
 use crate::command::SocketAddress;
 use crate::proto::engine::Protocol;
 use crate::proto::socket::DisconnectReason;
+use crate::session::departure::Departure;
 
 use super::context::{Context, Release};
 use super::handler::{Event, Handlers, Middleware, Refused};
+use super::log;
 use super::state::{Socket, SocketPhase, State};
 
 impl Context {
@@ -62,23 +64,23 @@ impl Context {
 
     /// Calls the handlers of a socket that is about to go; it is in its rooms as long as they do
     /// not wait.
-    pub(super) fn disconnecting(self: &Rc<Self>, socket: Key, reason: DisconnectReason) {
+    pub(super) fn disconnecting(self: &Rc<Self>, socket: Key, departure: Departure) {
         let Some(address) = self.with(|state| state.address(socket)) else { return };
         if let Some(handlers) = self.handlers(address.namespace) {
-            let mut event = plain_event(self, Some(address), Some(reason));
+            let mut event = plain_event(self, Some(address), Some(departure));
             for parked in self.call(&handlers.disconnecting, &mut event) {
                 self.park(parked);
             }
         }
-        self.with(|state| state.depart(socket, reason));
+        self.with(|state| state.depart(socket, departure));
     }
 
     /// Calls the disconnect handlers of a socket, which is forgotten when the last one has ended.
-    pub(super) fn disconnect(self: &Rc<Self>, socket: Key, reason: DisconnectReason) {
+    pub(super) fn disconnect(self: &Rc<Self>, socket: Key, departure: Departure) {
         let Some(address) = self.with(|state| state.address(socket)) else { return };
         let release = Rc::new(Release { context: Rc::clone(self), socket });
         let Some(handlers) = self.handlers(address.namespace) else { return };
-        let mut event = plain_event(self, Some(address), Some(reason));
+        let mut event = plain_event(self, Some(address), Some(departure));
         for parked in self.call(&handlers.disconnect, &mut event) {
             let release = Rc::clone(&release);
             self.park(Box::pin(async move {
@@ -95,19 +97,25 @@ impl Context {
         })
     }
 
-    /// A session of a server without namespaces has opened.
+    /// A session has opened.
     pub(super) fn engine_opened(self: &Rc<Self>, session: Key) {
         let Some(handlers) = self.handlers(0) else { return };
         let mut event = Event { session: Some(session), ..plain_event(self, None, None) };
-        for parked in self.call(&handlers.connect, &mut event) {
+        if !self.shared.settings.has_namespaces {
+            for parked in self.call(&handlers.connect, &mut event) {
+                self.park(parked);
+            }
+        }
+        for parked in self.call(&handlers.session, &mut event) {
             self.park(parked);
         }
     }
 
     /// A session of a server without namespaces has gone.
-    pub(super) fn engine_closed(self: &Rc<Self>, session: Key, reason: DisconnectReason) {
+    pub(super) fn engine_closed(self: &Rc<Self>, session: Key, departure: Departure) {
         let Some(handlers) = self.handlers(0) else { return };
-        let mut event = Event { session: Some(session), ..plain_event(self, None, Some(reason)) };
+        let mut event =
+            Event { session: Some(session), ..plain_event(self, None, Some(departure)) };
         for parked in self.call(&handlers.disconnect, &mut event) {
             self.park(parked);
         }
@@ -128,7 +136,7 @@ impl Context {
 pub(super) fn plain_event<'a>(
     context: &'a Rc<Context>,
     socket: Option<SocketAddress>,
-    reason: Option<DisconnectReason>,
+    departure: Option<Departure>,
 ) -> Event<'a> {
     Event {
         context,
@@ -139,7 +147,8 @@ pub(super) fn plain_event<'a>(
         attachments: &[],
         is_binary: false,
         ack: None,
-        reason,
+        packet: None,
+        departure,
         refused: None,
     }
 }
@@ -187,6 +196,9 @@ impl State {
             self.end_session(session, DisconnectReason::TransportError);
             return false;
         }
+        if let Some(space) = self.namespaces.get(address.namespace) {
+            log::connected(self.index, key, &space.definition.name, self.has_come_back(key));
+        }
         let pid = self.sockets.get(key).and_then(Socket::pid);
         self.tell_begun(address);
         // Before the handlers of the connection: the client drops what comes ahead of this reply.
@@ -210,6 +222,7 @@ impl State {
         let Some(socket) = self.sockets.get(key) else { return };
         let session = socket.session;
         let protocol = self.protocol(session).unwrap_or_default();
+        log::refused_socket(self.index, key, &refused.message);
         self.send_packet(session, address.namespace, |packets| {
             let (message, data) = (&refused.message, refused.data.as_deref());
             match protocol {

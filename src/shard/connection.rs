@@ -7,8 +7,10 @@ use crate::base::clock::Time;
 use crate::base::slab::Key;
 use crate::driver::{Driver, Sent};
 use crate::proto::http::Fault;
+use crate::session::departure::{Cause, DisconnectLimit};
 
 use super::conn::{After, Conn, Http, Role, Stage};
+use super::events::Occasion;
 use super::state::{Action, State};
 
 impl State {
@@ -38,7 +40,9 @@ impl State {
         if let Role::Http(http) = std::mem::replace(&mut conn.role, Role::Discard)
             && let Some(session) = http.session()
         {
-            self.drive(session, |session, effects| session.connection_ended(key, effects));
+            self.because(Cause::NETWORK, |state| {
+                state.drive(session, |session, effects| session.connection_ended(key, effects));
+            });
         }
     }
 
@@ -87,6 +91,11 @@ impl State {
             }
             return;
         }
+        if let Role::WebSocket(socket) = &conn.role
+            && !self.session_listeners.is_empty()
+        {
+            self.session_listeners.tell(socket.session, Occasion::Drain, None, &mut self.jobs);
+        }
         match conn.after {
             After::Stay => {}
             After::Close => self.drop_connection(key),
@@ -110,7 +119,7 @@ impl State {
             Role::WebSocket(socket) if socket.is_closing => self.drop_connection(key),
             Role::WebSocket(socket) => {
                 let session = socket.session;
-                self.too_slow(session);
+                self.too_slow(session, DisconnectLimit::SendStallTimeout);
                 self.connection_ended(key);
             }
             Role::Http(http) if conn.is_sending || is_idle(http) => self.connection_ended(key),

@@ -153,15 +153,16 @@ impl Context {
             match job {
                 Job::Connect(socket) => self.connect(socket),
                 Job::Decide(session, candidate) => self.decide(session, candidate),
-                Job::Disconnecting(socket, reason) => self.disconnecting(socket, reason),
+                Job::Disconnecting(socket, departure) => self.disconnecting(socket, departure),
                 Job::Recover(request) => self.answer_recovery(request),
                 Job::SessionExpired(expired) => {
                     self.isolated(|| self.shared.session_expired(&expired));
                 }
                 Job::Outgoing(socket, frame) => self.outgoing(socket, &frame),
-                Job::Disconnect(socket, reason) => self.disconnect(socket, reason),
+                Job::Disconnect(socket, departure) => self.disconnect(socket, departure),
                 Job::EngineOpen(session) => self.engine_opened(session),
-                Job::EngineClose(session, reason) => self.engine_closed(session, reason),
+                Job::EngineClose(session, departure) => self.engine_closed(session, departure),
+                Job::Session(happening) => self.happened(*happening),
                 Job::Resolve(waiter, answer) => {
                     self.isolated(|| waiter.resolve(answer));
                 }
@@ -197,6 +198,7 @@ impl Context {
         // The payload is user code, too: its own drop may panic.
         drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
         self.with(|state| state.stats.handlers_panicked += 1);
+        super::log::handler_panicked(self.index);
     }
 }
 

@@ -16,7 +16,9 @@ use crate::command::{
 use crate::fanout::{Encoder, Encoding, Inexpressible, Packets};
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
+use crate::session::departure::{Cause, DisconnectLimit};
 
+use super::log;
 use super::queue::Outgoing;
 use super::state::{Job, SocketPhase, State};
 use super::timer::Owner;
@@ -117,6 +119,15 @@ impl State {
 
     /// Queues a packet for one session. Everything that is sent to a client comes through here.
     pub fn send(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
+        let copy = self.hears_of_packets(session).then(|| packet.frame());
+        let queued = self.queue_packet(session, packet, volatile);
+        if let Some(copy) = copy.filter(|_| queued == Queued::Yes) {
+            self.packets_created(session, &copy);
+        }
+        queued
+    }
+
+    fn queue_packet(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
         self.queue_batch();
         let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
         let limit = self.shared.settings.options.limits.send_queue_bytes;
@@ -137,7 +148,7 @@ impl State {
             conn.mark_dirty(connection, &mut self.dirty);
             self.stats.packets_queued += 1;
             if is_over_budget {
-                self.too_slow(session);
+                self.too_slow(session, DisconnectLimit::SendQueueBytes);
             }
             return Queued::Yes;
         }
@@ -155,20 +166,23 @@ impl State {
         }
         self.stats.packets_queued += 1;
         if queued_bytes > limit {
-            self.too_slow(session);
+            self.too_slow(session, DisconnectLimit::SendQueueBytes);
         }
         Queued::Yes
     }
 
     /// Ends a session whose client does not take what is queued for it.
-    pub fn too_slow(&mut self, session: Key) {
+    pub fn too_slow(&mut self, session: Key, limit: DisconnectLimit) {
         self.stats.slow_clients += 1;
+        log::too_slow(self.index, session);
         let connection = self.sessions.get(session).and_then(|entry| entry.session.websocket());
         if let Some(connection) = connection {
             // What it did not take it will not take: no closing handshake behind a full queue.
             self.drop_connection(connection);
         }
-        self.end_session(session, DisconnectReason::TransportError);
+        self.because(Cause::limit(limit), |state| {
+            state.end_session(session, DisconnectReason::TransportError);
+        });
     }
 
     /// Queues a packet for one socket, which is sent it again if it has missed it.
@@ -248,6 +262,7 @@ impl State {
             return;
         }
         for waiter in extra.acks.expired(now) {
+            log::ack_timed_out(self.index, key);
             self.jobs.push_back(Job::Resolve(waiter, Err(Unanswered::Timeout)));
         }
         if let Some(next) = extra.acks.next_deadline() {

@@ -16,9 +16,10 @@ use bytes::Bytes;
 use crate::base::id::SocketId;
 use crate::base::slab::Key;
 use crate::command::{Expected, SocketAddress, Waiter};
-use crate::proto::socket::DisconnectReason;
+use crate::session::departure::Departure;
 
 use super::context::Context;
+use super::events::PacketKind;
 use super::registry::{Candidate, Matcher};
 
 /// What a handler is called with.
@@ -27,7 +28,7 @@ pub struct Event<'a> {
     pub context: &'a Rc<Context>,
     /// The socket, on a server with namespaces.
     pub socket: Option<SocketAddress>,
-    /// The session, on a server without.
+    /// The session, if it is one that something happens to.
     pub session: Option<Key>,
     /// The name of the event; empty for connection and disconnection.
     pub name: &'a str,
@@ -39,8 +40,10 @@ pub struct Event<'a> {
     pub is_binary: bool,
     /// The acknowledgement that the client asks for.
     pub ack: Option<AckTarget>,
+    /// The type of the Engine.IO packet, for listeners of those.
+    pub packet: Option<PacketKind>,
     /// Why the socket or session has gone.
-    pub reason: Option<DisconnectReason>,
+    pub departure: Option<Departure>,
     /// Why a middleware has refused the event.
     pub refused: Option<&'a Refused>,
 }
@@ -114,6 +117,8 @@ pub struct Handlers {
     pub events: Events,
     /// For engine messages, on a server without namespaces.
     pub message: Vec<Handler>,
+    /// For each new session, of those of `/` alone.
+    pub session: Vec<Handler>,
     /// Told of what becomes of rooms.
     pub rooms: Vec<(RoomEvent, RoomListener)>,
 }
@@ -199,6 +204,8 @@ pub enum Trigger {
     Refused,
     /// An engine message.
     Message,
+    /// A new session.
+    Session,
 }
 
 /// Where in the list of those that are there a handler is put.
@@ -475,6 +482,7 @@ impl Recipes {
                 Trigger::AnyOutgoing => handlers.any_outgoing.extend(made),
                 Trigger::Refused => handlers.refused.extend(made),
                 Trigger::Message => handlers.message.extend(made),
+                Trigger::Session => handlers.session.extend(made),
                 Trigger::Event(name) => handlers.events.add(name, made),
             }
         }

@@ -15,6 +15,7 @@ use crate::session::Violation;
 
 use super::context::Context;
 use super::handler::Definition;
+use super::log;
 use super::recovery::Recoverable;
 use super::registry::{Candidate, NoChild};
 use super::state::{Extra, Job, Socket, SocketPhase, State};
@@ -89,6 +90,7 @@ impl Context {
             match self.shared.registry.define_child(name, parent, children_max) {
                 Ok((child, false)) => return Some(child),
                 Ok((child, true)) => {
+                    log::child_created(name);
                     self.isolated(|| self.shared.namespace_made(&child));
                     return child.is_open().then_some(child);
                 }
@@ -141,6 +143,7 @@ impl State {
 
     /// A client asks for a namespace.
     pub(super) fn connect_packet(&mut self, key: Key, name: &str, auth: Option<&[u8]>) {
+        log::connecting(self.index, key, name);
         if self.may_not_ask(key, name) {
             return self.violation(key, Violation::State);
         }
@@ -293,6 +296,7 @@ impl State {
 
     /// Refuses a namespace that there is not.
     pub(super) fn refuse_unknown(&mut self, key: Key, name: &str) {
+        log::namespace_denied(self.index, key, name);
         let limits = &self.shared.settings.options.limits;
         let (refusals_max, echo_max) = (limits.namespaces_per_session, limits.namespace_echo_bytes);
         let Some(entry) = self.sessions.get_mut(key) else { return };

@@ -14,12 +14,15 @@ use crate::proto::json::Raw;
 use crate::proto::socket::{self, Body, DecodeError, Kind};
 use crate::proto::socket_v4;
 use crate::session::attachment::{Assembly, Progress};
+use crate::session::departure::{Cause, DisconnectLimit};
 use crate::session::{Session, Violation};
 
 use super::context::Context;
 use super::emit::Queued;
+use super::events::PacketKind;
 use super::handler::{Handler, Middleware};
 use super::listeners::Direction;
+use super::log;
 use super::state::{Job, SocketPhase, State};
 
 /// One message of a client.
@@ -73,7 +76,14 @@ pub(super) struct Audience {
 impl Context {
     /// Handles one message that the client of a session has sent on a connection.
     pub fn message(self: &Rc<Self>, session: Key, connection: Key, inbound: &Inbound<'_>) {
-        let step = self.with(|state| state.engine_message(session, connection, inbound));
+        let (step, is_heard) = self.with(|state| {
+            let step = state.engine_message(session, connection, inbound);
+            (step, !state.session_listeners.is_empty())
+        });
+        if is_heard {
+            // Those who hear of packets do so before the handlers of what is in them.
+            self.run_jobs();
+        }
         self.take_step(session, step);
         self.run_jobs();
     }
@@ -129,8 +139,7 @@ impl State {
         }
         let (Inbound::Text(bytes) | Inbound::Binary(bytes)) = inbound;
         if entry.session.charge(bytes.len(), &options) {
-            self.violation(key, Violation::State);
-            return Step::Nothing;
+            return self.too_early(key);
         }
         let protocol = entry.session.protocol();
         let packet = match (inbound, protocol) {
@@ -139,6 +148,9 @@ impl State {
             (Inbound::Binary(data), Protocol::V3(_)) => Ok(engine_v3::decode_binary(data)),
             (Inbound::Binary(data), Protocol::V4) => {
                 entry.session.traffic(now, &options);
+                if !self.session_listeners.is_empty() {
+                    self.bytes_came(key, PacketKind::Message, data, true);
+                }
                 return self.engine_bytes(key, data);
             }
         };
@@ -162,6 +174,11 @@ impl State {
         protocol: Protocol,
     ) -> Step<'a> {
         let now = self.now;
+        if let Ok(packet) = &packet
+            && !self.session_listeners.is_empty()
+        {
+            self.packet_came(key, packet);
+        }
         match packet {
             Err(_) => {
                 self.last_undecodable = Some(connection);
@@ -211,9 +228,18 @@ impl State {
         }
     }
 
+    /// The client sends too much before it joins a namespace.
+    fn too_early<'a>(&mut self, key: Key) -> Step<'a> {
+        self.because(Cause::limit(DisconnectLimit::BytesBeforeConnect), |state| {
+            state.violation(key, Violation::State);
+        });
+        Step::Nothing
+    }
+
     /// The client broke a rule.
     pub fn violation(&mut self, key: Key, violation: Violation) {
         let (options, now) = (Rc::clone(&self.options), self.now);
+        log::violation(self.index, key, violation);
         if matches!(violation, Violation::Decode | Violation::State) {
             self.flush_session(key);
         }
@@ -242,7 +268,10 @@ impl State {
         let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
         let (packet, query) = match decode(text, entry.session.protocol(), limits) {
             Ok(packet) if entry.session.assembly.is_none() => packet,
-            _ => {
+            decoded => {
+                if let Err(error) = decoded {
+                    log::undecodable(self.index, key, error);
+                }
                 self.violation(key, Violation::Decode);
                 return Step::Nothing;
             }
@@ -262,7 +291,8 @@ impl State {
         let limits = &self.shared.settings.options.limits;
         match decode(text, self.protocol(key).unwrap_or_default(), limits) {
             Ok((packet, query)) => self.packet(key, packet, query, attachments),
-            Err(_) => {
+            Err(error) => {
+                log::undecodable(self.index, key, error);
                 self.violation(key, Violation::Decode);
                 Step::Nothing
             }

@@ -9,10 +9,12 @@ use crate::proto::engine_v3::{self, Form, Piece};
 use crate::proto::jsonp;
 use crate::proto::socket::DisconnectReason;
 use crate::proto::websocket::{self, CloseCode, Message};
+use crate::session::departure::{Cause, DisconnectLimit};
 use crate::session::{Dialect, Violation};
 
 use super::conn::{After, Role};
 use super::context::Context;
+use super::log;
 use super::message::Inbound;
 use super::request::HttpStep;
 use super::shared::Shared;
@@ -213,7 +215,9 @@ impl State {
         let is_control = matches!(decoded.message, Some(Message::Ping(_) | Message::Pong(_)));
         let (burst, per_second) = (limits.control_frames_burst, limits.control_frames_per_second);
         if is_control && !socket.control.take(burst, per_second, self.now) {
-            self.websocket_fault(key, session, CloseCode::POLICY_VIOLATION);
+            self.because(Cause::limit(DisconnectLimit::ControlFrames), |state| {
+                state.websocket_fault(key, session, CloseCode::POLICY_VIOLATION);
+            });
             return (None, None);
         }
         match decoded.message {
@@ -246,6 +250,7 @@ impl State {
 
     /// The peer broke the framing: it is told the code, and the session ends.
     fn websocket_fault(&mut self, key: Key, session: Key, code: CloseCode) {
+        log::websocket_fault(self.index, session, code.value());
         self.close_websocket(key, Some(code));
         self.drive(session, |session, effects| {
             if session.is_probing(key) {
@@ -259,6 +264,8 @@ impl State {
     /// The peer sent a close frame: it is echoed, once, and the connection ends.
     fn websocket_closed(&mut self, key: Key, session: Key, code: Option<CloseCode>) {
         let close_timeout = self.shared.settings.options.limits.close_timeout;
+        let close_code = code.map(CloseCode::value);
+        log::websocket_closed(self.index, session, close_code);
         let Some(conn) = self.connections.get_mut(key) else { return };
         let Role::WebSocket(socket) = &mut conn.role else { return };
         let was_closing = std::mem::replace(&mut socket.is_closing, true);
@@ -273,6 +280,8 @@ impl State {
             conn.mark_dirty(key, &mut self.dirty);
         }
         self.rearm_connection(key);
-        self.drive(session, |session, effects| session.connection_ended(key, effects));
+        self.because(Cause::close_frame(close_code), |state| {
+            state.drive(session, |session, effects| session.connection_ended(key, effects));
+        });
     }
 }

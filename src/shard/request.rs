@@ -1,6 +1,5 @@
 //! HTTP requests: from received bytes to what is asked of a session, and back to a response.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::session::handshake::Refusal;
 use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
 use super::decide::{Undecided, request_of};
 use super::hooks::ErrorContext;
+use super::log;
 use super::response::{Rejected, SHUTTING_DOWN};
 use super::session::{Carried, Opening};
 use super::shared::Shared;
@@ -192,9 +192,9 @@ impl State {
     }
 
     pub(super) fn poll(&mut self, key: Key, session: Key, head: &Head<'_>) -> HttpStep {
-        let (options, now) = (Rc::clone(&self.options), self.now);
+        let now = self.now;
         // A poll that comes after the end is told so, also when the timers are looked at later.
-        self.drive(session, |session, effects| session.expire(now, &options, effects));
+        self.expire_session(session);
         if self.sessions.get(session).is_none() {
             return self.refuse(key, head, Refusal::SessionUnknown);
         }
@@ -220,7 +220,10 @@ impl State {
         let begun = self.drive(session, |session, effects| session.post_begins(key, effects));
         match begun {
             Some(Ok(true)) => {}
-            Some(Ok(false)) => return HttpStep::Wait,
+            Some(Ok(false)) => {
+                log::request_overlap(self.index, key);
+                return HttpStep::Wait;
+            }
             _ => return self.refuse(key, head, Refusal::BadRequest),
         }
         let form = Form::of_content_type(head.header("content-type"));
@@ -309,6 +312,7 @@ impl State {
         let options = &shared.settings.options;
         let opened =
             self.drive(session, |session, _| session.probe_opens(key, protocol, now, options));
+        log::probe(self.index, session, matches!(opened, Some(Ok(()))));
         let rest = self.switch(key, &accept);
         self.become_websocket(key, session, deflate);
         if !matches!(opened, Some(Ok(()))) {

@@ -14,6 +14,7 @@ use crate::session::handshake::Refusal;
 
 use super::conn::{After, Role, Stage};
 use super::hooks::ErrorContext;
+use super::log;
 use super::request::HttpStep;
 use super::shared::ClientFile;
 use super::state::State;
@@ -133,8 +134,10 @@ impl State {
         let weak = format!("W/{tag}");
         let known = head.header("if-none-match");
         if known.is_some_and(|known| known == tag.as_bytes() || known == weak.as_bytes()) {
+            log::served_client(name, 304);
             return self.respond(key, 304, &[], b"");
         }
+        log::served_client(name, 200);
         let content_type = if name.ends_with(".map") { MAP } else { SCRIPT };
         let mut fields = vec![CACHE, content_type];
         fields.extend(Field::new("ETag", tag.as_bytes()));
@@ -230,6 +233,7 @@ impl State {
     /// Refuses a request inside the path, for a reason that is known. A JSON body for HTTP, plain
     /// text for an upgrade (protocol.md §2).
     pub(super) fn reject(&mut self, key: Key, head: &Head<'_>, rejected: &Rejected) -> HttpStep {
+        log::refused(self.index, rejected.refusal);
         self.tell_of(key, head, rejected);
         let message = rejected.message();
         if head.upgrade {
@@ -247,6 +251,7 @@ impl State {
     }
 
     pub(super) fn refuse_handshake(&mut self, key: Key, fault: http::HandshakeFault) -> HttpStep {
+        log::refused_handshake(self.index, fault);
         let mut response = Vec::new();
         fault.respond(&mut response);
         self.finish_with(key, &response);
@@ -255,6 +260,7 @@ impl State {
 
     /// Answers something that is no request, and closes the connection.
     pub fn refuse_fault(&mut self, key: Key, fault: Fault) -> HttpStep {
+        log::refused_fault(self.index, fault);
         let mut response = Vec::new();
         fault.respond(&mut response);
         self.abandon_request(key);
@@ -265,6 +271,7 @@ impl State {
     /// Answers a body that cannot be received with a status alone (protocol.md §5.2), and closes
     /// the connection.
     pub(super) fn refuse_body(&mut self, key: Key, fault: Fault) -> HttpStep {
+        log::refused_fault(self.index, fault);
         self.abandon_request(key);
         self.close_with(key, fault.status, &[], b"");
         HttpStep::Wait

@@ -9,6 +9,7 @@ use crate::room::{Memberships, Moved, Rooms, Target};
 
 use super::context::Context;
 use super::handler::{Handlers, RoomEvent};
+use super::log;
 use super::namespaces::Namespace;
 use super::state::{Job, SocketPhase, State};
 
@@ -69,6 +70,7 @@ impl State {
         let Some(space) = self.namespaces.get_mut(socket.namespace) else {
             return false;
         };
+        log::joined(self.index, key, rooms);
         for room in rooms {
             let is_new_here = space.hears_rooms && !space.rooms.has(room);
             let is_new = is_new_here && space.definition.room_begins(room);
@@ -88,6 +90,7 @@ impl State {
         });
         let has_left = left.unwrap_or(false);
         if has_left {
+            log::left(self.index, key, room);
             self.tell_left(address, [room]);
         }
         has_left

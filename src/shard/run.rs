@@ -13,6 +13,7 @@ use crate::driver::unix::SocketFile;
 use crate::driver::uring::Uring;
 use crate::error::{Error, Result};
 
+use super::log;
 use super::shared::{Post, Shared};
 use super::turn::Shard;
 
@@ -69,6 +70,7 @@ impl Plan {
         introduce(shared, &reports, self.shards)?;
         let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
         running.files = doors.files;
+        log::listening(&doors.addresses, self.shards);
         shared.listens(doors.addresses);
         for (order, listeners) in orders.iter().zip(doors.listeners) {
             // A thread that is gone has closed the server.

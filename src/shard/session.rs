@@ -14,11 +14,14 @@ use crate::proto::engine_v3::{self, Form};
 use crate::proto::parser::Message;
 use crate::proto::socket::DisconnectReason;
 use crate::proto::{engine, jsonp, websocket};
+use crate::session::departure::{Cause, Departure};
 use crate::session::handshake::Transport;
 use crate::session::{Answer, Dialect, Effect, Session};
 
 use super::conn::{After, Role};
+use super::events::Occasion;
 use super::listeners::Direction;
+use super::log;
 use super::state::{Job, SessionEntry, SocketPhase, State};
 use super::timer::Armed;
 
@@ -102,6 +105,7 @@ impl State {
         }
         let key = self.sessions.insert(SessionEntry { session, armed: Armed::default() });
         self.stats.sessions_opened += 1;
+        log::handshake(self.index, key, transport);
         self.count_clients();
         self.queue_open_packet(key, transport, name);
         match &shared.settings.initial_packet {
@@ -114,7 +118,9 @@ impl State {
             None => {}
         }
         self.rearm_session(key);
-        if !shared.settings.has_namespaces {
+        let root = self.namespaces.get(0);
+        let is_told = root.is_some_and(|space| !space.handlers.session.is_empty());
+        if is_told || !shared.settings.has_namespaces {
             self.jobs.push_back(Job::EngineOpen(key));
         }
         if let Some(socket) = id.socket() {
@@ -169,6 +175,9 @@ impl State {
         match effect {
             Effect::Poll(connection, answer, dialect) => {
                 self.answer_poll(connection, &answer, &dialect);
+                if matches!(answer, Answer::Packets(_)) {
+                    self.happens(key, Occasion::Drain);
+                }
             }
             Effect::RefusePost(connection) => self.respond_empty(connection, 400),
             Effect::AcceptPost(connection) => self.accept_post(connection),
@@ -178,6 +187,8 @@ impl State {
                 for frame in frames {
                     self.push_packets(connection, fanout::websocket_frame(frame, protocol));
                 }
+                log::upgraded(self.index, key);
+                self.happens(key, Occasion::Upgrade);
             }
             Effect::CloseWebSocket(connection) => self.close_websocket(connection, None),
             Effect::Drop(connection) => self.drop_connection(connection),
@@ -200,7 +211,10 @@ impl State {
             Answer::Close => engine_v3::CLOSE_PAYLOAD,
             Answer::NoopClose if is_v4 => b"6\x1e1",
             Answer::NoopClose => engine_v3::NOOP_CLOSE_PAYLOAD,
-            Answer::BadRequest => return self.respond_empty(connection, 400),
+            Answer::BadRequest => {
+                log::request_overlap(self.index, connection);
+                return self.respond_empty(connection, 400);
+            }
         };
         self.respond_payload(connection, Form::Text, control, dialect, false);
     }
@@ -253,6 +267,45 @@ impl State {
         self.drive(key, |session, effects| session.end(reason, effects));
     }
 
+    /// Ends something for a cause that the reason does not say.
+    pub(super) fn because<R>(&mut self, cause: Cause, work: impl FnOnce(&mut State) -> R) -> R {
+        let before = std::mem::replace(&mut self.cause, cause);
+        let result = work(self);
+        self.cause = before;
+        result
+    }
+
+    /// What is known of the end of a session, or of a socket of it.
+    fn departure(&self, session: Key, reason: DisconnectReason) -> Departure {
+        let entry = self.sessions.get(session);
+        Departure::new(reason, self.cause, entry.and_then(|entry| entry.session.round_trip()))
+    }
+
+    /// Does what is due for a session.
+    pub(super) fn expire_session(&mut self, key: Key) {
+        let (options, now) = (Rc::clone(&self.options), self.now);
+        let Some(entry) = self.sessions.get(key) else { return };
+        let (limit, was_awaited) = (entry.session.overdue(now), entry.session.awaits_pong());
+        let cause = Cause { limit, ..Cause::default() };
+        self.because(cause, |state| {
+            state.drive(key, |session, effects| session.expire(now, &options, effects));
+        });
+        let entry = self.sessions.get(key);
+        if !was_awaited && entry.is_some_and(|entry| entry.session.awaits_pong()) {
+            self.ping_created(key);
+        }
+    }
+
+    /// Bytes that wait to be sent to the client of a session.
+    pub fn queued_bytes(&mut self, key: Key) -> Option<usize> {
+        self.queue_batch();
+        let session = &self.sessions.get(key)?.session;
+        Some(match session.websocket() {
+            Some(connection) => self.connections.get(connection)?.queue.bytes(),
+            None => session.queued_bytes(),
+        })
+    }
+
     /// Answers the held GET of a session with what is queued.
     pub fn flush_session(&mut self, key: Key) {
         self.drive(key, |session, effects| session.flush(effects));
@@ -260,14 +313,17 @@ impl State {
 
     fn session_closed(&mut self, key: Key, reason: DisconnectReason) {
         self.sockets_gone(key, reason);
+        // The engine knows no other word for it.
+        let reason = match reason {
+            DisconnectReason::ServerShuttingDown => DisconnectReason::ForcedClose,
+            reason => reason,
+        };
+        let departure = self.departure(key, reason);
+        log::closed(self.index, key, &departure);
         if !self.shared.settings.has_namespaces {
-            // The engine knows no other word for it.
-            let reason = match reason {
-                DisconnectReason::ServerShuttingDown => DisconnectReason::ForcedClose,
-                reason => reason,
-            };
-            self.jobs.push_back(Job::EngineClose(key, reason));
+            self.jobs.push_back(Job::EngineClose(key, departure));
         }
+        self.session_over(key, departure);
         let undecided = self.undecided.remove(&key).into_iter().flatten();
         self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
         let Some(entry) = self.sessions.remove(key) else { return };
@@ -296,6 +352,8 @@ impl State {
             return;
         }
         self.unlist(key);
+        let departure = self.departure(session, reason);
+        log::socket_gone(self.index, key, &departure);
         let entry = self.sessions.get_mut(session);
         let request = entry.and_then(|entry| {
             entry.session.namespaces.remove(key);
@@ -313,9 +371,9 @@ impl State {
         let is_told = space.is_some_and(|space| !space.handlers.disconnecting.is_empty());
         match phase {
             SocketPhase::Connected if is_told => {
-                self.jobs.push_back(Job::Disconnecting(key, reason));
+                self.jobs.push_back(Job::Disconnecting(key, departure));
             }
-            SocketPhase::Connected => self.depart(key, reason),
+            SocketPhase::Connected => self.depart(key, departure),
             // Nobody was told of it: a middleware that still runs finds it gone.
             _ => {
                 self.keep_or_forget(key, reason);
@@ -329,15 +387,15 @@ impl State {
     }
 
     /// A socket that is about to go leaves its rooms, and its handlers are told that it has gone.
-    pub fn depart(&mut self, key: Key, reason: DisconnectReason) {
-        self.keep_or_forget(key, reason);
+    pub fn depart(&mut self, key: Key, departure: Departure) {
+        self.keep_or_forget(key, departure.reason);
         self.leave_all(key);
         if let Some(address) = self.address(key) {
             self.tell_ended(address);
         }
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.phase = SocketPhase::Gone;
-        self.jobs.push_back(Job::Disconnect(key, reason));
+        self.jobs.push_back(Job::Disconnect(key, departure));
     }
 
     /// Takes a connected socket off the list of its namespace.
@@ -364,6 +422,7 @@ impl State {
         let cleans_up = self.shared.settings.cleanup_empty_child_namespaces;
         self.shared.registry.leave(&definition, cleans_up);
         if let Some(namespace) = removed {
+            log::child_removed(self.index, &definition.name);
             // Its handlers are user code; so is what the definition may be the last to hold.
             self.jobs.push_back(Job::Drop(Box::new((namespace.handlers, definition))));
         }
@@ -401,7 +460,9 @@ impl State {
         };
         self.drop_connection(key);
         if let Some(session) = session {
-            self.drive(session, |session, effects| session.connection_ended(key, effects));
+            self.because(Cause::NETWORK, |state| {
+                state.drive(session, |session, effects| session.connection_ended(key, effects));
+            });
         }
     }
 }

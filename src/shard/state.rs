@@ -16,14 +16,15 @@ use crate::fanout::Encoder;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::Form;
 use crate::proto::http::Compressor;
-use crate::proto::socket::DisconnectReason;
 use crate::room::Memberships;
 use crate::session::ack::Acks;
+use crate::session::departure::{Cause, Departure};
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
 use super::compression::Compression;
 use super::conn::Conn;
+use super::events::{Happening, SessionListeners};
 use super::hooks::{ConnectionError, Followed};
 use super::join::Question;
 use super::joined::Joined;
@@ -108,19 +109,21 @@ pub enum Job {
     /// The client of a session asks for a namespace that nobody has made.
     Decide(Key, Candidate),
     /// A socket is about to go.
-    Disconnecting(Key, DisconnectReason),
+    Disconnecting(Key, Departure),
     /// A socket has gone.
-    Disconnect(Key, DisconnectReason),
+    Disconnect(Key, Departure),
     /// A client that was away wants its socket back.
     Recover(Box<Recover>),
     /// A socket was kept for nothing.
     SessionExpired(ExpiredSession),
     /// A socket is sent these packets, and there are listeners of that.
     Outgoing(SocketAddress, Frame),
-    /// A session of a server without namespaces has opened.
+    /// A session has opened, and somebody is to be told.
     EngineOpen(Key),
     /// A session of a server without namespaces has gone.
-    EngineClose(Key, DisconnectReason),
+    EngineClose(Key, Departure),
+    /// Something of a session has happened to which somebody listens.
+    Session(Box<Happening>),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
     /// A room has changed, and somebody hears of that.
@@ -235,6 +238,10 @@ pub struct State {
     pub recovery: Option<Box<Recovery>>,
     /// Sockets that listen to what they are sent.
     pub outgoing_listeners: usize,
+    /// Who listens to sessions.
+    pub session_listeners: SessionListeners,
+    /// What is known of the end of the session at hand, while it is being ended.
+    pub cause: Cause,
     /// Whether those who listen to what is sent are being told: what they send themselves is not
     /// told again, which would never end.
     pub is_telling: bool,
@@ -284,6 +291,8 @@ impl State {
             batch: Batch::default(),
             recovery,
             outgoing_listeners: 0,
+            session_listeners: SessionListeners::default(),
+            cause: Cause::default(),
             is_telling: false,
             chosen: Vec::new(),
             random: VecDeque::new(),

@@ -138,6 +138,7 @@ impl<D: Driver> Shard<D> {
         context.run_jobs();
         self.take_backlog();
         self.follow_closing();
+        context.announce_packets();
         self.flush()
     }
 
@@ -397,11 +398,13 @@ impl State {
         let sockets = std::mem::take(&mut self.sockets);
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
+        let listeners = std::mem::take(&mut self.session_listeners);
         let outbox = std::mem::take(&mut self.outbox);
         let connections = std::mem::take(&mut self.connections);
         let recovery = self.dismantle_recovery();
         let undecided = std::mem::take(&mut self.undecided);
-        (sockets, namespaces, jobs, sleepers, undecided, outbox, connections, recovery)
+        let sessions = (connections, listeners, undecided);
+        (sockets, namespaces, jobs, sleepers, outbox, sessions, recovery)
     }
 
     /// An entry among the timers is due. Gives who sleeps no longer.
@@ -419,10 +422,9 @@ impl State {
             }
             Owner::Session(index) => {
                 let key = self.sessions.key_at(index)?;
-                let (options, now) = (Rc::clone(&self.options), self.now);
                 let entry = self.sessions.get_mut(key)?;
-                if entry.armed.came_up(now, owner, &mut self.timers) {
-                    self.drive(key, |session, effects| session.expire(now, &options, effects));
+                if entry.armed.came_up(self.now, owner, &mut self.timers) {
+                    self.expire_session(key);
                 }
             }
             Owner::Recovery => self.look_after_recovery(),

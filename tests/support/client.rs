@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
 /// How long a client waits for anything before the test fails.
@@ -172,6 +174,13 @@ impl Client {
     /// Starts the closing handshake.
     pub fn close(&mut self) {
         self.socket.close(None).expect("open until now");
+    }
+
+    /// Starts it with a code.
+    #[allow(dead_code, reason = "not every suite closes with a code")]
+    pub fn close_with(&mut self, code: u16) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
+        self.socket.close(Some(frame)).expect("open until now");
     }
 
     /// The port of this end, as the server sees it.

@@ -1,0 +1,160 @@
+//! Every line that a shard logs, in one file, so that one can see what they tell.
+//!
+//! Targets are the scopes of the reference's `debug`: `engine`, `engine:socket`, `engine:polling`,
+//! `engine:ws`, `socket.io:server`, `socket.io:namespace`, `socket.io:parent-namespace`,
+//! `socket.io:client`, `socket.io:socket`, `socket.io-parser`. Nothing is logged for a packet or a
+//! recipient: a place that logs costs a comparison, and those are places that count instructions.
+//!
+//! Sessions and sockets are named by shard and slot alone: the id of a session is a secret, and a
+//! log is read by more people than may have it. What a peer or the application has chosen, as names
+//! of namespaces and rooms, is escaped, so that it can neither end a line nor forge one.
+
+use std::fmt;
+
+use tracing::{debug, trace, warn};
+
+use crate::base::address::ListenAddress;
+use crate::base::slab::Key;
+use crate::proto::http::{Fault, HandshakeFault};
+use crate::proto::socket::DecodeError;
+use crate::room::Target;
+use crate::session::Violation;
+use crate::session::departure::Departure;
+use crate::session::handshake::{Refusal, Transport};
+
+/// Where a session or a socket is.
+struct Place(u16, Key);
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.0, self.1.index)
+    }
+}
+
+pub(super) fn listening(addresses: &[ListenAddress], shards: usize) {
+    debug!(target: "socket.io:server", ?addresses, shards, "listening");
+}
+
+pub(super) fn closing_all(shard: u16, sessions: usize) {
+    debug!(target: "engine", shard, sessions, "closing all open clients");
+}
+
+pub(super) fn handler_panicked(shard: u16) {
+    warn!(target: "socket.io:server", shard, "a handler has panicked");
+}
+
+pub(super) fn served_client(name: &str, status: u16) {
+    debug!(target: "socket.io:server", ?name, status, "serve client");
+}
+
+pub(super) fn refused(shard: u16, refusal: Refusal) {
+    debug!(target: "engine", shard, why = refusal.message(), "refused request");
+}
+
+pub(super) fn refused_fault(shard: u16, fault: Fault) {
+    debug!(target: "engine", shard, status = fault.status, why = fault.message, "faulty request");
+}
+
+pub(super) fn refused_handshake(shard: u16, fault: HandshakeFault) {
+    debug!(target: "engine", shard, ?fault, "invalid transport upgrade");
+}
+
+pub(super) fn handshake(shard: u16, session: Key, transport: Transport) {
+    debug!(target: "engine", session = %Place(shard, session), ?transport, "handshaking client");
+}
+
+pub(super) fn probe(shard: u16, session: Key, is_accepted: bool) {
+    let session = Place(shard, session);
+    match is_accepted {
+        true => debug!(target: "engine", %session, "upgrading existing transport"),
+        false => debug!(target: "engine", %session, "transport has already been upgraded"),
+    }
+}
+
+pub(super) fn upgraded(shard: u16, session: Key) {
+    debug!(target: "engine:socket", session = %Place(shard, session), "upgraded to websocket");
+}
+
+pub(super) fn too_slow(shard: u16, session: Key) {
+    let session = Place(shard, session);
+    debug!(target: "engine:socket", %session, "the client does not take what is queued for it");
+}
+
+pub(super) fn closed(shard: u16, session: Key, departure: &Departure) {
+    let (reason, detail) = (departure.reason.as_str(), departure.detail);
+    debug!(target: "engine:socket", session = %Place(shard, session), reason, ?detail, "closed");
+}
+
+pub(super) fn violation(shard: u16, session: Key, violation: Violation) {
+    let session = Place(shard, session);
+    match violation {
+        Violation::Undecodable | Violation::HeartbeatDirection => {
+            debug!(target: "engine:socket", %session, ?violation, "broke a rule");
+        }
+        Violation::Decode | Violation::State => {
+            debug!(target: "socket.io:client", %session, ?violation, "broke a rule");
+        }
+    }
+}
+
+pub(super) fn request_overlap(shard: u16, connection: Key) {
+    debug!(target: "engine:polling", connection = %Place(shard, connection), "request overlap");
+}
+
+pub(super) fn websocket_fault(shard: u16, session: Key, code: u16) {
+    debug!(target: "engine:ws", session = %Place(shard, session), code, "broke the framing");
+}
+
+pub(super) fn websocket_closed(shard: u16, session: Key, code: Option<u16>) {
+    debug!(target: "engine:ws", session = %Place(shard, session), code, "got a close frame");
+}
+
+pub(super) fn undecodable(shard: u16, session: Key, error: DecodeError) {
+    debug!(target: "socket.io-parser", session = %Place(shard, session), %error, "no packet");
+}
+
+pub(super) fn connecting(shard: u16, session: Key, namespace: &str) {
+    let session = Place(shard, session);
+    debug!(target: "socket.io:client", %session, ?namespace, "connecting to namespace");
+}
+
+pub(super) fn namespace_denied(shard: u16, session: Key, namespace: &str) {
+    let session = Place(shard, session);
+    debug!(target: "socket.io:client", %session, ?namespace, "there is no such namespace");
+}
+
+pub(super) fn child_created(namespace: &str) {
+    debug!(target: "socket.io:parent-namespace", ?namespace, "creating child namespace");
+}
+
+pub(super) fn child_removed(shard: u16, namespace: &str) {
+    debug!(target: "socket.io:parent-namespace", shard, ?namespace, "left child namespace");
+}
+
+pub(super) fn refused_socket(shard: u16, socket: Key, why: &str) {
+    let socket = Place(shard, socket);
+    debug!(target: "socket.io:namespace", %socket, ?why, "refused by a middleware");
+}
+
+pub(super) fn connected(shard: u16, socket: Key, namespace: &str, has_come_back: bool) {
+    let socket = Place(shard, socket);
+    debug!(target: "socket.io:namespace", %socket, ?namespace, has_come_back, "socket connected");
+}
+
+pub(super) fn joined(shard: u16, socket: Key, rooms: &[Target]) {
+    trace!(target: "socket.io:socket", socket = %Place(shard, socket), ?rooms, "join rooms");
+}
+
+pub(super) fn left(shard: u16, socket: Key, room: &str) {
+    trace!(target: "socket.io:socket", socket = %Place(shard, socket), ?room, "leave room");
+}
+
+pub(super) fn ack_timed_out(shard: u16, socket: Key) {
+    let socket = Place(shard, socket);
+    debug!(target: "socket.io:socket", %socket, "an acknowledgement has timed out");
+}
+
+pub(super) fn socket_gone(shard: u16, socket: Key, departure: &Departure) {
+    let (socket, reason) = (Place(shard, socket), departure.reason.as_str());
+    debug!(target: "socket.io:socket", %socket, reason, "closing socket");
+}
