@@ -75,7 +75,7 @@ fn is_left_behind(path: &Path) -> io::Result<bool> {
         match sys::connect(socket.as_fd(), &kernel_path(path)?) {
             Err(error) => return Ok(error.kind() == io::ErrorKind::ConnectionRefused),
             Ok(()) if Instant::now() >= until => return Ok(false),
-            Ok(()) => thread::sleep(LOOK_INTERVAL),
+            Ok(()) => thread::park_timeout(LOOK_INTERVAL),
         }
     }
 }
