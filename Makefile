@@ -4,7 +4,7 @@ CLIENT_VERSION := 4.8.4
 CLIENT := target/client/node_modules/socket.io-client/dist
 LISTEN ?= 127.0.0.1:3000
 
-.PHONY: run test bench report lint fuzz
+.PHONY: run test matrix bench report lint fuzz
 
 # Builds the server, brings the JavaScript client for the page, serves http://127.0.0.1:3000.
 run: $(CLIENT)/socket.io.min.js
@@ -25,14 +25,20 @@ test:
 	cargo build --release --bin fanfare --example conformance --example golden
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
 	FANFARE_SERVER=target/release/examples/golden node --test tests/golden/golden.test.mjs
-	cargo build --locked --offline --manifest-path tests/clients/matrix/rust/Cargo.toml
 	node --test tests/clients/matrix/verdict.test.js
-	FANFARE_SERVER=target/release/examples/conformance node tests/clients/matrix/run.js
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
 		node --test tests/browser/chat.test.js
 	node --test perf/harness/*.test.mjs
 	perf/peers/run --install ws-plain
 	node --test perf/peers/contract/*.test.mjs
+
+# Clients of other versions, languages and browsers against the server: a minute and a half. It is no
+# part of `test` as long as its scenarios expect one order of what several shards emit.
+matrix:
+	tests/setup.sh
+	cargo build --release --example conformance
+	cargo build --locked --offline --manifest-path tests/clients/matrix/rust/Cargo.toml
+	FANFARE_SERVER=target/release/examples/conformance node tests/clients/matrix/run.js
 
 # Times of single layers, and their instructions, which do not depend on what else the machine does:
 # these are compared with perf/instructions.json, which BLESS=1 writes.

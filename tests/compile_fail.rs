@@ -52,7 +52,9 @@ fn essence(said: &str) -> String {
     let shared = lines.iter().skip(1).map(indent).min().unwrap_or(0);
     let (error, details) = lines.split_first().expect("the compiler says something");
     let details = details.iter().map(|line| format!("{}\n", &line[shared..]));
-    format!("{error}\n{}", details.collect::<String>())
+    let essence = format!("{error}\n{}", details.collect::<String>());
+    // Types are written with their crate where any other crate has one of the same name.
+    essence.replace("fanfare::", "")
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The arguments that every example takes, and how it serves.
 
+use std::io::{Write, stdout};
 use std::process::exit;
 
 use fanfare::ListenAddress;
@@ -93,10 +94,12 @@ pub fn serve<S>(
     let served = server.and_then(|server| {
         let running = start(&server)?;
         for address in running.addresses() {
-            match address {
-                ListenAddress::Tcp(address) => println!("listening on http://{address}"),
-                other => println!("listening on {other}"),
-            }
+            let line = match address {
+                ListenAddress::Tcp(address) => format!("listening on http://{address}"),
+                other => format!("listening on {other}"),
+            };
+            // Whoever started it need not listen to what it says.
+            drop(writeln!(stdout(), "{line}"));
         }
         wait(&server, running)
     });

@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{self, Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::net::BACKLOG;
 use super::sys;
@@ -55,15 +57,26 @@ fn lock_folder(path: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
-/// Whether a file is that of a socket on which nobody listens any more.
+/// How long a process that was killed may go on listening: the kernel takes its rings apart after
+/// it has gone, and what they accept from with them.
+const DYING_TIME: Duration = Duration::from_secs(1);
+
+/// Pause between two looks whether somebody listens.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Whether a file is that of a socket on which nobody listens any more, or will in a moment.
 fn is_left_behind(path: &Path) -> io::Result<bool> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Ok(false);
     }
-    let socket = sys::stream_socket(libc::AF_UNIX)?;
-    match sys::connect(socket.as_fd(), &kernel_path(path)?) {
-        Err(error) => Ok(error.kind() == io::ErrorKind::ConnectionRefused),
-        Ok(()) => Ok(false),
+    let until = Instant::now() + DYING_TIME;
+    loop {
+        let socket = sys::stream_socket(libc::AF_UNIX)?;
+        match sys::connect(socket.as_fd(), &kernel_path(path)?) {
+            Err(error) => return Ok(error.kind() == io::ErrorKind::ConnectionRefused),
+            Ok(()) if Instant::now() >= until => return Ok(false),
+            Ok(()) => thread::park_timeout(LOOK_INTERVAL),
+        }
     }
 }
 
