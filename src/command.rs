@@ -136,7 +136,7 @@ pub struct Broadcast {
 pub type SharedData = Arc<Mutex<Option<Box<dyn Any + Send>>>>;
 
 /// What a client that wants its socket back asks for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Recover {
     /// Its secret.
     pub pid: PrivateId,

@@ -174,11 +174,6 @@ impl<S> Log<S> {
         &self.seen
     }
 
-    /// Memory that it holds for as long as its events are not forgotten.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Where an event stands that is not forgotten.
     fn position(&self, offset: Offset) -> Option<u64> {
         let index = self.entries.iter().rposition(|entry| entry.event.offset == offset)?;

@@ -175,14 +175,19 @@ impl State {
     pub fn too_slow(&mut self, session: Key, limit: DisconnectLimit) {
         self.stats.slow_clients += 1;
         log::too_slow(self.index, session);
+        // What it did not take it will not take: no closing handshake behind a full queue.
+        self.because(Cause::limit(limit), |state| {
+            state.cut_off(session, DisconnectReason::TransportError);
+        });
+    }
+
+    /// Ends a session at once, without a closing handshake.
+    pub(super) fn cut_off(&mut self, session: Key, reason: DisconnectReason) {
         let connection = self.sessions.get(session).and_then(|entry| entry.session.websocket());
         if let Some(connection) = connection {
-            // What it did not take it will not take: no closing handshake behind a full queue.
             self.drop_connection(connection);
         }
-        self.because(Cause::limit(limit), |state| {
-            state.end_session(session, DisconnectReason::TransportError);
-        });
+        self.end_session(session, reason);
     }
 
     /// Queues a packet for one socket, which is sent it again if it has missed it.
@@ -364,9 +369,18 @@ impl State {
         if socket.phase == SocketPhase::Gone {
             return Vec::new();
         }
-        let space = self.namespaces.get(socket.namespace);
-        let joined = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
-        std::iter::once(address.id().to_string()).chain(joined.map(str::to_owned)).collect()
+        let own = address.id().to_string();
+        std::iter::once(own).chain(self.room_names(key).map(str::to_owned)).collect()
+    }
+
+    /// The rooms that a socket has joined.
+    pub(super) fn room_names(&self, key: Key) -> impl Iterator<Item = &str> {
+        let socket = self.sockets.get(key);
+        let space = socket.and_then(|socket| self.namespaces.get(socket.namespace));
+        socket
+            .zip(space)
+            .into_iter()
+            .flat_map(|(socket, space)| space.rooms.names(&socket.memberships))
     }
 
     /// Carries out a command for one socket.

@@ -72,7 +72,7 @@ fn events_are_forgotten_by_age_by_number_and_by_bytes() {
     assert_eq!(log.end(), 10);
     assert_eq!(log_of(10, &Retention { events: 4, ..KEPT }).entries.len(), 4);
     let few_bytes = log_of(10, &Retention { bytes: 300, ..KEPT });
-    assert!(few_bytes.bytes() <= 300 && few_bytes.entries.len() == 2);
+    assert!(few_bytes.bytes <= 300 && few_bytes.entries.len() == 2);
 }
 
 #[test]

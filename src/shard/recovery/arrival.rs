@@ -125,12 +125,16 @@ impl State {
     fn look_after_followers(&mut self) {
         let now = self.now;
         let Some(recovery) = &mut self.recovery else { return };
-        for (due, request) in std::mem::take(&mut recovery.followers) {
+        let followers = std::mem::take(&mut recovery.followers);
+        let waits =
+            |(due, request): &(Time, Box<Recover>)| *due > now && self.is_coming(&request.pid);
+        let (waiting, ready): (Vec<_>, Vec<_>) = followers.into_iter().partition(waits);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.followers = waiting;
+        }
+        for (_, request) in ready {
             match self.is_coming(&request.pid) {
-                true if due <= now => self.answer_that_there_is_none(request.asker),
-                true => self.recovery.iter_mut().for_each(|recovery| {
-                    recovery.followers.push((due, request.clone()));
-                }),
+                true => self.answer_that_there_is_none(request.asker),
                 false => self.recover(request),
             }
         }
@@ -184,11 +188,7 @@ impl State {
         let pending = Pending { missed, seen, position };
         let Some(key) = self.socket_key(asker).filter(|&key| self.is_joining(key)) else {
             // The client has gone meanwhile. It will be back.
-            let carried = self.due(address, &rooms, pending);
-            let recovery = self.recovery.as_ref();
-            let course =
-                carried.zip(recovery).map(|(carried, own)| Course::begin(&own.log, carried));
-            return match course {
+            return match self.course_of(address, &rooms, pending) {
                 Some(course) => self.store(pid, Kept { address, rooms, data, moves, course }),
                 None => self.shared.moved.remove(address, &pid),
             };
@@ -244,11 +244,9 @@ impl State {
             return true;
         }
         let Some(address) = self.address(key) else { return false };
-        let rooms: Vec<Target> = self.rooms_of(key).into_iter().map(Target::from).collect();
         let Some(recoverable) = self.recoverable(key) else { return true };
-        let pending = recoverable.pending.take();
-        let missed = match pending {
-            Some(pending) => self.due(address, &rooms, pending),
+        let missed = match recoverable.pending.take() {
+            Some(pending) => self.due(address, &self.joined_rooms(key), pending),
             None => Some(Vec::new()),
         };
         let Some(missed) = missed else { return false };

@@ -9,6 +9,7 @@ use crate::base::slab::Key;
 use crate::command::{Recover, Returning, SharedData, SocketAddress};
 use crate::proto::socket::DisconnectReason;
 use crate::room::Target;
+use crate::session::departure::Cause;
 use crate::session::recovery::{Course, Missed};
 use crate::shard::shared::ExpiredSession;
 use crate::shard::state::{Job, SocketPhase, State};
@@ -63,15 +64,13 @@ impl State {
         }
     }
 
-    fn joined_rooms(&self, key: Key) -> Vec<Target> {
-        let Some(socket) = self.sockets.get(key) else { return Vec::new() };
-        let space = self.namespaces.get(socket.namespace);
-        let names = space.into_iter().flat_map(|space| space.rooms.names(&socket.memberships));
-        names.map(Target::from).collect()
+    pub(super) fn joined_rooms(&self, key: Key) -> Vec<Target> {
+        self.room_names(key).map(Target::from).collect()
     }
 
-    /// What a socket was sent that went again before it had been accepted: nothing yet.
-    fn course_of(
+    /// That of a socket that comes back and has gone again before it was accepted: it has received
+    /// nothing of what it is due.
+    pub(super) fn course_of(
         &self,
         address: SocketAddress,
         rooms: &[Target],
@@ -144,11 +143,9 @@ impl State {
     /// the client has given up, goes first; its handlers are told.
     pub(in crate::shard) fn recover(&mut self, request: Box<Recover>) {
         if let Some(session) = self.lingering(&request) {
-            let websocket = self.sessions.get(session).and_then(|entry| entry.session.websocket());
-            if let Some(connection) = websocket {
-                self.drop_connection(connection);
-            }
-            self.end_session(session, DisconnectReason::TransportClose);
+            self.because(Cause::NETWORK, |state| {
+                state.cut_off(session, DisconnectReason::TransportClose);
+            });
         }
         self.jobs.push_back(Job::Recover(request));
     }
