@@ -24,6 +24,8 @@ pub enum Error {
     Listen(ListenAddress, io::Error),
     /// The caller gave something that is no address, or a host that is not found.
     Address(String, io::Error),
+    /// The caller named a state file that cannot be written.
+    StateFile(PathBuf, io::Error),
     /// The caller has started this server before.
     Started,
     /// The kernel does not give a shard what it needs.
@@ -54,6 +56,9 @@ impl fmt::Display for Error {
             Error::Address(name, error) => {
                 write!(formatter, "{name:?} is no address to listen on: {error}")
             }
+            Error::StateFile(path, error) => {
+                write!(formatter, "cannot write the state file {}: {error}", path.display())
+            }
             Error::Started => formatter.write_str("this server was started before"),
             Error::Driver(error) => write!(formatter, "a shard cannot go on: {error}"),
             Error::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
@@ -70,6 +75,7 @@ impl error::Error for Error {
             Error::ClientBundle(_, error)
             | Error::Listen(_, error)
             | Error::Address(_, error)
+            | Error::StateFile(_, error)
             | Error::Driver(error)
             | Error::Thread(error) => Some(error),
             Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(_) => {

@@ -128,7 +128,7 @@ pub use proto::parser;
 pub use proto::socket::DisconnectReason;
 pub use session::departure::{Closer, DisconnectDetail, DisconnectLimit};
 pub use session::handshake::Transport;
-pub use session::recovery::ConnectionStateRecovery;
+pub use session::recovery::{ConnectionStateRecovery, StateFile};
 pub use shard::attach::{HandOverError, HandOverReason};
 pub use shard::events::PacketKind;
 pub use shard::hooks::{ConnectionError, ErrorContext};

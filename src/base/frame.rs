@@ -92,6 +92,11 @@ impl Wire {
         &self.bytes
     }
 
+    /// Where the text of the one WebSocket frame begins; 0 when it is something else.
+    pub fn text_offset(&self) -> usize {
+        usize::from(self.text_offset)
+    }
+
     /// Whether it may be compressed.
     pub fn is_compressible(&self) -> bool {
         self.is_compressible

@@ -32,9 +32,13 @@ impl<W> Acks<W> {
         Some(self.0.remove(position).waiter)
     }
 
-    /// Gives all that have waited in vain.
+    /// Gives all that have waited in vain, in the order of their deadlines: a shard that stood
+    /// still sees many of them at once.
     pub fn expired(&mut self, now: Time) -> impl Iterator<Item = W> {
-        self.0.extract_if(.., move |awaited| awaited.until <= now).map(|awaited| awaited.waiter)
+        let is_due = |awaited: &mut Awaited<W>| awaited.until <= now;
+        let mut due: Vec<Awaited<W>> = self.0.extract_if(.., is_due).collect();
+        due.sort_by_key(|awaited| awaited.until);
+        due.into_iter().map(|awaited| awaited.waiter)
     }
 
     /// When the next one will have waited in vain, if ever.
@@ -69,6 +73,16 @@ mod tests {
         assert_eq!(acks.answered(8), None);
         assert_eq!(acks.answered(7), Some("seven"));
         assert_eq!(acks.answered(7), None);
+    }
+
+    #[test]
+    fn m38_those_who_have_waited_in_vain_are_told_in_the_order_of_their_deadlines() {
+        let mut acks = Acks::default();
+        for deadline in [30, 10, 20, 10] {
+            acks.expect(deadline, Time::from_micros(deadline), deadline);
+        }
+        assert_eq!(acks.expired(Time::from_micros(29)).collect::<Vec<u64>>(), [10, 10, 20]);
+        assert_eq!(acks.len(), 1);
     }
 
     #[test]

@@ -45,7 +45,7 @@ use attachment::Assembly;
 use departure::DisconnectLimit;
 use heartbeat::{Beat, Heartbeat};
 use namespace::Namespaces;
-use recovery::ConnectionStateRecovery;
+use recovery::{ConnectionStateRecovery, StateFile};
 pub use transport::{Answer, Dialect, Mismatch};
 use transport::{Farewell, Polling, Probe};
 
@@ -109,6 +109,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Where the state of clients is kept while the server restarts.
+    pub fn state_file(&self) -> Option<&StateFile> {
+        self.connection_state_recovery.as_ref()?.state_file.as_ref()
+    }
+
     /// How long a client that pings may be silent.
     fn patience(&self) -> Duration {
         self.ping_interval.saturating_add(self.ping_timeout)

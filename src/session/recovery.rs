@@ -4,13 +4,21 @@
 //! its sockets were sent them. Where two shards have events of several emitters in different
 //! orders, what each has seen of whom says which of them a socket that changes its shard was sent.
 
+mod image;
+mod state_file;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::clock::Time;
 use crate::base::frame::Wire;
 use crate::base::offset::{Emitter, Offset};
+
+pub use image::{CourseImage, LogImage, level};
+pub use state_file::StateFile;
 
 /// `connectionStateRecovery`: how clients that were away for a while have their state back.
 ///
@@ -23,6 +31,8 @@ pub struct ConnectionStateRecovery {
     /// `skipMiddlewares`: whether the middlewares of the namespace are not asked once more.
     /// Default: true.
     pub skip_middlewares: bool,
+    /// Keeps it over a restart of the server, too. Default: none.
+    pub state_file: Option<StateFile>,
 }
 
 impl Default for ConnectionStateRecovery {
@@ -30,6 +40,7 @@ impl Default for ConnectionStateRecovery {
         ConnectionStateRecovery {
             max_disconnection_duration: Duration::from_secs(120),
             skip_middlewares: true,
+            state_file: None,
         }
     }
 }
@@ -66,7 +77,7 @@ struct Entry<S> {
 }
 
 /// The latest event of each emitter to many.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen(Vec<u64>);
 
 impl Seen {

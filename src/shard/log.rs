@@ -10,6 +10,8 @@
 //! of namespaces and rooms, is escaped, so that it can neither end a line nor forge one.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use tracing::{debug, trace, warn};
 
@@ -37,6 +39,22 @@ pub(super) fn listening(addresses: &[ListenAddress], shards: usize) {
 
 pub(super) fn closing_all(shard: u16, sessions: usize) {
     debug!(target: "engine", shard, sessions, "closing all open clients");
+}
+
+pub(super) fn state_written(path: &Path, sessions: usize, events: usize) {
+    debug!(target: "socket.io:server", ?path, sessions, events, "wrote the state file");
+}
+
+pub(super) fn state_read(path: &Path, sessions: usize) {
+    debug!(target: "socket.io:server", ?path, sessions, "read the state file");
+}
+
+pub(super) fn state_not_used(path: &Path, why: &str) {
+    warn!(target: "socket.io:server", ?path, why, "the state file cannot be used");
+}
+
+pub(super) fn state_left(path: &Path, error: &io::Error) {
+    warn!(target: "socket.io:server", ?path, %error, "the state file cannot be removed");
 }
 
 pub(super) fn handler_panicked(shard: u16) {

@@ -11,6 +11,8 @@
 //! into [`Moved`](super::moved::Moved) for such ids, and the new shard into [`Recovery::adopted`].
 
 mod arrival;
+pub mod file;
+mod section;
 mod store;
 
 use std::any::Any;
@@ -29,6 +31,7 @@ use crate::session::recovery::{ConnectionStateRecovery, Course, Log, Missed, Ret
 use super::state::{Socket, State};
 use super::timer::{Armed, Owner};
 use arrival::Arrival;
+pub(super) use section::{Inheritance, Section};
 use store::Stored;
 
 /// Nobody looks more often than this whether something has become too old.
@@ -61,7 +64,8 @@ pub struct Recovery {
 }
 
 /// Whom an event of the log was for.
-enum Scope {
+#[derive(Clone)]
+pub(super) enum Scope {
     Many(Arc<Broadcast>),
     One(u64),
 }

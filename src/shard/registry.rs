@@ -75,6 +75,12 @@ impl Registry {
         (inner.insert(name, parent), true)
     }
 
+    /// Whether there is a namespace of a name, or a pattern that takes it.
+    pub fn takes(&self, name: &str) -> bool {
+        let inner = self.read();
+        inner.find(name).is_some() || inner.parents.iter().any(|parent| parent.matches(name))
+    }
+
     /// A namespace that decides about names that nobody has made.
     pub fn define_parent(&self, matcher: Matcher) -> Arc<Definition> {
         let mut inner = self.write();

@@ -12,8 +12,10 @@ use crate::driver::sys;
 use crate::driver::unix::SocketFile;
 use crate::driver::uring::Uring;
 use crate::error::{Error, Result};
+use crate::session::recovery::StateFile;
 
 use super::log;
+use super::recovery::{Inheritance, Section, file};
 use super::shared::{Post, Shared};
 use super::turn::Shard;
 
@@ -28,7 +30,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Running {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<Result<()>>>,
+    threads: Vec<JoinHandle<Result<Option<Section>>>>,
     /// Removed when the threads have ended.
     files: Vec<SocketFile>,
 }
@@ -52,13 +54,22 @@ impl Plan {
         sys::raise_descriptor_limit().map_err(Error::Driver)?;
         let mut running =
             Running { shared: Arc::clone(shared), threads: Vec::new(), files: Vec::new() };
+        let mut inheritances = match shared.settings.options.state_file() {
+            Some(file) => {
+                file::check(file).map_err(|error| unwritable(file, error))?;
+                file::read(shared, file, self.shards)
+            }
+            None => Vec::new(),
+        }
+        .into_iter();
         let (report, reports) = channel();
         let mut orders = Vec::new();
         for index in 0..self.shards {
             let (order, ordered) = channel();
             orders.push(order);
             let core = self.cores.get(index).copied().filter(|_| self.pin);
-            let start = Start { index, shards: self.shards, core, report: report.clone(), ordered };
+            let (report, inheritance) = (report.clone(), inheritances.next());
+            let start = Start { index, shards: self.shards, core, report, ordered, inheritance };
             let shared = Arc::clone(shared);
             let thread = thread::Builder::new()
                 .name(format!("fanfare-{index}"))
@@ -72,6 +83,7 @@ impl Plan {
         running.files = doors.files;
         log::listening(&doors.addresses, self.shards);
         shared.listens(doors.addresses);
+        shared.settings.options.state_file().into_iter().for_each(file::remove);
         for (order, listeners) in orders.iter().zip(doors.listeners) {
             // A thread that is gone has closed the server.
             let _ = order.send(listeners);
@@ -114,6 +126,10 @@ impl Doors {
     }
 }
 
+fn unwritable(file: &StateFile, error: std::io::Error) -> Error {
+    Error::StateFile(file.path().to_owned(), error)
+}
+
 fn listen_tcp(
     address: SocketAddr,
     shards: usize,
@@ -149,6 +165,8 @@ struct Start {
     report: Sender<Report>,
     /// Where to listen, once it may run.
     ordered: Receiver<Vec<Listener>>,
+    /// What it takes over from a shard that ran before.
+    inheritance: Option<Inheritance>,
 }
 
 /// Closes the server when its shard ends, however it ends: no server serves half.
@@ -161,7 +179,7 @@ impl Drop for CloseOnExit {
 }
 
 impl Start {
-    fn run(self, shared: &Arc<Shared>) -> Result<()> {
+    fn run(self, shared: &Arc<Shared>) -> Result<Option<Section>> {
         let _close = CloseOnExit(Arc::clone(shared));
         // A core that may not be used is no reason not to serve.
         let _ = self.core.map(sys::pin_to_core);
@@ -170,7 +188,7 @@ impl Start {
             Ok(driver) => driver,
             Err(error) => {
                 let _ = self.report.send(Err(Error::Driver(error)));
-                return Ok(());
+                return Ok(None);
             }
         };
         let post = Shard::post(&driver, limits);
@@ -178,9 +196,11 @@ impl Start {
         // The receiver lives until every shard has reported.
         let _ = self.report.send(Ok((self.index, Arc::clone(&post))));
         let mut shard = Shard::new(driver, index, self.shards, Arc::clone(shared), post);
-        let Ok(listeners) = self.ordered.recv() else { return Ok(()) };
+        self.inheritance.into_iter().for_each(|inheritance| shard.inherit(inheritance));
+        let Ok(listeners) = self.ordered.recv() else { return Ok(None) };
         listeners.into_iter().for_each(|listener| shard.listen(listener));
-        shard.run().map_err(Error::Driver)
+        shard.run().map_err(Error::Driver)?;
+        Ok(shared.settings.options.state_file().map(|file| shard.section(file)))
     }
 }
 
@@ -205,12 +225,20 @@ impl Running {
     }
 
     fn join_threads(&mut self) -> Result<()> {
-        let mut result = Ok(());
-        for (index, thread) in self.threads.drain(..).enumerate() {
-            let ended = thread.join();
-            let index = u16::try_from(index).unwrap_or(u16::MAX);
-            result = result.and(ended.unwrap_or(Err(Error::ShardPanicked(index))));
-        }
+        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
+        let panicked = |index| Err(Error::ShardPanicked(u16::try_from(index).unwrap_or(u16::MAX)));
+        let ended = ended.into_iter().enumerate();
+        let sections: Result<Vec<Option<Section>>> =
+            ended.map(|(index, ended)| ended.unwrap_or_else(|_| panicked(index))).collect();
+        let sections = sections.map(|sections| sections.into_iter().collect::<Option<Vec<_>>>());
+        // One that has not run takes nothing with it.
+        let result = match (self.shared.settings.options.state_file(), sections) {
+            (Some(file), Ok(Some(sections))) if !sections.is_empty() => {
+                let written = file::write(&self.shared, file, sections);
+                written.map_err(|error| unwritable(file, error))
+            }
+            (_, sections) => sections.map(drop),
+        };
         self.files.clear();
         self.shared.forget_handlers();
         result

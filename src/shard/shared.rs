@@ -221,6 +221,12 @@ impl Shared {
         definition
     }
 
+    /// The namespace of a name, if the application has made it, or a pattern of its takes the name.
+    pub fn define_if_wanted(self: &Arc<Self>, name: &str) -> Option<Arc<Definition>> {
+        let definition = self.registry.takes(name).then(|| self.define(name))?;
+        definition.is_open().then_some(definition)
+    }
+
     /// The namespace of an index.
     pub fn namespace(&self, index: u16) -> Option<Arc<Definition>> {
         self.registry.at(index)
@@ -276,6 +282,18 @@ impl Shared {
     pub fn number_outside_to_one(&self) -> Offset {
         let count = self.outside_to_one.fetch_add(1, Ordering::Relaxed) + 1;
         Offset::new(Emitter::ToOne(self.outside_emitter()), count)
+    }
+
+    /// How many events threads that are no shard's have emitted to many, and to one.
+    pub fn outside_counts(&self) -> (u64, u64) {
+        let outside = *self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        (outside, self.outside_to_one.load(Ordering::Relaxed))
+    }
+
+    /// Goes on where the server before this one ended.
+    pub fn go_on_counting(&self, outside: u64, outside_to_one: u64) {
+        *self.outside.lock().unwrap_or_else(PoisonError::into_inner) = outside;
+        self.outside_to_one.store(outside_to_one, Ordering::Relaxed);
     }
 
     fn outside_emitter(&self) -> u16 {

@@ -245,8 +245,12 @@ fn p15_a_client_that_comes_back_before_its_old_connection_was_given_up_is_the_sa
         known.expect(&mut client, &["not received"]);
         assert_eq!(connected(&mut client).sid, known.sid);
         events.expect(&["gone: transport close", "connected true [\"room\"] Some(7)"]);
-        assert!(matches!(old.receive(), Received::Text(_)));
-        assert!(matches!(old.receive(), Received::Lost | Received::Closed(_)));
+        // The event may have been on its way to the old connection when that was given up.
+        let mut last = old.receive();
+        while matches!(last, Received::Text(_)) {
+            last = old.receive();
+        }
+        assert!(matches!(last, Received::Lost | Received::Closed(_)));
         server.io.to("room").emit("later", 2);
         known.expect(&mut client, &["later"]);
         client.expect_quiet();

@@ -18,14 +18,14 @@ use super::{Member, Pending};
 
 /// A socket that may come back.
 pub(super) struct Stored {
-    kept: Kept,
+    pub kept: Kept,
     /// When it went.
-    gone_at: Time,
-    expires_at: Time,
+    pub gone_at: Time,
+    pub expires_at: Time,
 }
 
 /// What is kept of it.
-pub(super) struct Kept {
+pub(in crate::shard) struct Kept {
     pub address: SocketAddress,
     pub rooms: Vec<Target>,
     pub data: SharedData,
@@ -82,10 +82,15 @@ impl State {
 
     /// Keeps a socket for as long as it may come back.
     pub(super) fn store(&mut self, pid: PrivateId, kept: Kept) {
-        let address = kept.address;
-        let limit = self.shared.settings.options.limits.recovery_sessions;
         let Some(options) = self.recovery_options() else { return };
         let expires_at = self.now.after(options.max_disconnection_duration);
+        self.store_until(pid, kept, expires_at);
+    }
+
+    /// Keeps a socket until a moment that is not before that of any other.
+    pub(super) fn store_until(&mut self, pid: PrivateId, kept: Kept, expires_at: Time) {
+        let address = kept.address;
+        let limit = self.shared.settings.options.limits.recovery_sessions;
         while self.recovery.as_ref().is_some_and(|recovery| recovery.stored.len() >= limit.max(1)) {
             self.expire_first();
         }
