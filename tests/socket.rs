@@ -51,6 +51,8 @@ mod parser;
 mod predicates;
 #[path = "socket/recovery.rs"]
 mod recovery;
+#[path = "socket/restart.rs"]
+mod restart;
 #[path = "socket/rooms.rs"]
 mod rooms;
 #[path = "socket/sessions.rs"]

@@ -54,14 +54,13 @@ impl Plan {
         sys::raise_descriptor_limit().map_err(Error::Driver)?;
         let mut running =
             Running { shared: Arc::clone(shared), threads: Vec::new(), files: Vec::new() };
-        let mut inheritances = match shared.settings.options.state_file() {
-            Some(file) => {
-                file::check(file).map_err(|error| unwritable(file, error))?;
-                file::read(shared, file, self.shards)
-            }
-            None => Vec::new(),
+        let state_file = shared.settings.options.state_file();
+        if let Some(file) = state_file {
+            file::check(file).map_err(|error| unwritable(file, error))?;
         }
-        .into_iter();
+        let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
+        let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
+        let mut inheritances = inheritances.into_iter().flatten();
         let (report, reports) = channel();
         let mut orders = Vec::new();
         for index in 0..self.shards {
@@ -83,7 +82,7 @@ impl Plan {
         running.files = doors.files;
         log::listening(&doors.addresses, self.shards);
         shared.listens(doors.addresses);
-        shared.settings.options.state_file().into_iter().for_each(file::remove);
+        used.into_iter().for_each(file::remove);
         for (order, listeners) in orders.iter().zip(doors.listeners) {
             // A thread that is gone has closed the server.
             let _ = order.send(listeners);

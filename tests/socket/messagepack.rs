@@ -545,3 +545,34 @@ fn an_emit_that_messagepack_cannot_express_is_refused_and_sends_nothing() {
         expect_quiet(&mut client);
     });
 }
+
+#[test]
+fn p15_a_client_has_what_it_missed_as_message_pack_also_when_the_parser_refused_an_event() {
+    let deep = (0..200).fold(json!(1), |inside, _| json!([inside]));
+    for (shards, back_on) in [(1, 0), (2, 0), (2, 1)] {
+        let recovery = fanfare::ConnectionStateRecovery::default();
+        let options = options(shards).parser(Form::MessagePack);
+        let server = Fixture::with(options.connection_state_recovery(recovery), |io| {
+            io.of("/");
+        });
+        let mut client = server.open_on(0);
+        say(&mut client, &packet(CONNECT, "/", Value::Null));
+        let reply = hear(&mut client)["data"].clone();
+        server.io.emit("x", Bytes::from_static(b"\x01\x02"));
+        let received = hear(&mut client)["data"].clone();
+        drop(client);
+        server.wait_for_sockets(0);
+        assert_eq!(server.io.emit("deep", &deep), Emitted::Refused(EmitError::Parser));
+        server.io.emit("missed", Bytes::from_static(b"\x03\x04"));
+        let mut client = server.open_on(back_on);
+        let claim = json!({ "pid": reply["pid"], "offset": received[2] });
+        say(&mut client, &packet(CONNECT, "/", claim));
+        let missed = hear(&mut client)["data"].clone();
+        let [name, data, offset] = missed.as_array().unwrap().as_slice() else {
+            panic!("the name, the data and the offset were expected, not {missed}")
+        };
+        assert_eq!((name, data), (&json!("missed"), &json!("bin:\\x03\\x04")));
+        assert_ne!(*offset, received[2]);
+        assert_eq!(hear(&mut client)["data"], reply, "it has its ids back");
+    }
+}

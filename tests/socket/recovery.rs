@@ -10,16 +10,16 @@ use crate::client::{Client, Received};
 use crate::fixture::{Events, Fixture, each, log, options};
 
 /// What a client knows of itself.
-struct Known {
-    sid: String,
-    pid: String,
+pub struct Known {
+    pub sid: String,
+    pub pid: String,
     /// The last event that it has received.
-    offset: Option<String>,
+    pub offset: Option<String>,
 }
 
 impl Known {
     /// What a client sends to have its socket back.
-    fn claim(&self) -> String {
+    pub fn claim(&self) -> String {
         match &self.offset {
             Some(offset) => format!("40{{\"pid\":\"{}\",\"offset\":\"{offset}\"}}", self.pid),
             None => format!("40{{\"pid\":\"{}\"}}", self.pid),
@@ -28,7 +28,7 @@ impl Known {
 
     /// Notes an event of one argument that has come, and gives its name and the argument.
     #[track_caller]
-    fn event(&mut self, client: &mut Client) -> (String, Value) {
+    pub fn event(&mut self, client: &mut Client) -> (String, Value) {
         let text = client.text();
         let event: Vec<Value> = serde_json::from_str(text.strip_prefix("42").unwrap()).unwrap();
         let [name, argument, Value::String(offset)] = &event[..] else { panic!("{text}") };
@@ -37,7 +37,7 @@ impl Known {
     }
 
     #[track_caller]
-    fn expect(&mut self, client: &mut Client, names: &[&str]) {
+    pub fn expect(&mut self, client: &mut Client, names: &[&str]) {
         for name in names {
             assert_eq!(self.event(client).0, *name);
         }
@@ -45,14 +45,14 @@ impl Known {
 }
 
 #[track_caller]
-fn connected(client: &mut Client) -> Known {
+pub fn connected(client: &mut Client) -> Known {
     let text = client.text();
     let reply: Value = serde_json::from_str(text.strip_prefix("40").expect(&text)).unwrap();
     let field = |name: &str| reply[name].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
     Known { sid: field("sid"), pid: field("pid"), offset: None }
 }
 
-fn join(client: &mut Client) -> Known {
+pub fn join(client: &mut Client) -> Known {
     client.send("40");
     connected(client)
 }

@@ -146,3 +146,81 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn logs_of_shards_that_ended_at_different_moments_know_the_same_after_they_are_levelled() {
+    let mut logs: [Log<()>; 3] = Default::default();
+    let pushes: [&[(u16, u64)]; 3] =
+        [&[(0, 1), (1, 1), (0, 2)], &[(1, 1), (0, 1), (1, 2), (2, 1)], &[]];
+    for (log, pushes) in logs.iter_mut().zip(pushes) {
+        for &(emitter, sequence) in pushes {
+            log.push(event(emitter, sequence), (), seconds(1), &KEPT);
+        }
+    }
+    let mut images = logs.each_ref().map(|log| log.image(seconds(9)));
+    assert_eq!(level(&mut images), [true; 3]);
+    for (image, before) in images.iter().zip(pushes) {
+        let names = |offset: Offset| match offset.emitter() {
+            Emitter::ToMany(emitter) => (emitter, offset.sequence()),
+            Emitter::ToOne(_) => unreachable!("there is none"),
+        };
+        let after: Vec<(u16, u64)> = image.offsets().map(names).collect();
+        assert_eq!(&after[..before.len()], before, "what came first is first");
+        for emitter in 0..3 {
+            let of_emitter = |list: &[(u16, u64)]| -> Vec<u64> {
+                list.iter().filter(|event| event.0 == emitter).map(|event| event.1).collect()
+            };
+            let count = [2, 2, 1][usize::from(emitter)];
+            assert_eq!(of_emitter(&after), (1..=count).collect::<Vec<u64>>(), "{after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_log_lacks_something_when_the_others_have_forgotten_what_it_was_not_told_of() {
+    let few = Retention { events: 3, ..KEPT };
+    let mut images = [log_of(10, &few).image(seconds(10)), log_of(6, &few).image(seconds(10))];
+    assert_eq!(level(&mut images), [true, false]);
+    let mut images = [log_of(10, &few).image(seconds(10)), log_of(7, &few).image(seconds(10))];
+    assert_eq!(level(&mut images), [true, true]);
+}
+
+proptest! {
+    #[test]
+    fn a_course_means_the_same_after_a_restart(
+        count in 0_u64..12, joined_after in 0_u64..12, more in 0_u64..6, kept in 1_usize..16,
+        received in proptest::option::of(1_u64..18), heard in 0_u64..20, carries: bool,
+    ) {
+        let retention = Retention { events: kept, ..KEPT };
+        let mut log = log_of(joined_after, &retention);
+        let carried = if carries { vec![event(7, 1), event(7, 2)] } else { Vec::new() };
+        let course = Course::begin(&log, carried.clone());
+        for number in joined_after + 1..=joined_after + count {
+            log.push(event(0, number), (), seconds(number), &retention);
+        }
+        let received = received.and_then(offset);
+        let before = sequences(course.missed(&log, received, seconds(heard), |()| true));
+
+        let (image, mark) = (log.image(seconds(30)), course.image(&log, seconds(heard)));
+        let all = |offset: Offset| match offset.emitter() {
+            Emitter::ToMany(emitter) => Some(event(emitter, offset.sequence())),
+            Emitter::ToOne(_) => None,
+        };
+        let restored = Log::restore(&image, Time::ZERO, Duration::ZERO, |name| Some((all(name)?, ())));
+        let mut log = restored.unwrap();
+        let course = Course::restore(&mark, |name| all(*name)).unwrap();
+        // Nothing is known there of when the client was heard of.
+        prop_assert_eq!(sequences(course.missed(&log, received, Time::ZERO, |()| true)), before.clone());
+
+        let roomy = Retention { events: 100, ..KEPT };
+        let next = joined_after + count + 1;
+        for number in next..next + more {
+            log.push(event(0, number), (), seconds(1), &roomy);
+        }
+        let later = before.map(|before| before.into_iter().chain(next..next + more).collect());
+        let after = sequences(course.missed(&log, received, Time::ZERO, |()| true));
+        if received.is_none_or(|offset| offset.sequence() < next) {
+            prop_assert_eq!(after, later);
+        }
+    }
+}

@@ -134,14 +134,23 @@ pub(in crate::shard) fn write(
     let checksum = BASE64.encode(Sha1::digest(&text));
     text.push(b'\n');
     text.extend_from_slice(checksum.as_bytes());
-    let path = unfinished(file);
-    let mut unfinished = create(&path)?;
-    unfinished.write_all(&text)?;
-    unfinished.sync_all()?;
-    fs::rename(&path, file.path())?;
+    replace(file, &text)?;
     let sessions = document.shards.iter().map(|shard| shard.sessions.len()).sum();
     log::state_written(file.path(), sessions, document.events.len());
     Ok(())
+}
+
+/// Puts a file in place as a whole, or not at all.
+fn replace(file: &StateFile, text: &[u8]) -> io::Result<()> {
+    let path = unfinished(file);
+    let mut unfinished = create(&path)?;
+    let written = unfinished.write_all(text).and_then(|()| unfinished.sync_all());
+    let replaced = written.and_then(|()| fs::rename(&path, file.path()));
+    if replaced.is_err() {
+        // What went wrong before is what counts.
+        drop(fs::remove_file(&path));
+    }
+    replaced
 }
 
 fn document(shared: &Shared, mut sections: Vec<Section>) -> Document {
