@@ -87,6 +87,7 @@ fn b26_16_b26_17_b26_18_b33_1_b33_2_b39_7_b39_8_sockets_are_listed_by_namespace_
         assert_eq!(fetched(&server.io.of("/other").emitter()).len(), 1);
         let ids = block_on(everybody.all_sockets());
         assert_eq!(ids.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), all);
+        assert_eq!(block_on(server.io.all_sockets()), ids);
         assert_eq!(block_on(server.io.fetch_sockets()).len(), 2 * shards);
     });
 }
