@@ -45,9 +45,9 @@
 //! # Handlers
 //! A handler is an async function or closure, registered once for all clients, that names what it
 //! needs by the types of its arguments ([`Handler`]). It runs on the shard of its socket, a thread
-//! with many other clients: it may wait, but must not block. It need not be `Send`; what it captures
-//! must be, and `Sync`. [`time`] has what waits without a runtime. A handler that panics ends, and
-//! nothing else does.
+//! with many other clients: it may wait, but must not block. It need not be `Send`; what it
+//! captures must be, and `Sync`. [`time`] has what waits without a runtime. A handler that panics
+//! ends, and nothing else does.
 //!
 //! A [`Socket`] is a few numbers, to be copied and sent to other threads. All can emit by it; what
 //! it *tells*, such as its rooms and data, is known on its own shard only.
