@@ -104,7 +104,12 @@ pub enum SocketCommand {
     Leave(Target),
     /// Disconnect it, or its whole session.
     Disconnect(bool),
+    /// Run this where it is, if it is still there.
+    Visit(Visit),
 }
+
+/// Something of the application that is run on the shard of a socket.
+pub type Visit = Box<dyn FnOnce() + Send>;
 
 /// What to do with one session.
 pub enum SessionCommand {

@@ -16,10 +16,48 @@
 //! }
 //! ```
 //!
+//! Names, options, defaults and what clients see are those of Socket.IO 4 on Node.js, whose clients
+//! connect to it unchanged. The page `docs/from-node.md` has each option, method and event of its
+//! documentation side by side with what is written here, `docs/differences.md` what differs on
+//! purpose.
+//!
+//! # Where to begin
+//! - Options, and limits on what clients may do: [`Builder`], [`Limits`].
+//! - To serve on an address, on several, or for an application of its own: [`Server::listen`],
+//!   [`Builder::listen`], [`Builder::fallback`], [`Server::handle_connection`].
+//! - Who comes and goes, and who may: [`Namespace::on_connect`], [`Namespace::on_disconnect`],
+//!   [`Namespace::middleware`].
+//! - Events: [`Namespace::on`]. Handlers may ask for what is a [`FromEvent`]: [`Socket`], [`Data`],
+//!   [`Raw`], [`Ack`], [`Auth`], [`State`] and others.
+//! - To send, to one or to many: [`Socket::emit`], [`Emitter`]. [`Arguments`] says what.
+//! - Answers of clients: [`Socket::emit_with_ack`], [`Emitter::emit_with_ack`].
+//! - Rooms: [`Socket::join`], [`Adapter`].
+//! - Namespaces that are made when they are asked for: [`Server::of_pattern`],
+//!   [`Server::of_matching`].
+//! - Clients that come back: [`ConnectionStateRecovery`], [`Socket::recovered`].
+//! - HTTP: [`CorsOptions`], [`CookieOptions`], [`Builder::allow_request`], [`Engine`].
+//! - Compression, other forms of packets, old clients: [`PerMessageDeflate`], [`parser`],
+//!   [`Builder::allow_eio3`].
+//! - Connections below sockets, and why they end: [`Session`], [`DisconnectReason`],
+//!   [`DisconnectDetail`].
+//! - Messages alone, without namespaces and events: [`engine`].
+//!
+//! # Handlers
+//! A handler is an async function or closure, registered once for all clients, that names what it
+//! needs by the types of its arguments ([`Handler`]). It runs on the shard of its socket, a thread
+//! with many other clients: it may wait, but must not block. It need not be `Send`; what it
+//! captures must be, and `Sync`. [`time`] has what waits without a runtime. A handler that panics
+//! ends, and nothing else does.
+//!
+//! A [`Socket`] is a few numbers, to be copied and sent to other threads. All can emit by it; what
+//! it *tells*, such as its rooms and data, is known on its own shard only.
+//!
 //! # Features
-//! `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
-//! `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
-//! `test`: see below.
+//! - `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
+//! - `brotli`, on by default: the files of the JavaScript client in Brotli, too, for clients that
+//!   take nothing else.
+//! - `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
+//! - `test`: tests of applications, see below.
 //!
 //! # Events that are declared
 //! An event may be a name, as above, or an [`Event`]: declared once, with the types of its
@@ -45,6 +83,14 @@
 //! # Tests of applications
 //! With the feature `test` there is `fanfare::test`: a whole application and its clients in the
 //! thread of a test, on virtual time, without ports and without sleeping.
+//!
+//! # Logging
+//! What servers do is logged through [`tracing`](https://docs.rs/tracing), silent without a
+//! subscriber, under the scopes of Socket.IO on Node.js as targets: `engine`, `engine:socket`,
+//! `engine:polling`, `engine:ws`, `socket.io:server`, `socket.io:client`, `socket.io:namespace`,
+//! `socket.io:parent-namespace`, `socket.io:socket`, `socket.io-parser`. The level is `debug`, for
+//! rooms that are joined and left `trace`, for a handler that has panicked `warn`. Packets are not
+//! logged, nor ids, with which one could speak as a client. [`Server::stats`] has counters.
 //!
 //! # How data flows
 //! ```text
@@ -134,6 +180,11 @@ pub use shard::events::PacketKind;
 pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::run::Running;
 pub use shard::shared::ExpiredSession;
+
+/// The front page: its examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// The page for those who come from Node.js: its examples are tests.
 #[cfg(doctest)]

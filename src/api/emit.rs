@@ -284,7 +284,8 @@ impl Emitter {
         asked
     }
 
-    /// The ids of the sockets that are meant, on every shard (`allSockets`).
+    /// The ids of the sockets that are meant, on every shard (`allSockets`), to be awaited on any
+    /// thread.
     pub async fn all_sockets(&self) -> HashSet<SocketId> {
         self.fetch_sockets().await.iter().map(RemoteSocket::id).collect()
     }

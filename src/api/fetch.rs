@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use crate::base::id::SocketId;
-use crate::command::{Audience, Command, Found};
+use crate::command::{Audience, Command, Found, SocketCommand};
 use crate::proto::json::Arguments;
 use crate::room::Target;
 use crate::shard::shared::Shared;
@@ -70,6 +70,29 @@ impl RemoteSocket {
     /// particular order.
     pub fn rooms(&self) -> impl Iterator<Item = &str> {
         self.rooms.iter().map(|room| &**room)
+    }
+
+    /// A copy of what the application keeps with it ([`Socket::data`]), if that is of this type.
+    /// Unlike its rooms this is asked now, of its shard. `None` as well when it has gone since.
+    ///
+    /// ```
+    /// # async fn names(io: fanfare::Server) {
+    /// for found in io.in_("room1").fetch_sockets().await {
+    ///     let name: Option<String> = found.data().await;
+    ///     println!("{} is {name:?}", found.id());
+    /// }
+    /// # }
+    /// ```
+    pub async fn data<T: Clone + Send + 'static>(&self) -> Option<T> {
+        let socket = self.socket;
+        if socket.own_shard().is_some() {
+            return socket.data().get();
+        }
+        let (sender, receiver) = oneshot::channel();
+        let visit = Box::new(move || drop(sender.send(socket.data().get())));
+        // Who does not run it drops it, and that is an answer.
+        socket.ask(SocketCommand::Visit(visit));
+        receiver.await.ok().flatten()
     }
 
     /// The request that opened its session. `None` when it is not kept

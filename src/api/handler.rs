@@ -32,9 +32,9 @@ pub trait Handler<A>: Send + Sync + 'static {
     ) -> Option<impl Future<Output = ()> + 'static + use<Self, A>>;
 }
 
-/// Something that decides whether a client may join a namespace: an async function or closure whose
-/// first argument is `&Socket`, followed by up to four extractors, and which returns
-/// `Result<(), Refuse>`.
+/// Something that decides whether a client may join a namespace, or an event is handled: an async
+/// function or closure whose first argument is `&Socket`, followed by up to four extractors, and
+/// which returns `Result<(), Refuse>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware",
     label = "must be an async closure of `&Socket` and up to four extractors",
@@ -49,7 +49,9 @@ pub trait Middleware<A>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Refuse>> + 'static + use<Self, A>;
 }
 
-/// Why a client may not join a namespace. It gets this as the argument of `connect_error`.
+/// Why a client may not join a namespace, or an event is not handled. A client that may not join
+/// gets it as the argument of `connect_error`; that of an event is told to
+/// [`Namespace::on_refused`](crate::Namespace::on_refused) alone.
 #[derive(Clone, Debug)]
 pub struct Refuse(Refused);
 

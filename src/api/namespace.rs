@@ -1,6 +1,6 @@
 //! A namespace: its handlers, and emits to its sockets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -291,6 +291,11 @@ impl Namespace {
     /// Tells which sockets there are. See [`Emitter::fetch_sockets`].
     pub fn fetch_sockets(&self) -> FetchSockets {
         self.emitter().fetch_sockets()
+    }
+
+    /// The ids of its sockets. See [`Emitter::all_sockets`].
+    pub async fn all_sockets(&self) -> HashSet<SocketId> {
+        self.emitter().all_sockets().await
     }
 
     /// Makes all sockets join rooms. See [`Emitter::sockets_join`].

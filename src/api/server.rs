@@ -1,5 +1,6 @@
 //! The server: where everything begins.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use futures_channel::oneshot;
 use regex_lite::Regex;
 
 use crate::base::address::ListenAddress;
+use crate::base::id::SocketId;
 use crate::base::stats::Stats;
 use crate::command::Command;
 use crate::config::Builder;
@@ -230,6 +232,11 @@ impl Server {
     /// Tells which sockets of `/` there are. See [`Emitter::fetch_sockets`].
     pub fn fetch_sockets(&self) -> FetchSockets {
         self.of("/").emitter().fetch_sockets()
+    }
+
+    /// The ids of the sockets of `/`. See [`Emitter::all_sockets`].
+    pub async fn all_sockets(&self) -> HashSet<SocketId> {
+        self.of("/").all_sockets().await
     }
 
     /// Makes all sockets of `/` join rooms. See [`Emitter::sockets_join`].

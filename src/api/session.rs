@@ -69,10 +69,19 @@ pub enum ReadyState {
 }
 
 impl Session {
-    /// The id that its client has (`conn.id`). Whoever has it can take the session over: it belongs
-    /// in no log, and is not written by `{:?}`.
+    /// Its id, which says where it is. Its client has it as [`sid`](Session::sid) says. Whoever has
+    /// it can take the session over: it belongs in no log, and is not written by `{:?}`.
     pub fn id(&self) -> Option<SessionId> {
         self.with_state(|state, key| Some(*state.sessions.get(key)?.session.id()))?
+    }
+
+    /// The id that its client has (`conn.id`): that of [`generate_id`](crate::Engine::generate_id),
+    /// if the application makes them. As text it is a secret that one can write down: whoever has
+    /// it can take the session over.
+    pub fn sid(&self) -> Option<String> {
+        let (id, shared) = (self.id()?, Shared::by_key(self.server)?);
+        let own = || String::from_utf8_lossy(&id.text()).into_owned();
+        Some(shared.aliases.text(&id).unwrap_or_else(own))
     }
 
     /// What carries it at this moment: `polling` or `websocket` (`conn.transport.name`).

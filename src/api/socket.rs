@@ -278,7 +278,7 @@ impl Socket {
         })
     }
 
-    fn ask(&self, command: SocketCommand) -> bool {
+    pub(super) fn ask(&self, command: SocketCommand) -> bool {
         let shared = self.shared();
         shared.is_some_and(|shared| ask_socket(&shared, self.address, command).is_queued())
     }
@@ -291,6 +291,62 @@ impl Socket {
         deliver(self, false, None, None, |packets, _| {
             packets.ack(id, &written.json, &written.attachments)
         })
+    }
+}
+
+/// From one socket to others: modifiers in any order, as `socket.volatile.to("room")`.
+///
+/// # Panics
+/// As [`Socket::nsp`].
+impl SocketEmitter {
+    /// Aims at everybody in the namespace but this client. See [`Socket::broadcast`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use fanfare::{Incomplete, Server, Socket};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").on("positions?", async |socket: Socket| {
+    ///     let others = socket.timeout(Duration::from_secs(5)).to("players").except("away");
+    ///     let positions: Result<Vec<(f64, f64)>, Incomplete<_>> =
+    ///         others.emit_with_ack("position?", ()).await;
+    ///     println!("{positions:?}");
+    ///     socket.volatile().broadcast().emit("has-asked", ());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn broadcast(self) -> Emitter {
+        let mut emitter = self.socket.broadcast().compress(self.compress);
+        if self.is_volatile {
+            emitter = emitter.volatile();
+        }
+        match self.timeout {
+            Some(timeout) => emitter.timeout(timeout),
+            None => emitter,
+        }
+    }
+
+    /// Aims at those in any of these rooms, but not at this client.
+    pub fn to(self, rooms: impl IntoTargets) -> Emitter {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`to`](SocketEmitter::to); `in` is a keyword of Rust.
+    pub fn in_(self, rooms: impl IntoTargets) -> Emitter {
+        self.broadcast().to(rooms)
+    }
+
+    /// Aims at those in none of these rooms, and not at this client.
+    pub fn except(self, rooms: impl IntoTargets) -> Emitter {
+        self.broadcast().except(rooms)
+    }
+
+    /// Aims at everybody of this process but this client.
+    pub fn local(self) -> Emitter {
+        self.broadcast().local()
     }
 }
 

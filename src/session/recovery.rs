@@ -20,10 +20,24 @@ use crate::base::offset::{Emitter, Offset};
 pub use image::{CourseImage, LogImage, level};
 pub use state_file::StateFile;
 
-/// `connectionStateRecovery`: how clients that were away for a while have their state back.
+/// `connectionStateRecovery`: how clients that were away for a while have their id, their rooms,
+/// their data and the events that they have missed back.
 ///
-/// What they have missed is kept in memory, within [`Limits`](crate::Limits): `recovery_log_bytes`,
-/// `recovery_log_events`, `recovery_sessions`, `recovery_resumed_events`.
+/// They are kept in memory, within [`Limits`](crate::Limits): `recovery_log_bytes`,
+/// `recovery_log_events`, `recovery_sessions`, `recovery_resumed_events`. A server that is started
+/// anew knows nobody, unless there is a [`StateFile`]. Volatile events, and those that ask for an acknowledgement, are not sent
+/// again. Who has left a namespace, or was disconnected from it, does not come back.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fanfare::{ConnectionStateRecovery, Server};
+///
+/// let builder = Server::builder().connection_state_recovery(ConnectionStateRecovery {
+///     max_disconnection_duration: Duration::from_secs(30),
+///     ..ConnectionStateRecovery::default()
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionStateRecovery {
     /// `maxDisconnectionDuration`: how long they may be away. Default: 2 minutes.

@@ -52,6 +52,15 @@ impl Aliases {
         table.sessions.get(text).copied()
     }
 
+    /// What the application has called a session, if it has.
+    pub fn text(&self, session: &SessionId) -> Option<String> {
+        if !self.is_used.load(Ordering::Acquire) {
+            return None;
+        }
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.texts.get(session).map(|text| text.to_string())
+    }
+
     /// A session is over: its id may be used again.
     pub fn release(&self, session: &SessionId) {
         if !self.is_used.load(Ordering::Acquire) {
@@ -84,7 +93,9 @@ mod tests {
         assert!(aliases.claim("a", id(1)) && aliases.claim("b", id(2)));
         assert!(!aliases.claim("a", id(3)), "it is taken");
         assert_eq!((aliases.session("a"), aliases.session("b")), (Some(id(1)), Some(id(2))));
+        assert_eq!((aliases.text(&id(1)).as_deref(), aliases.text(&id(3))), (Some("a"), None));
         aliases.release(&id(1));
+        assert_eq!(aliases.text(&id(1)), None);
         // One that has none.
         aliases.release(&id(3));
         assert_eq!((aliases.session("a"), aliases.session("b")), (None, Some(id(2))));

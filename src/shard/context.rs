@@ -168,6 +168,7 @@ impl Context {
                 }
                 Job::Room(change) => self.room_changed(&change),
                 Job::Wake(waker) => self.isolated(|| waker.wake()),
+                Job::Visit(visit) => self.isolated(visit),
                 Job::Drop(value) => self.isolated(|| drop(value)),
                 Job::ConnectionError(error) => self.connection_refused(&error),
                 Job::Lost(Command::Recover(request)) => {

@@ -413,6 +413,11 @@ impl State {
             SocketCommand::Disconnect(close) => {
                 self.disconnect(address, close);
             }
+            SocketCommand::Visit(visit) => {
+                if self.socket_key(address).is_some() {
+                    self.jobs.push_back(Job::Visit(visit));
+                }
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::base::frame::Frame;
 use crate::base::id::PrivateId;
 use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
-use crate::command::{Command, Recover, SocketAddress, Waiter};
+use crate::command::{Command, Recover, SocketAddress, Visit, Waiter};
 use crate::fanout::Encoder;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::Form;
@@ -130,6 +130,8 @@ pub enum Job {
     Room(Box<RoomChange>),
     /// A task has nothing to wait for any more.
     Wake(Waker),
+    /// Something of the application, asked for on another shard or thread.
+    Visit(Visit),
     /// What the application had put into a socket, or registered, is dropped.
     Drop(Box<dyn Any>),
     /// A request was refused.

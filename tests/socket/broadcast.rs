@@ -105,6 +105,31 @@ fn b24_3_b24_6_b26_25_b26_27_a_socket_emits_to_others() {
 }
 
 #[test]
+fn modifiers_of_a_socket_may_come_before_those_whom_it_means() {
+    each(|shards| {
+        let (log, events) = log();
+        let server = Fixture::start(shards, |io| {
+            io.of("/").on("go", async move |socket: Socket| {
+                socket.volatile().broadcast().emit("volatile", ());
+                socket.volatile().to(socket.nsp().name()).emit("nobody", ());
+                socket.compress(false).except("nobody").emit("got", ());
+                let others = socket.timeout(Duration::from_millis(30)).local();
+                let answers = others.emit_with_ack::<u32, _>("q", ()).await;
+                log.add(answers.map_err(|incomplete| incomplete.missing.len()).unwrap_err());
+            });
+        });
+        // No request of it waits: what is volatile is not for it.
+        let other = server.polling();
+        server.client().send("42[\"go\"]");
+        events.expect(&["1"]);
+        let packets = other.get();
+        let (got, question) = packets.split_once('\u{1e}').unwrap();
+        assert_eq!(got, "42[\"got\"]");
+        assert!(question.ends_with("[\"q\"]"), "{question}");
+    });
+}
+
+#[test]
 fn b24_1_b26_26_an_emit_stays_in_its_namespace() {
     each(|shards| {
         let server = Fixture::start(shards, casts);

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use fanfare::{Auth, Emitter, Server, Socket, SocketId};
+use fanfare::{Auth, Data, Emitter, Server, Socket, SocketId};
 use serde::Deserialize;
 
 use crate::client::Client;
-use crate::fixture::{Fixture, block_on, each};
+use crate::fixture::{Fixture, block_on, each, log};
 
 #[derive(Deserialize)]
 struct Rooms {
@@ -87,6 +87,7 @@ fn b26_16_b26_17_b26_18_b33_1_b33_2_b39_7_b39_8_sockets_are_listed_by_namespace_
         assert_eq!(fetched(&server.io.of("/other").emitter()).len(), 1);
         let ids = block_on(everybody.all_sockets());
         assert_eq!(ids.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), all);
+        assert_eq!(block_on(server.io.all_sockets()), ids);
         assert_eq!(block_on(server.io.fetch_sockets()).len(), 2 * shards);
     });
 }
@@ -184,5 +185,41 @@ fn b33_8_b33_9_all_or_the_members_of_a_room_are_disconnected() {
             assert!(block_on(server.io.fetch_sockets()).is_empty());
             assert_eq!(block_on(server.io.of("/other").fetch_sockets()).len(), 1);
         }
+    });
+}
+
+#[test]
+fn what_the_application_keeps_with_a_socket_can_be_asked_for_on_any_thread_and_shard() {
+    each(|shards| {
+        let (log, events) = log();
+        let server = Fixture::start(shards, |io| {
+            let io_of_handler = io.clone();
+            io.of("/").on("keep", async |socket: Socket, Data(number): Data<u64>| {
+                socket.data().set(number);
+            });
+            io.of("/").on("ask", async move || {
+                for found in io_of_handler.fetch_sockets().await {
+                    log.add(format!("{:?} {:?}", found.data::<u64>().await, {
+                        found.data::<String>().await
+                    }));
+                }
+            });
+        });
+        let (mut client, id) = server.client_on(0);
+        client.send("42[\"keep\",7]");
+        client.expect_quiet();
+        let found = block_on(server.io.to(&id).fetch_sockets());
+        assert_eq!(block_on(found[0].data::<u64>()), Some(7));
+        assert_eq!(block_on(found[0].data::<String>()), None, "it is of another type");
+        let (mut other, _) = server.client_on(u16::try_from(shards - 1).unwrap());
+        other.send("42[\"ask\"]");
+        let mut said = [events.next(), events.next()];
+        said.sort();
+        assert_eq!(said, ["None None", "Some(7) None"]);
+        drop(client);
+        server.wait_for_sockets(1);
+        assert_eq!(block_on(found[0].data::<u64>()), None, "it has gone");
+        drop((other, server));
+        assert_eq!(block_on(found[0].data::<u64>()), None, "all have gone");
     });
 }

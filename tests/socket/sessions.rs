@@ -209,6 +209,38 @@ fn the_end_of_a_session_is_told_once_behind_that_of_its_sockets() {
 }
 
 #[test]
+fn a_session_has_the_id_that_its_client_has_whoever_made_it() {
+    each(|shards| {
+        let (log, events) = log();
+        let server = Fixture::start(shards, |io| {
+            io.engine().generate_id(async |request| {
+                let query = request.uri().query().unwrap_or_default();
+                query
+                    .split('&')
+                    .find(|pair| pair.starts_with("own="))
+                    .map(str::to_owned)
+                    .ok_or("none")
+            });
+            io.engine().on_connection(async move |conn: Session| {
+                log.add(format!("{:?}", conn.sid()));
+            });
+        });
+        let _client = Client::open_with(server.address, "&own=7", &[]);
+        events.expect(&["Some(\"own=7\")"]);
+    });
+    each(|shards| {
+        let (log, events) = log();
+        let server = Fixture::start(shards, |io| {
+            io.engine().on_connection(async move |conn: Session| {
+                log.add(conn.sid().unwrap_or_default());
+            });
+        });
+        let client = server.client();
+        events.expect(&[&client.session]);
+    });
+}
+
+#[test]
 fn a_session_is_closed_from_any_thread_and_listened_to_on_its_own() {
     each(|shards| {
         let (log, events) = log();
