@@ -43,6 +43,14 @@ export class Inbox {
   }
 }
 
+/** Why the server says that this socket left, told by another socket's `gone` events. */
+export async function reasonOf(gone, id) {
+  for (;;) {
+    const [[who, reason]] = await gone.take();
+    if (who === id) return reason;
+  }
+}
+
 /** Rejects, naming what was waited for, when the deadline passes before the promise settles. */
 export function withDeadline(what, promise, deadlineMs = DEADLINE_MS) {
   return new Promise((resolve, reject) => {

@@ -17,7 +17,8 @@ const KILL_DELAY_MS = 3_000;
 // The programs wait more than they work.
 const AT_ONCE = availableParallelism() + 2;
 
-const FLAGS = [
+// A server pings all the time, except one for clients that must not be pinged while they speak.
+const PINGING = [
   ...["--ping-interval-ms", `${PING_INTERVAL_MS}`],
   ...["--ping-timeout-ms", `${PING_TIMEOUT_MS}`],
 ];
@@ -45,19 +46,34 @@ await Promise.all(Array.from({ length: AT_ONCE }, async () => {
 }));
 conclude();
 
-/** The report of one client against a server of its own, and a relay to break. */
+/** The report of one client against servers of its own, and a relay to break. */
 async function tried(client, shards) {
-  const reference = new URL("../reference.js", import.meta.url);
-  const more = ["--shards", shards, ...FLAGS, ...(client.server ?? [])];
-  const server = await startServerOr(reference, ...more);
+  const pinging = await started(client, shards, ...PINGING);
+  const server = client.overlaps ? await started(client, shards) : pinging;
   const relay = await Relay.to(server.port);
-  const { url } = server;
-  const plan = { url, ...relay.urls, silenceMs: SILENCE_MS, runs: runsOf(client) };
+  const plan = {
+    url: server.url,
+    heartbeatUrl: pinging.url,
+    ...relay.urls,
+    silenceMs: SILENCE_MS,
+    parser: client.parser,
+    runs: runsOf(client),
+  };
   const { output, ...ended } = await ran([...client.command, JSON.stringify(plan)]);
   relay.close();
-  const stopped = await server.stop().then(() => undefined, (error) => error.message);
-  const report = reported(client, output);
-  return { shards, report, fault: ended.fault ?? stopped };
+  const faults = [ended.fault];
+  for (const each of new Set([server, pinging])) {
+    await each.stop().catch((error) => faults.push(error.message));
+  }
+  return { shards, report: reported(client, output), fault: faults.find(Boolean) };
+}
+
+/** A server for this client. */
+async function started(client, shards, ...flags) {
+  const reference = new URL("../reference.js", import.meta.url);
+  const parser = client.parser ? ["--parser", client.parser] : [];
+  const own = client.server ?? [];
+  return startServerOr(reference, "--shards", shards, ...parser, ...own, ...flags);
 }
 
 /** What a program wrote, and what was wrong with its end. */

@@ -44,8 +44,11 @@ class Client:
     # Whether events are handled in the order in which they came.
     keeps_order = True
 
-    def __init__(self, make, url, transport, namespaces=("/",), auth=None, reconnection=True):
+    def __init__(
+        self, make, url, transport, serializer, namespaces=("/",), auth=None, reconnection=True
+    ):
         self.sio = make(
+            serializer=serializer,
             reconnection=reconnection,
             reconnection_delay=0.02,
             randomization_factor=0,

@@ -42,7 +42,7 @@ class Kept:
 
     def __init__(self, peer, silence_ms):
         self._peer = peer
-        self._client = peer.open()
+        self._client = peer.open(url=peer.plan["heartbeatUrl"])
         self._lost = self._client.inbox("disconnect")
         self._client.connect()
         self._id = self._client.id()
