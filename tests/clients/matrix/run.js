@@ -1,6 +1,6 @@
 // Runs the matrix of clients and prints what ran: `node run.js [client...]`, as README.md says.
 import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { availableParallelism } from "node:os";
 import { startServerOr } from "../server.js";
 import { CLIENTS } from "./catalogue.js";
@@ -33,6 +33,8 @@ const clients = CLIENTS.filter(({ name }) => named.length === 0 || named.include
 // The reference has no shards, so a second round would only repeat the first.
 const rounds = process.env.FANFARE_SERVER === "reference" ? ["1"] : ["1", "2"];
 
+// Two servers and a program for each.
+setMaxListeners(3 * AT_ONCE, process);
 // What this process has started is ended by its `exit` event, which a signal alone does not cause.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 

@@ -145,8 +145,6 @@ class Peer {
     for (const socket of this.#sockets) {
       socket.io.reconnection(false);
       socket.disconnect();
-      // Its manager waits for namespaces that refused it, and stays connected meanwhile.
-      if (this.isOld) socket.io.close();
     }
   }
 
@@ -305,7 +303,7 @@ const implemented = {
     socket.disconnect();
     same((await left)[0], "io client disconnect");
     same(await reasonOf(gone, id), "client namespace disconnect");
-    await comesBack(socket, id);
+    await comesBack(peer, socket, id);
   },
 
   async ended(peer) {
@@ -315,7 +313,7 @@ const implemented = {
       const left = next(socket, "disconnect");
       socket.emit("disconnect-me", close);
       same((await left)[0], "io server disconnect");
-      await comesBack(socket, id);
+      await comesBack(peer, socket, id);
     }
   },
 
@@ -342,7 +340,10 @@ const implemented = {
   },
 };
 
-async function comesBack(socket, id) {
+async function comesBack(peer, socket, id) {
+  const { engine } = socket.io;
+  // A manager of 2.x takes the end of its old connection for that of a new one.
+  if (peer.isOld && engine.readyState !== "closed") await next(engine, "close");
   socket.connect();
   await next(socket, "connect");
   same(socket.id !== id, true);
@@ -380,14 +381,14 @@ function numbered(count, first = 0) {
   return Array.from({ length: count }, (_, i) => [first + i]);
 }
 
-/** Binary in the form that this platform has always had. */
+/** Binary in the form in which it arrives on this platform, which every parser takes. */
 function bytes(...values) {
-  return typeof Buffer === "undefined" ? Uint8Array.from(values) : Buffer.from(values);
+  return typeof Buffer === "undefined" ? Uint8Array.from(values).buffer : Buffer.from(values);
 }
 
 function pattern(size) {
-  const binary = new Uint8Array(size).map((_, i) => i % 251);
-  return typeof Buffer === "undefined" ? binary : Buffer.from(binary.buffer);
+  const { buffer } = new Uint8Array(size).map((_, i) => i % 251);
+  return typeof Buffer === "undefined" ? buffer : Buffer.from(buffer);
 }
 
 /** Binary, which arrives as a Buffer or as an ArrayBuffer, is its bytes; keys have no order. */

@@ -106,14 +106,6 @@ class Client:
     def is_connected(self):
         return self.sio.connected
 
-    def await_end(self):
-        """Waits until it may connect again, for which there is no event."""
-        until = time.monotonic() + DEADLINE_S
-        while self.sio.eio.state != "disconnected":
-            if time.monotonic() > until:
-                raise TimeoutError("the client did not end its connection")
-            time.sleep(0.005)
-
 
 class SyncClient(Client):
     # Each message is handled on a thread of its own.
