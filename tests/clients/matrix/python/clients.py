@@ -8,7 +8,7 @@ import time
 import engineio.payload
 import socketio
 
-DEADLINE_S = 8
+DEADLINE_S = 20
 
 TRANSPORTS = {
     "polling": ["polling"],

@@ -18,7 +18,7 @@ use client::{Kind, Outcome};
 use scenarios::{IMPLEMENTED, Peer, same};
 use serde_json::{Value, json};
 
-const SCENARIO_DEADLINE: Duration = Duration::from_secs(20);
+const SCENARIO_DEADLINE: Duration = Duration::from_secs(60);
 /// Of the client, as Cargo.toml pins it.
 const VERSION: &str = "0.6.0";
 
