@@ -26,14 +26,15 @@ test:
 	FANFARE_SERVER=target/release/examples/conformance node tests/clients/run.js
 	FANFARE_SERVER=target/release/examples/golden node --test tests/golden/golden.test.mjs
 	node --test tests/clients/matrix/verdict.test.js
+	$(MAKE) matrix
 	FANFARE_SERVER="target/release/fanfare --client tests/clients/node_modules/socket.io-client/dist" \
 		node --test tests/browser/chat.test.js
 	node --test perf/harness/*.test.mjs
 	perf/peers/run --install ws-plain
 	node --test perf/peers/contract/*.test.mjs
 
-# Clients of other versions, languages and browsers against the server: a minute and a half. It is no
-# part of `test` as long as its scenarios expect one order of what several shards emit.
+# Clients of every version, language and browser against the server: a part of `test`, which takes a
+# minute and a half by itself.
 matrix:
 	tests/setup.sh
 	cargo build --release --example conformance

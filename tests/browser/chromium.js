@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 20_000;
 const FLAGS = [
   "--headless",
   "--no-sandbox",

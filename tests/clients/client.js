@@ -2,7 +2,7 @@
 import { Manager, io } from "socket.io-client";
 import { DEADLINE_MS, next, withDeadline } from "./waiting.js";
 
-export { Inbox, next, withDeadline } from "./waiting.js";
+export { Inbox, next, reasonOf, withDeadline } from "./waiting.js";
 
 /** The ways a client can be connected: what the tests' names say, and the client's options. */
 export const TRANSPORTS = {
@@ -56,12 +56,4 @@ export async function upgraded(socket) {
 /** Numbers from `first`, as events with that one argument each. */
 export function numbered(count, first = 0) {
   return Array.from({ length: count }, (_, i) => [first + i]);
-}
-
-/** Why the server says that this socket left, told by another socket's `gone` events. */
-export async function reasonOf(gone, id) {
-  for (;;) {
-    const [[who, reason]] = await gone.take();
-    if (who === id) return reason;
-  }
 }

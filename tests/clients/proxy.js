@@ -11,9 +11,14 @@ export async function startProxy(t, port) {
   return proxy;
 }
 
+// The session that a request is for.
+const SESSION = /^(?:GET|POST) \S*[?&]sid=([^&\s]+)/;
+
 class Proxy {
   #listener;
   #links = new Set();
+  #sessions = new Set();
+  #broken = new Set();
   #held = { up: false, down: false };
   #onPoll = () => {};
 
@@ -55,12 +60,13 @@ class Proxy {
     }));
   }
 
-  /** Breaks every connection that is open now. */
+  /**
+   * Breaks every connection that is open now, and whatever else their sessions are sent through: a
+   * browser sends a request again by itself, and would not notice what answer it has lost.
+   */
   cut() {
-    for (const link of this.#links) {
-      link.up.destroy();
-      link.down.destroy();
-    }
+    for (const session of this.#sessions) this.#broken.add(session);
+    for (const link of this.#links) destroy(link);
   }
 
   close() {
@@ -73,7 +79,11 @@ class Proxy {
     const link = { up: client, down: server, polling: false };
     this.#links.add(link);
     client.on("data", (chunk) => {
-      link.polling = chunk.toString("latin1", 0, 4) === "GET ";
+      const start = chunk.toString("latin1", 0, 400);
+      const session = SESSION.exec(start)?.[1];
+      if (session) this.#sessions.add(session);
+      if (this.#broken.has(session)) return destroy(link);
+      link.polling = start.startsWith("GET ");
       if (link.polling) this.#onPoll();
     });
     server.on("data", () => (link.polling = false));
@@ -89,4 +99,9 @@ class Proxy {
       if (this.#held[direction]) from.pause();
     }
   }
+}
+
+function destroy(link) {
+  link.up.destroy();
+  link.down.destroy();
 }

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-const START_DEADLINE_MS = 10_000;
+const START_DEADLINE_MS = 20_000;
 const STOP_DEADLINE_MS = 5_000;
 const OUTPUT_KEPT_CHARACTERS = 20_000;
 

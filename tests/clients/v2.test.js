@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import io from "socket.io-client-2";
-import { Inbox, connected, next, withDeadline } from "./client.js";
+import { Inbox, connected, next, reasonOf, withDeadline } from "./client.js";
 import { startServer } from "./server.js";
 
 const server = await startServer("--allow-eio3");
@@ -114,16 +114,10 @@ for (const [name, options] of Object.entries(TRANSPORTS)) {
   test(`either side may end it (${name})`, async (t) => {
     const watcher = await connected(t, server.url);
     const gone = new Inbox(watcher, "gone");
-    const reason = async (id) => {
-      for (;;) {
-        const [[who, why]] = await gone.take();
-        if (who === id) return why;
-      }
-    };
     const leaving = await joined(t, server.url, options);
     const { id } = leaving;
     leaving.close();
-    assert.match(await reason(id), /^(client namespace disconnect|transport close)$/);
+    assert.match(await reasonOf(gone, id), /^(client namespace disconnect|transport close)$/);
     const sent = await joined(t, server.url, { ...options, reconnection: false });
     const ended = next(sent, "disconnect");
     sent.emit("disconnect-me", true);

@@ -1,6 +1,7 @@
 // Waiting for events, always with a deadline. Runs in Node and in a browser.
 
-export const DEADLINE_MS = 8_000;
+// Far more than a busy machine needs: nothing waits for it but what has failed.
+export const DEADLINE_MS = 20_000;
 
 /** The arguments of the next such event. */
 export function next(emitter, event) {
@@ -40,6 +41,14 @@ export class Inbox {
   /** All that have come until now. */
   drain() {
     return this.#arrived.splice(0);
+  }
+}
+
+/** Why the server says that this socket left, told by another socket's `gone` events. */
+export async function reasonOf(gone, id) {
+  for (;;) {
+    const [[who, reason]] = await gone.take();
+    if (who === id) return reason;
   }
 }
 

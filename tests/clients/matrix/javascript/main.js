@@ -1,4 +1,5 @@
-// Drives the socket.io-client of one npm package: `node main.js PACKAGE PLAN`.
+// Drives the socket.io-client of one npm package: `node main.js PACKAGE PLAN`. A parser that the
+// plan names is a package of its own.
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { run } from "./scenarios.js";
@@ -15,4 +16,5 @@ const manifest = fileURLToPath(
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 say({ version: require(manifest).version });
-await run(io, plan, (transport, scenario, error) => say({ transport, scenario, error }));
+const options = plan.parser ? { parser: require(`socket.io-${plan.parser}-parser`) } : {};
+await run(io, plan, (transport, scenario, error) => say({ transport, scenario, error }), options);

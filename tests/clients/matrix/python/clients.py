@@ -8,7 +8,7 @@ import time
 import engineio.payload
 import socketio
 
-DEADLINE_S = 8
+DEADLINE_S = 20
 
 TRANSPORTS = {
     "polling": ["polling"],
@@ -44,8 +44,11 @@ class Client:
     # Whether events are handled in the order in which they came.
     keeps_order = True
 
-    def __init__(self, make, url, transport, namespaces=("/",), auth=None, reconnection=True):
+    def __init__(
+        self, make, url, transport, serializer, namespaces=("/",), auth=None, reconnection=True
+    ):
         self.sio = make(
+            serializer=serializer,
             reconnection=reconnection,
             reconnection_delay=0.02,
             randomization_factor=0,
@@ -102,14 +105,6 @@ class Client:
 
     def is_connected(self):
         return self.sio.connected
-
-    def await_end(self):
-        """Waits until it may connect again, for which there is no event."""
-        until = time.monotonic() + DEADLINE_S
-        while self.sio.eio.state != "disconnected":
-            if time.monotonic() > until:
-                raise TimeoutError("the client did not end its connection")
-            time.sleep(0.005)
 
 
 class SyncClient(Client):

@@ -12,7 +12,7 @@ use rust_socketio::{Event, Payload, TransportType, asynchronous, client as block
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-pub const DEADLINE: Duration = Duration::from_secs(8);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 const RECONNECT_DELAY_MIN_MS: u64 = 20;
 const RECONNECT_DELAY_MAX_MS: u64 = 50;

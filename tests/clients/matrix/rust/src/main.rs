@@ -18,7 +18,7 @@ use client::{Kind, Outcome};
 use scenarios::{IMPLEMENTED, Peer, same};
 use serde_json::{Value, json};
 
-const SCENARIO_DEADLINE: Duration = Duration::from_secs(20);
+const SCENARIO_DEADLINE: Duration = Duration::from_secs(60);
 /// Of the client, as Cargo.toml pins it.
 const VERSION: &str = "0.6.0";
 
@@ -95,9 +95,14 @@ fn ended(mut child: Child) -> Outcome<Value> {
 fn tried(kind: &str, plan: &Value, transport: &str, scenario: &str) -> Outcome {
     let kind = if kind == "async" { Kind::Async } else { Kind::Blocking };
     let url = |value: &Value| value.as_str().map(str::to_owned).ok_or("a URL is missing");
-    let (url, relay_url, cut_url) =
-        (url(&plan["url"])?, url(&plan["relayUrl"])?, url(&plan["cutUrls"][transport])?);
-    let peer = Peer { kind, url, relay_url, cut_url, transport: transport.to_owned() };
+    let peer = Peer {
+        kind,
+        url: url(&plan["url"])?,
+        heartbeat_url: url(&plan["heartbeatUrl"])?,
+        relay_url: url(&plan["relayUrl"])?,
+        cut_url: url(&plan["cutUrls"][transport])?,
+        transport: transport.to_owned(),
+    };
     if scenario == "heartbeat" {
         let silence = plan["silenceMs"].as_u64().ok_or("a time is missing")?;
         return heartbeat(&peer, Duration::from_millis(silence));
@@ -115,10 +120,10 @@ fn described(error: &dyn Error) -> String {
     }
 }
 
-/// A client stays connected for longer than the server lets one be silent.
+/// A client stays connected for longer than the server lets one be silent. It says nothing itself,
+/// not even to ask for its id: that might meet a pong on its way.
 fn heartbeat(peer: &Peer, silence: Duration) -> Outcome {
-    let client = peer.connected()?;
-    let id = scenarios::id(&client)?;
+    let client = peer.connected_to(&peer.heartbeat_url)?;
     same(client.gets("close", silence), false)?;
-    same(scenarios::id(&client)?, id)
+    same(client.has("connect"), false)
 }
