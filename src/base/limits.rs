@@ -76,6 +76,9 @@ pub struct Limits {
     pub bytes_before_connect: usize,
     /// Bytes queued for one client before it is disconnected as too slow: 4 MiB.
     pub send_queue_bytes: usize,
+    /// Those who may wait at one time until what is queued for one client has been sent
+    /// ([`Session::drained`](crate::Session::drained)): 1,024.
+    pub drain_waiters: usize,
     /// Memory for what compression keeps of earlier messages, of all clients together: 64 MiB.
     /// With those that come when it is used up, nothing is kept. It matters only where
     /// [`PerMessageDeflate`](crate::PerMessageDeflate) is told to keep something.
@@ -142,6 +145,7 @@ impl Default for Limits {
             namespace_echo_bytes: 256,
             bytes_before_connect: 64 * 1024,
             send_queue_bytes: 4 * 1024 * 1024,
+            drain_waiters: 1_024,
             context_bytes: 64 * 1024 * 1024,
             send_stall_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
