@@ -95,6 +95,9 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
     /// Most connections of one shard; `0` means the file descriptor limit less a reserve.
     pub connections: usize,
+    /// Most sessions of one shard, also of clients that have no connection between two polls:
+    /// 1,000,000. Beyond it a handshake is answered 503.
+    pub sessions: usize,
     /// Connections accepted in one turn of a shard: 64.
     pub accepts_per_turn: usize,
     /// Connections whose queue is flushed in one turn of a shard before input is looked at again,
@@ -153,6 +156,7 @@ impl Default for Limits {
             farewell_timeout: Duration::from_secs(1),
             shutdown_timeout: Duration::from_secs(5),
             connections: 0,
+            sessions: 1_000_000,
             accepts_per_turn: 64,
             flushes_per_turn: 512,
             receive_buffers: 128,
