@@ -168,7 +168,9 @@ impl Context {
                     self.isolated(|| waiter.resolve(answer));
                 }
                 Job::Drained(waiters, result) => {
-                    self.isolated(|| drains::tell_all(waiters, result));
+                    for waiter in waiters {
+                        self.isolated(|| drains::tell(waiter, result));
+                    }
                 }
                 Job::Room(change) => self.room_changed(&change),
                 Job::Wake(waker) => self.isolated(|| waker.wake()),

@@ -94,14 +94,10 @@ impl Drains {
     }
 }
 
-/// Tells one who waited; whoever did may have lost interest, which is no fault.
-fn tell(waiter: DrainWaiter, result: Result<(), DrainError>) {
+/// Tells one who waited. What wakes it is user code.
+pub fn tell(waiter: DrainWaiter, result: Result<(), DrainError>) {
+    // Whoever waited may have lost interest; that is no fault.
     let _ = waiter.send(result);
-}
-
-/// Tells those who waited. What wakes them is user code.
-pub fn tell_all(waiters: Vec<DrainWaiter>, result: Result<(), DrainError>) {
-    waiters.into_iter().for_each(|waiter| tell(waiter, result));
 }
 
 impl State {
