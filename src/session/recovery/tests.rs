@@ -98,7 +98,7 @@ fn events_that_were_sent_again_can_be_sent_again_once_more() {
     assert_eq!(of(&course, event(0, 5).offset), Some(4), "older than all that: nothing came");
     course.forget_carried(true);
     assert_eq!(of(&course, event(1, 3).offset), Some(1), "it has received them all");
-    let mut course = Course::begin(&log_of(5, &KEPT), vec![event(1, 1)]);
+    let mut course = Course::begin(&log_of(8, &KEPT), vec![event(1, 1)]);
     course.forget_carried(false);
     assert_eq!(of(&course, event(1, 1).offset), None, "it may not have received them");
     assert_eq!(of(&course, event(0, 6).offset), Some(0));
