@@ -1,6 +1,8 @@
 //! What shards and other threads may ask of a shard. Nothing in here is bound to a thread.
 
 use std::any::Any;
+use std::error;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -117,7 +119,33 @@ pub enum SessionCommand {
     Send(Wire),
     /// Close it after what is queued has gone out.
     Close,
+    /// Tell when what is queued by now has been sent.
+    Drained(oneshot::Sender<Result<(), DrainError>>),
 }
+
+/// Why nobody knows that everything queued for a session was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DrainError {
+    /// The session is gone, or went before.
+    Disconnected,
+    /// As many wait for this session as [`Limits::drain_waiters`](crate::Limits) allows.
+    TooMany,
+    /// The mailbox of the session's shard is full.
+    Overloaded,
+}
+
+impl fmt::Display for DrainError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            DrainError::Disconnected => "the client is gone",
+            DrainError::TooMany => "too many wait for this client already",
+            DrainError::Overloaded => "the shard of the client is overloaded",
+        })
+    }
+}
+
+impl error::Error for DrainError {}
 
 /// An emit to many sockets of one namespace.
 pub struct Broadcast {

@@ -395,6 +395,32 @@ mod tests {
     }
 
     #[test]
+    fn b18_1_b18_3_packets_of_every_type_are_read_as_they_were_written() {
+        let mut encoder = Encoder::default();
+        let controls = [&b"0{}"[..], engine::CLOSE, engine::PING, b"3probe", b"5", engine::NOOP];
+        let mut frames: Vec<Frame> =
+            controls.iter().map(|packet| Frame::own(encoder.control(packet).into())).collect();
+        frames.push(Frame::own(encoder.text("test \u{20ac}".as_bytes()).into()));
+        frames.push(Frame::own(encoder.text(b"").into()));
+        frames.push(Frame::own(encoder.binary(&[1, 2, 3, 0xff]).into()));
+        let (payload, _) = payload(&frames, Protocol::V4);
+        let read: Vec<_> = engine::packets(&payload).map(engine::decode).collect();
+        use engine::Packet;
+        let meant = [
+            Packet::Open,
+            Packet::Close,
+            Packet::Ping(b""),
+            Packet::Pong(b"probe"),
+            Packet::Upgrade,
+            Packet::Noop,
+            Packet::Message("test \u{20ac}".as_bytes()),
+            Packet::Message(b""),
+            Packet::Binary(vec![1, 2, 3, 0xff]),
+        ];
+        assert_eq!(read, meant.map(Ok));
+    }
+
+    #[test]
     fn a_poll_of_v4_has_separators_between_its_packets() {
         let (payload, form) = payload(&frames(), Protocol::V4);
         let meant = "42[\"\u{20ac}\u{1f600}\"]\x1e451-[\"b\"]\x1ebBwcH";

@@ -143,6 +143,7 @@ pub mod test;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::adapter::Adapter;
+pub use api::drained::Drained;
 pub use api::emit::{EmitError, Emitted, Emitter, SocketEmitter};
 pub use api::engine;
 pub use api::event::{self, Event};
@@ -166,6 +167,7 @@ pub use base::address::ListenAddress;
 pub use base::id::{SessionId, SocketId};
 pub use base::limits::Limits;
 pub use base::stats::Stats;
+pub use command::DrainError;
 pub use config::{Builder, HttpCompression, PerMessageDeflate};
 pub use error::{Error, Result};
 pub use proto::http::{CookieOptions, CookiePriority, CorsOptions, CorsOrigin, SameSite};

@@ -27,6 +27,8 @@ mod connect;
 mod departures;
 #[path = "socket/disconnect.rs"]
 mod disconnect;
+#[path = "socket/drained.rs"]
+mod drained;
 #[path = "socket/dynamic.rs"]
 mod dynamic;
 #[path = "socket/events.rs"]

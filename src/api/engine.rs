@@ -40,6 +40,11 @@ use super::session::Session;
 
 pub use crate::proto::parser::Message;
 
+/// The revision of Engine.IO that clients speak (`EIO` in a request, `engine.protocol` in Node.js).
+/// Those of revision 3 are served besides where
+/// [`allow_eio3`](crate::Builder::allow_eio3) is on.
+pub const PROTOCOL: u8 = 4;
+
 /// An Engine.IO server. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Server(super::server::Server);

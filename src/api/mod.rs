@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod adapter;
 pub mod ask;
+pub mod drained;
 pub mod emit;
 pub mod engine;
 pub mod event;

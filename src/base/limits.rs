@@ -76,6 +76,9 @@ pub struct Limits {
     pub bytes_before_connect: usize,
     /// Bytes queued for one client before it is disconnected as too slow: 4 MiB.
     pub send_queue_bytes: usize,
+    /// Those who may wait at one time until what is queued for one client has been sent
+    /// ([`Session::drained`](crate::Session::drained)): 1,024.
+    pub drain_waiters: usize,
     /// Memory for what compression keeps of earlier messages, of all clients together: 64 MiB.
     /// With those that come when it is used up, nothing is kept. It matters only where
     /// [`PerMessageDeflate`](crate::PerMessageDeflate) is told to keep something.
@@ -92,6 +95,9 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
     /// Most connections of one shard; `0` means the file descriptor limit less a reserve.
     pub connections: usize,
+    /// Most sessions of one shard, also of clients that have no connection between two polls:
+    /// 1,000,000. Beyond it a handshake is answered 503.
+    pub sessions: usize,
     /// Connections accepted in one turn of a shard: 64.
     pub accepts_per_turn: usize,
     /// Connections whose queue is flushed in one turn of a shard before input is looked at again,
@@ -142,6 +148,7 @@ impl Default for Limits {
             namespace_echo_bytes: 256,
             bytes_before_connect: 64 * 1024,
             send_queue_bytes: 4 * 1024 * 1024,
+            drain_waiters: 1_024,
             context_bytes: 64 * 1024 * 1024,
             send_stall_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
@@ -149,6 +156,7 @@ impl Default for Limits {
             farewell_timeout: Duration::from_secs(1),
             shutdown_timeout: Duration::from_secs(5),
             connections: 0,
+            sessions: 1_000_000,
             accepts_per_turn: 64,
             flushes_per_turn: 512,
             receive_buffers: 128,

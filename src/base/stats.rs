@@ -12,6 +12,8 @@ pub struct Stats {
     pub connections_handed_over: u64,
     /// Engine.IO sessions opened.
     pub sessions_opened: u64,
+    /// Handshakes refused, since there were [`sessions`](crate::Limits::sessions) already.
+    pub sessions_refused: u64,
     /// Engine.IO sessions closed.
     pub sessions_closed: u64,
     /// Sockets that were kept in case that they come back, and did not.

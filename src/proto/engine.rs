@@ -236,9 +236,9 @@ mod tests {
         }
     }
 
-    // behaviours.md 18.1, and security.md §7 for what a session does with each.
+    // security.md §7 for what a session does with each.
     #[test]
-    fn every_packet_type_has_its_digit() {
+    fn b18_1_every_packet_type_has_its_digit() {
         let vectors: [(&[u8], Packet); 14] = [
             (b"0", Packet::Open),
             (b"0{}", Packet::Open),
@@ -263,18 +263,16 @@ mod tests {
         assert_eq!(sent, meant.map(Ok));
     }
 
-    // behaviours.md 18.2
     #[test]
-    fn an_empty_packet_or_an_unknown_type_is_an_error() {
+    fn b18_2_an_empty_packet_or_an_unknown_type_is_an_error() {
         for text in ["", "7", "9", "a", "abc", " 4", "-1", "B", "\0", "\u{1e}", "é4"] {
             assert_eq!(decode(text.as_bytes()), Err(ParseError), "{text:?}");
         }
         assert_eq!(decode(&[0xff, b'4']), Err(ParseError));
     }
 
-    // behaviours.md 18.3, 19.8
     #[test]
-    fn a_payload_is_its_packets_with_separators_between() {
+    fn b18_3_b19_8_a_payload_is_its_packets_with_separators_between() {
         let payload = b"0\x1e1\x1e2probe\x1e3\x1e4a\x1e5\x1e6\x1ebAQ==";
         let decoded: Vec<_> = packets(payload).map(decode).collect();
         let meant = [
@@ -290,9 +288,8 @@ mod tests {
         assert_eq!(decoded, meant.map(Ok));
     }
 
-    // behaviours.md 18.4
     #[test]
-    fn a_malformed_payload_gives_the_error_at_its_place() {
+    fn b18_4_a_malformed_payload_gives_the_error_at_its_place() {
         let decode_all = |payload| packets(payload).map(decode).collect::<Vec<_>>();
         assert_eq!(decode_all(b""), [Err(ParseError)]);
         assert_eq!(decode_all(b"{"), [Err(ParseError)]);
@@ -351,9 +348,8 @@ mod tests {
         }
     }
 
-    // behaviours.md 19.2
     #[test]
-    fn an_attachment_is_written_with_padding_in_the_standard_alphabet() {
+    fn b19_2_an_attachment_is_written_with_padding_in_the_standard_alphabet() {
         let mut out = b"6\x1e".to_vec();
         write_base64(&mut out, &[1, 2, 3, 4]);
         write_base64(&mut out, &[0xff, 0xff, 0xbf]);

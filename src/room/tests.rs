@@ -156,3 +156,16 @@ fn leaving_all_rooms_at_once_leaves_the_others_in_theirs() {
     assert!(world.sockets[0].is_empty());
     world.check();
 }
+
+/// With one order for all, a client that knows the hash could choose names that all collide.
+#[test]
+fn m43_every_index_hashes_names_in_its_own_way() {
+    let order = || {
+        let (mut rooms, mut own) = (Rooms::new(), Memberships::default());
+        (0..100).for_each(|number| assert!(rooms.join(0, &mut own, &format!("room {number}"))));
+        rooms.names.keys().cloned().collect::<Vec<_>>()
+    };
+    let (one, other) = (order(), order());
+    assert_eq!((one.len(), other.len()), (100, 100));
+    assert_ne!(one, other);
+}

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_timed_out_acks_leave_nothing_behind() {
+    fn m38_a_hundred_thousand_timed_out_acks_leave_nothing_behind() {
         let mut acks = Acks::default();
         for id in 0..100_000 {
             acks.expect(id, Time::from_micros(5), id);

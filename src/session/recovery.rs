@@ -199,6 +199,11 @@ impl<S> Log<S> {
         &self.seen
     }
 
+    /// Whether there may have been such an event: of those to one socket nobody keeps account.
+    fn may_have_been(&self, offset: Offset) -> bool {
+        matches!(offset.emitter(), Emitter::ToOne(_)) || self.seen.has(offset)
+    }
+
     /// Where an event stands that is not forgotten.
     fn position(&self, offset: Offset) -> Option<u64> {
         let index = self.entries.iter().rposition(|entry| entry.event.offset == offset)?;
@@ -296,6 +301,10 @@ impl Course {
         let (carried, from) = match (carried, logged.filter(|&position| position >= self.since)) {
             (Some(index), _) => (&self.carried[index + 1..], self.since),
             (None, Some(position)) => (&[][..], position + 1),
+            // Nobody was ever sent that.
+            (None, None) if received.is_some_and(|offset| !log.may_have_been(offset)) => {
+                return None;
+            }
             // It has received none of these, or something older than all that is kept.
             (None, None) if !self.is_broken => (&self.carried[..], self.since),
             (None, None) => return None,

@@ -64,6 +64,9 @@ impl State {
             conn.deadline = Time::NEVER;
         }
         conn.mark_dirty(key, &mut self.dirty);
+        if !self.drains.is_empty() {
+            self.drained_by(key, bytes);
+        }
     }
 
     /// Sends what waits on a connection, as far as the kernel takes it at once.
@@ -71,6 +74,7 @@ impl State {
         let stall_timeout = self.shared.settings.options.limits.send_stall_timeout;
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.is_dirty = false;
+        let queued = conn.queue.bytes();
         while !conn.is_sending && !conn.queue.is_empty() {
             let gather = self.joined.join(conn.queue.gather());
             let sent = match conn.after {
@@ -83,32 +87,52 @@ impl State {
                 Sent::Failed(_) => return self.connection_ended(key),
             }
         }
-        if conn.is_sending {
-            // A client that takes nothing for so long has stopped reading.
-            if conn.deadline == Time::NEVER {
-                conn.deadline = self.now.after(stall_timeout);
-                self.rearm_connection(key);
-            }
+        let taken = queued - conn.queue.bytes();
+        let (is_sending, after) = (conn.is_sending, conn.after);
+        // A client that takes nothing for so long has stopped reading.
+        if is_sending && conn.deadline == Time::NEVER {
+            conn.deadline = self.now.after(stall_timeout);
+            self.rearm_connection(key);
+        }
+        self.was_taken(key, taken, !is_sending);
+        if is_sending {
             return;
         }
-        if let Role::WebSocket(socket) = &conn.role
-            && !self.session_listeners.is_empty()
-        {
-            self.session_listeners.tell(socket.session, Occasion::Drain, None, &mut self.jobs);
-        }
-        match conn.after {
+        match after {
             After::Stay => {}
             After::Close => self.drop_connection(key),
             After::Leave(_) => self.actions.push(Action::Detach(key)),
-            After::Linger => {
-                conn.role = Role::Discard;
-                conn.after = After::Stay;
-                let linger = self.shared.settings.options.limits.close_timeout;
-                conn.deadline = conn.deadline.min(self.now.after(linger));
-                self.actions.push(Action::Shutdown(key));
-                self.rearm_connection(key);
-            }
+            After::Linger => self.linger(key),
         }
+    }
+
+    /// The kernel has taken bytes of a connection, maybe all that waited.
+    fn was_taken(&mut self, key: Key, bytes: usize, is_all: bool) {
+        if self.session_listeners.is_empty() && self.drains.is_empty() {
+            return;
+        }
+        if is_all && let Some(session) = self.carried_by(key) {
+            self.happens(session, Occasion::Drain);
+        }
+        self.drained_by(key, bytes);
+    }
+
+    /// The session that a WebSocket carries; one that is only probed carries none.
+    pub(super) fn carried_by(&self, key: Key) -> Option<Key> {
+        let Role::WebSocket(socket) = &self.connections.get(key)?.role else { return None };
+        let session = &self.sessions.get(socket.session)?.session;
+        (session.websocket() == Some(key)).then_some(socket.session)
+    }
+
+    /// Everything was sent on a connection that is at its end: the peer may still be sending.
+    fn linger(&mut self, key: Key) {
+        let linger = self.shared.settings.options.limits.close_timeout;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        conn.role = Role::Discard;
+        conn.after = After::Stay;
+        conn.deadline = conn.deadline.min(self.now.after(linger));
+        self.actions.push(Action::Shutdown(key));
+        self.rearm_connection(key);
     }
 
     /// A connection has not done in time what it should have.

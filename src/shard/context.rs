@@ -13,6 +13,7 @@ use crate::base::slab::Key;
 use crate::command::Command;
 
 use super::copies::Copies;
+use super::drains;
 use super::handler::{Event, Handler, Parked, Started};
 use super::shared::{Post, Shared};
 use super::state::{Job, State};
@@ -165,6 +166,11 @@ impl Context {
                 Job::Session(happening) => self.happened(*happening),
                 Job::Resolve(waiter, answer) => {
                     self.isolated(|| waiter.resolve(answer));
+                }
+                Job::Drained(waiters, result) => {
+                    for waiter in waiters {
+                        self.isolated(|| drains::tell(waiter, result));
+                    }
                 }
                 Job::Room(change) => self.room_changed(&change),
                 Job::Wake(waker) => self.isolated(|| waker.wake()),

@@ -19,6 +19,7 @@ mod copies;
 mod crowd;
 mod decide;
 mod dispatch;
+pub mod drains;
 mod emit;
 pub mod events;
 pub mod handler;

@@ -21,7 +21,7 @@ use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
 use super::decide::{Undecided, request_of};
 use super::hooks::ErrorContext;
 use super::log;
-use super::response::{Rejected, SHUTTING_DOWN};
+use super::response::{FULL, Rejected, SHUTTING_DOWN};
 use super::session::{Carried, Opening};
 use super::shared::Shared;
 use super::state::State;
@@ -156,6 +156,10 @@ impl State {
     ) -> HttpStep {
         if self.is_closing {
             return self.refuse_fault(key, SHUTTING_DOWN);
+        }
+        if self.sessions.len() >= self.shared.settings.options.limits.sessions {
+            self.stats.sessions_refused += 1;
+            return self.refuse_fault(key, FULL);
         }
         let accept = match carried {
             Carried::WebSocket(protocol) => Some(self.websocket_handshake(key, protocol, head)),

@@ -37,6 +37,9 @@ fn content_encoding(encoding: Encoding) -> Field<'static> {
 /// What new clients are told when the server is being closed.
 pub const SHUTTING_DOWN: Fault = Fault { status: 503, message: "The server is shutting down" };
 
+/// What new clients are told when a shard has as many as it may.
+pub const FULL: Fault = Fault { status: 503, message: "There are too many clients" };
+
 /// Why a request inside the path is refused, and how the client is told.
 #[derive(Debug)]
 pub struct Rejected {

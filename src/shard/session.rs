@@ -176,6 +176,7 @@ impl State {
             Effect::Poll(connection, answer, dialect) => {
                 self.answer_poll(connection, &answer, &dialect);
                 if matches!(answer, Answer::Packets(_)) {
+                    self.drained_by_poll(key);
                     self.happens(key, Occasion::Drain);
                 }
             }
@@ -187,6 +188,7 @@ impl State {
                 for frame in frames {
                     self.push_packets(connection, fanout::websocket_frame(frame, protocol));
                 }
+                self.drain_upgrades(key, connection);
                 log::upgraded(self.index, key);
                 self.happens(key, Occasion::Upgrade);
             }
@@ -324,6 +326,7 @@ impl State {
             self.jobs.push_back(Job::EngineClose(key, departure));
         }
         self.session_over(key, departure);
+        self.drain_ends(key);
         let undecided = self.undecided.remove(&key).into_iter().flatten();
         self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
         let Some(entry) = self.sessions.remove(key) else { return };

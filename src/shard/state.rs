@@ -11,7 +11,7 @@ use crate::base::frame::Frame;
 use crate::base::id::PrivateId;
 use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
-use crate::command::{Command, Recover, SocketAddress, Visit, Waiter};
+use crate::command::{Command, DrainError, Recover, SocketAddress, Visit, Waiter};
 use crate::fanout::Encoder;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::Form;
@@ -24,6 +24,7 @@ use crate::session::{Effect, Options, Session};
 use super::batch::Batch;
 use super::compression::Compression;
 use super::conn::Conn;
+use super::drains::{DrainWaiter, Drains};
 use super::events::{Happening, SessionListeners};
 use super::hooks::{ConnectionError, Followed};
 use super::join::Question;
@@ -126,6 +127,8 @@ pub enum Job {
     Session(Box<Happening>),
     /// An answer has come, or will not.
     Resolve(Waiter, Result<crate::proto::json::Raw, crate::command::Unanswered>),
+    /// What they waited for has been sent, or never will be.
+    Drained(Vec<DrainWaiter>, Result<(), DrainError>),
     /// A room has changed, and somebody hears of that.
     Room(Box<RoomChange>),
     /// A task has nothing to wait for any more.
@@ -242,6 +245,8 @@ pub struct State {
     pub outgoing_listeners: usize,
     /// Who listens to sessions.
     pub session_listeners: SessionListeners,
+    /// Who waits until sessions have been sent what is queued for them.
+    pub drains: Drains,
     /// What is known of the end of the session at hand, while it is being ended.
     pub cause: Cause,
     /// Whether those who listen to what is sent are being told: what they send themselves is not
@@ -294,6 +299,7 @@ impl State {
             recovery,
             outgoing_listeners: 0,
             session_listeners: SessionListeners::default(),
+            drains: Drains::default(),
             cause: Cause::default(),
             is_telling: false,
             chosen: Vec::new(),

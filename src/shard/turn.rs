@@ -418,11 +418,12 @@ impl State {
         let namespaces = std::mem::take(&mut self.namespaces);
         let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
         let listeners = std::mem::take(&mut self.session_listeners);
+        let drains = std::mem::take(&mut self.drains);
         let outbox = std::mem::take(&mut self.outbox);
         let connections = std::mem::take(&mut self.connections);
         let recovery = self.dismantle_recovery();
         let undecided = std::mem::take(&mut self.undecided);
-        let sessions = (connections, listeners, undecided);
+        let sessions = (connections, listeners, drains, undecided);
         (sockets, namespaces, jobs, sleepers, outbox, sessions, recovery)
     }
 
@@ -470,6 +471,9 @@ impl State {
             }
             Command::Session(address, SessionCommand::Close) => {
                 self.close_session(address.key, DisconnectReason::ForcedClose);
+            }
+            Command::Session(address, SessionCommand::Drained(waiter)) => {
+                self.await_drain(address.key, waiter);
             }
             // Whoever asked may have lost interest; that is no fault.
             Command::Fetch(audience, sender) => drop(sender.send(self.found(&audience))),

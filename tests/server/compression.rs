@@ -186,7 +186,7 @@ fn b26_21_b26_22_b32_43_b32_44_what_is_not_to_be_compressed_is_not() {
 }
 
 #[test]
-fn p11_4_cve_2026_2229_an_offer_that_makes_no_sense_is_refused() {
+fn cve_2026_2229_p11_4_an_offer_that_makes_no_sense_is_refused() {
     on_engine_with(deflating, |site| {
         for parameters in [
             "server_max_window_bits=99",

@@ -203,7 +203,27 @@ fn a_held_poll_is_answered_with_the_headers_for_its_own_origin() {
 }
 
 #[test]
-fn upgrades_may_be_covered_too() {
+fn cve_2020_28481_without_the_option_no_origin_is_granted_anything() {
+    on_engine_with(
+        |builder| builder,
+        |site| {
+            let mut polling = site.polling();
+            for headers in [origin(EVIL), origin("null"), origin("*")] {
+                let open = get(site, &site.open_target("polling"), &headers);
+                assert_eq!((open.status, granted(&open)), (200, Vec::new()));
+                let refused = get(site, "/engine.io/?EIO=4&transport=x", &headers);
+                assert_eq!((refused.status, granted(&refused)), (400, Vec::new()));
+                let line = format!("OPTIONS {}", site.open_target("polling"));
+                let preflight = site.client().ask(request(&line, &headers));
+                assert_eq!((preflight.status, granted(&preflight)), (400, Vec::new()));
+            }
+            polling.echo();
+        },
+    );
+}
+
+#[test]
+fn m11_upgrades_may_be_covered_too() {
     let options = cors(list, |options| options.covers_upgrades = true);
     on_engine_with(options, |site| {
         let ask = |target: &str, headers: &str| {

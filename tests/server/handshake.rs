@@ -53,7 +53,7 @@ fn b2_15_b2_19_b2_20_a_websocket_handshake_is_followed_by_the_open_packet() {
 }
 
 #[test]
-fn b2_16_the_open_packet_tells_the_options() {
+fn b2_16_b14_4_the_open_packet_tells_the_options() {
     let options = |builder: Builder| {
         builder
             .ping_interval(Duration::from_millis(12_345))
@@ -65,6 +65,31 @@ fn b2_16_the_open_packet_tells_the_options() {
         let told = "\"pingInterval\":12345,\"pingTimeout\":6789,\"maxPayload\":4321}";
         assert!(open.text().ends_with(told), "{}", open.text());
     });
+}
+
+#[test]
+fn b14_1_the_number_of_the_protocol_is_that_which_clients_must_name() {
+    on_engine(|site| {
+        let ask = |number: u8| {
+            let target = format!("{}?EIO={number}&transport=polling", site.path);
+            site.client().get(&target).status
+        };
+        assert_eq!(ask(engine::PROTOCOL), 200);
+        assert_eq!([ask(engine::PROTOCOL - 1), ask(engine::PROTOCOL + 1)], [400, 400]);
+    });
+}
+
+#[test]
+fn b14_3_a_server_needs_no_options() {
+    let server = engine::Server::build(engine::Server::builder()).unwrap();
+    assert_eq!(server.engine().clients_count(), 0);
+    let running = server.spawn("127.0.0.1:0").unwrap();
+    let mut client = Client::connect(running.address().unwrap());
+    let open = client.get("/engine.io/?EIO=4&transport=polling");
+    assert_eq!(open.text(), open_packet(&sid_of(open.text()), "\"websocket\""));
+    assert_eq!(server.engine().clients_count(), 1);
+    // It would wait for a poll.
+    client.post(&format!("/engine.io/?EIO=4&transport=polling&sid={}", sid_of(open.text())), "1");
 }
 
 #[test]

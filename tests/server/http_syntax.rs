@@ -91,7 +91,7 @@ fn check_chunks(rows: &[Row]) {
 }
 
 #[test]
-fn rustsec_2020_0031_m5_a_length_next_to_a_coding() {
+fn m5_rustsec_2020_0031_a_length_next_to_a_coding() {
     check_headers(
         "POST /",
         &[
@@ -103,7 +103,7 @@ fn rustsec_2020_0031_m5_a_length_next_to_a_coding() {
 }
 
 #[test]
-fn rustsec_2021_0020_rustsec_2026_0034_m5_a_coding_that_is_not_one_chunked() {
+fn m5_rustsec_2021_0020_rustsec_2026_0034_a_coding_that_is_not_one_chunked() {
     check_headers(
         "POST /",
         &[
@@ -131,7 +131,7 @@ fn cve_2026_2835_m5_a_coding_on_http_1_0() {
 }
 
 #[test]
-fn rustsec_2021_0078_m5_a_length_that_is_not_one_plain_number() {
+fn m5_rustsec_2021_0078_a_length_that_is_not_one_plain_number() {
     check_headers(
         "POST /",
         &[
@@ -152,7 +152,7 @@ fn rustsec_2021_0078_m5_a_length_that_is_not_one_plain_number() {
 }
 
 #[test]
-fn rustsec_2021_0079_m5_a_chunk_that_is_not_plain() {
+fn m5_rustsec_2021_0079_a_chunk_that_is_not_plain() {
     check_chunks(&[
         ("\r\nhello\r\n0\r\n\r\n", 400),
         ("0x5\r\nhello\r\n0\r\n\r\n", 400),
@@ -245,7 +245,7 @@ fn m5_targets_that_are_no_path() {
 }
 
 #[test]
-fn rfc_9112_3_2_m5_hosts_that_are_not_one() {
+fn m5_rfc_9112_3_2_hosts_that_are_not_one() {
     check(|| {
         let heads =
             ["", "Host: a\r\nHost: b\r\n", "Host: a,b\r\n", "Host: a b\r\n", "Host : a\r\n"];
@@ -270,7 +270,7 @@ fn m5_an_empty_line_between_requests() {
 
 /// What a body of a GET looks like must not matter: it is drained, or ends the connection.
 #[test]
-fn rustsec_2020_0008_m5_a_body_on_a_get_is_never_a_request() {
+fn m5_rustsec_2020_0008_a_body_on_a_get_is_never_a_request() {
     on_open_site(|site| {
         let mut session = site.polling();
         for target in [site.open_target("polling"), "/fallback".to_owned()] {

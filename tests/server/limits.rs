@@ -6,7 +6,7 @@ use fanfare::proto::websocket::Opcode;
 use fanfare::{Builder, Limits};
 
 use crate::raw::{WEBSOCKET_HEADERS, frame, post, request, text};
-use crate::site::{on_engine, on_engine_with, on_io_with};
+use crate::site::{on_engine, on_engine_with, on_io_with, shard_of, sid_of};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -157,6 +157,39 @@ fn cve_2021_32640_a_header_of_blanks_is_refused_at_once() {
             assert!(matches!(response.status, 101 | 400), "{name}: {}", response.status);
         }
         bystanders.echo();
+    });
+}
+
+#[test]
+fn m21_beyond_the_limit_of_sessions_a_handshake_is_answered_503_until_one_has_gone() {
+    on_engine_with(limits(|limits| limits.sessions = 3), |site| {
+        let mut sids = Vec::new();
+        let (refused, mut client) = loop {
+            let mut client = site.client();
+            let open = client.get(&site.open_target("polling"));
+            match open.status {
+                200 => sids.push(sid_of(open.text())),
+                _ => break (open, client),
+            }
+        };
+        assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));
+        client.expect_end();
+        let of_shard = |shard| sids.iter().filter(|sid| shard_of(sid) == shard).count();
+        assert_eq!(of_shard(0).max(of_shard(1)), 3, "each shard counts its own");
+        for sid in &sids {
+            site.client().post(&site.target("polling", sid), "1");
+            assert_eq!(site.reason(), "transport close");
+        }
+        let line = format!("GET {}", site.open_target("websocket"));
+        let mut websockets = Vec::new();
+        let refused = loop {
+            let mut client = site.client();
+            match client.ask(request(&line, WEBSOCKET_HEADERS)).status {
+                101 => websockets.push(client),
+                status => break status,
+            }
+        };
+        assert!(refused == 503 && websockets.len() >= 3);
     });
 }
 

@@ -188,7 +188,7 @@ fn b5_3_b5_5_a_larger_body_is_413_and_not_delivered() {
 }
 
 #[test]
-fn cve_2020_36048_m7_a_body_over_the_limit_is_refused_from_its_header() {
+fn cve_2020_36048_cve_2026_48809_m7_a_body_over_the_limit_is_refused_from_its_header() {
     on_engine(|site| {
         let mut bystanders = site.bystanders();
         let mut session = site.polling();

@@ -156,7 +156,7 @@ fn a_refused_request_leaves_the_connection_to_the_next_one() {
 }
 
 #[test]
-fn the_path_is_a_prefix_of_the_raw_target() {
+fn b34_20_the_path_is_a_prefix_of_the_raw_target_and_elsewhere_is_404() {
     on_engine(|site| {
         let query = "EIO=4&transport=polling";
         let mut client = site.client();

@@ -381,7 +381,7 @@ fn reach(session: &mut Polling<'_>, state: usize) {
 }
 
 #[test]
-fn ws_upgrade_after_the_socket_left_m15_every_state_of_a_socket_upgrades() {
+fn b34_11_m15_ws_upgrade_after_the_socket_left_every_state_of_a_socket_upgrades() {
     on_io_with(
         |builder| builder,
         |site| {

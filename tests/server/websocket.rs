@@ -175,7 +175,7 @@ fn m25_a_close_frame_that_must_not_be_ends_with_1002() {
 }
 
 #[test]
-fn cve_2026_27889_cve_2016_10542_m26_a_declared_length_over_the_limit_ends_with_1009() {
+fn cve_2026_27889_cve_2016_10542_cve_2022_35922_m26_a_length_over_the_limit_ends_with_1009() {
     on_engine(|site| {
         let mut bystanders = site.bystanders();
         for length in [1_000_001, 1 << 32, 1 << 40, 1 << 53, (1 << 63) - 1] {
@@ -248,7 +248,7 @@ fn cve_2026_48779_m28_a_message_of_65_536_fragments_is_served() {
 }
 
 #[test]
-fn ws_2331_m28_a_thousand_empty_fragments_are_taken_and_no_more() {
+fn m28_ws_2331_a_thousand_empty_fragments_are_taken_and_no_more() {
     on_engine(|site| {
         let mut bystanders = site.bystanders();
         let (mut client, _) = site.websocket();
@@ -269,7 +269,7 @@ fn control_flood(opcode: Opcode) -> Vec<u8> {
 }
 
 #[test]
-fn ws_pending_pongs_m30_a_flood_of_control_frames_ends_with_1008() {
+fn m30_ws_pending_pongs_a_flood_of_control_frames_ends_with_1008() {
     on_engine(|site| {
         let mut bystanders = site.bystanders();
         for opcode in [Opcode::Ping, Opcode::Pong] {

@@ -116,7 +116,7 @@ impl Meeting {
 }
 
 #[test]
-fn p15_who_comes_back_has_every_event_once_and_in_order_on_whichever_shard() {
+fn m44_p15_who_comes_back_has_every_event_once_and_in_order_on_whichever_shard() {
     seeds::for_each("p15_who_comes_back", 2, |seed| {
         let mut meeting = Meeting::new(seed);
         meeting.go_on(60);

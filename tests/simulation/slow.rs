@@ -65,7 +65,7 @@ fn connected(world: &World) -> usize {
 }
 
 #[test]
-fn clients_that_do_not_read_are_ended_at_the_limit_and_cost_the_others_nothing() {
+fn m51_cve_2020_35896_clients_that_do_not_read_are_ended_and_cost_the_others_nothing() {
     seeds::for_each("clients_that_do_not_read", 4, |seed| {
         let mut world = world(seed);
         // A polling client may have a queue's worth in an answer, and another one behind it.

@@ -1,9 +1,11 @@
 //! Emits to many: groups 24 and 26 of the inventory.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fanfare::{Ack, Data, Emitter, Server, Socket};
+use serde::{Serialize, Serializer};
 
 use crate::client::Client;
 use crate::fixture::{Fixture, each, log, options};
@@ -49,6 +51,29 @@ fn expect_at(server: &Fixture, clients: &mut Clients, text: &str, indexes: &[usi
         }
         client.expect(&["42[\"end\"]"]);
     }
+}
+
+/// Counts how often it is encoded.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0.fetch_add(1, Ordering::Relaxed) as u64)
+    }
+}
+
+#[test]
+fn b39_6_what_many_are_sent_is_encoded_once() {
+    each(|shards| {
+        let server = Fixture::start(shards, casts);
+        let mut clients = three(&server);
+        let polling = server.polling();
+        let encoded = AtomicUsize::new(0);
+        server.io.emit("got", Counted(&encoded));
+        assert_eq!(polling.get(), "42[\"got\",0]");
+        expect_at(&server, &mut clients, "42[\"got\",0]", &[0, 1, 2]);
+        assert_eq!(encoded.load(Ordering::Relaxed), 1);
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fanfare::base::offset::Offset;
 use fanfare::{Auth, ConnectionStateRecovery, Data, Server, Socket};
 use serde_json::Value;
 
@@ -65,6 +66,7 @@ fn recovery() -> ConnectionStateRecovery {
 fn start(shards: usize, recovery: ConnectionStateRecovery) -> (Fixture, Events) {
     let (log, events) = log();
     let server = Fixture::with(options(shards).connection_state_recovery(recovery), |io| {
+        io.of("/other");
         let told = log.clone();
         io.of("/").on_connect(async move |socket: Socket| {
             let data: Option<u64> = socket.data().get();
@@ -102,7 +104,7 @@ fn gone_from(server: &Fixture, events: &Events) -> Known {
 }
 
 #[test]
-fn b22_1_b22_2_missed_events_come_first_and_then_the_old_ids_with_rooms_and_data() {
+fn b22_1_b22_2_b39_18_b39_19_missed_events_come_first_and_then_the_old_ids_with_rooms_and_data() {
     each_way(|shards, back_on| {
         let (server, events) = start(shards, recovery());
         let mut known = gone_from(&server, &events);
@@ -152,7 +154,7 @@ fn b22_3_b22_4_middlewares_are_asked_once_more_only_if_that_is_wanted() {
 }
 
 #[test]
-fn b22_5_m44_who_claims_what_is_not_its_own_or_makes_no_sense_is_a_new_client() {
+fn b22_5_b39_20_b39_21_m44_who_claims_what_is_not_its_own_or_makes_no_sense_is_a_new_client() {
     each(|shards| {
         let (server, events) = start(shards, recovery());
         let known = gone_from(&server, &events);
@@ -167,8 +169,12 @@ fn b22_5_m44_who_claims_what_is_not_its_own_or_makes_no_sense_is_a_new_client() 
             format!("{{\"pid\":\"{}\",\"offset\":\"__proto__\"}}", known.pid),
             "{\"pid\":\"__proto__\",\"offset\":\"__proto__\"}".to_owned(),
         ];
+        let received = Offset::parse(known.offset.as_ref().unwrap().as_bytes()).unwrap();
+        let unknown = Offset::new(received.emitter(), received.sequence() + 1);
+        let unknown = String::from_utf8(unknown.text().to_vec()).unwrap();
+        let unknown = format!("{{\"pid\":\"{}\",\"offset\":\"{unknown}\"}}", known.pid);
         let mut clients = Vec::new();
-        for claim in claims {
+        for claim in claims.into_iter().chain([unknown]) {
             let mut client = server.open();
             client.send(&format!("40{claim}"));
             let fresh = connected(&mut client);
@@ -178,6 +184,40 @@ fn b22_5_m44_who_claims_what_is_not_its_own_or_makes_no_sense_is_a_new_client() 
             client.expect_quiet();
             clients.push(client);
         }
+        let mut client = server.open();
+        client.send(&known.claim().replacen("40", "40/other,", 1));
+        let text = client.text();
+        assert!(text.starts_with("40/other,{\"sid\":\"") && !text.contains(&known.sid), "{text}");
+        // What nobody could claim is still there for whom it belongs to.
+        let mut client = server.open();
+        client.send(&known.claim());
+        assert_eq!(connected(&mut client).sid, known.sid);
+    });
+}
+
+#[test]
+fn m44_a_claim_that_is_replayed_ends_the_first_one_and_shows_nothing_of_others() {
+    each_way(|shards, back_on| {
+        let (server, events) = start(shards, recovery());
+        let known = gone_from(&server, &events);
+        let mut other = server.open_on(0);
+        let of_other = join(&mut other);
+        events.expect(&["connected false [] None"]);
+        server.io.to("room").emit("missed", 1);
+        server.io.to(&of_other.sid).emit("for another", 2);
+        let mut client = server.open_on(0);
+        client.send(&known.claim());
+        assert!(client.text().starts_with("42[\"missed\",1,"));
+        assert_eq!(connected(&mut client).sid, known.sid);
+        events.expect(&["connected true [\"room\"] Some(7)"]);
+        let mut replayed = server.open_on(back_on);
+        replayed.send(&known.claim());
+        assert!(replayed.text().starts_with("42[\"missed\",1,"));
+        assert_eq!(connected(&mut replayed).sid, known.sid);
+        events.expect(&["gone: transport close", "connected true [\"room\"] Some(7)"]);
+        assert!(matches!(client.receive(), Received::Lost | Received::Closed(_)));
+        replayed.expect_quiet();
+        assert!(other.text().starts_with("42[\"for another\",2,"));
     });
 }
 
@@ -231,7 +271,7 @@ fn p15_a_client_that_never_received_an_event_comes_back_with_its_pid_alone() {
 }
 
 #[test]
-fn p15_a_client_that_comes_back_before_its_old_connection_was_given_up_is_the_same_one() {
+fn m44_p15_a_client_that_comes_back_before_its_old_connection_was_given_up_is_the_same_one() {
     each_way(|shards, back_on| {
         let (server, events) = start(shards, recovery());
         let mut old = server.open_on(0);

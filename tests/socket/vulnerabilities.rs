@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use fanfare::{Raw, Socket};
+use fanfare::{Auth, Raw, Socket};
+use serde_json::Value;
 
 use crate::client::{Client, Received};
 use crate::fixture::{Fixture, each, log, options};
@@ -34,13 +35,13 @@ fn all_close(texts: &[String]) {
 }
 
 #[test]
-fn cve_2023_32695_an_event_name_is_a_string_or_a_number() {
+fn m34_cve_2023_32695_an_event_name_is_a_string_or_a_number() {
     let names = ["[{\"toString\":\"foo\"}]", "[null]", "[true]", "[]", "[[]]", "{}"];
     all_close(&names.map(|name| format!("42{name}")));
 }
 
 #[test]
-fn cve_2022_2421_a_placeholder_names_an_attachment_that_is_there() {
+fn m34_cve_2022_2421_a_placeholder_names_an_attachment_that_is_there() {
     let numbers = ["\"splice\"", "\"0\"", "-1", "1", "0.5", "1e99", "null", "true", "{}", "[]"];
     let event = |num| format!("451-[\"hello\",{{\"_placeholder\":true,\"num\":{num}}}]");
     let mut texts: Vec<String> = numbers.iter().map(event).collect();
@@ -49,7 +50,7 @@ fn cve_2022_2421_a_placeholder_names_an_attachment_that_is_there() {
 }
 
 #[test]
-fn cve_2024_38355_an_event_named_error_is_an_ordinary_event() {
+fn m34_cve_2024_38355_an_event_named_error_is_an_ordinary_event() {
     each(|shards| {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| prepare(io, &log));
@@ -65,7 +66,7 @@ fn cve_2024_38355_an_event_named_error_is_an_ordinary_event() {
 }
 
 #[test]
-fn cve_2026_33151_attachments_are_ten_at_most() {
+fn m34_cve_2026_33151_attachments_are_ten_at_most() {
     let more = ["11", "12", "1000000000", "2147483647", "4294967297", "18446744073709551617"];
     all_close(&more.map(|count| format!("45{count}-[\"hello\"]")));
     each(|shards| {
@@ -79,7 +80,7 @@ fn cve_2026_33151_attachments_are_ten_at_most() {
 }
 
 #[test]
-fn cve_2026_33151_the_attachments_of_a_packet_are_one_message_together() {
+fn m34_cve_2026_33151_the_attachments_of_a_packet_are_one_message_together() {
     each(|shards| {
         let (log, events) = log();
         let options = options(shards).max_http_buffer_size(1000);
@@ -98,12 +99,12 @@ fn cve_2026_33151_the_attachments_of_a_packet_are_one_message_together() {
 }
 
 #[test]
-fn cve_2026_69185_a_binary_packet_has_an_attachment() {
+fn m34_cve_2026_69185_a_binary_packet_has_an_attachment() {
     all_close(&["450-[\"hello\"]".to_owned(), "450-".to_owned(), "460-1[]".to_owned()]);
 }
 
 #[test]
-fn cve_2020_36049_a_packet_id_is_a_number_that_javascript_has() {
+fn m34_cve_2020_36049_a_packet_id_is_a_number_that_javascript_has() {
     let digits = [17, 20, 100, 1000, 999_000].map(|count| "2".repeat(count));
     let texts = digits.map(|digits| format!("42{digits}[\"hello\"]"));
     let before = Instant::now();
@@ -175,7 +176,7 @@ fn m36_what_json_parse_accepts_is_relayed_as_it_came() {
 }
 
 #[test]
-fn reserved_events_of_a_client_close_its_session() {
+fn m34_reserved_events_of_a_client_close_its_session() {
     let names = [
         "connect",
         "connect_error",
@@ -188,8 +189,11 @@ fn reserved_events_of_a_client_close_its_session() {
     all_close(&["42[\"dis\\u0063onnect\"]".to_owned()]);
 }
 
+/// Names that every JavaScript object has from birth, and one that none has.
+const NAMES: [&str; 5] = ["__proto__", "constructor", "hasOwnProperty", "toString", "xyzzy"];
+
 #[test]
-fn names_of_object_prototypes_are_names_like_any_other() {
+fn m34_names_of_object_prototypes_are_names_like_any_other() {
     each(|shards| {
         let (log, events) = log();
         let server = Fixture::start(shards, |io| {
@@ -200,15 +204,46 @@ fn names_of_object_prototypes_are_names_like_any_other() {
                 log.add(socket.rooms().len());
             });
         });
-        for name in ["__proto__", "constructor", "hasOwnProperty", "toString", "xyzzy"] {
+        for name in NAMES {
             let mut client = server.client();
             client.send(&format!("42[\"{name}\",1]"));
             client.send(&format!("42[\"join\",\"{name}\"]"));
             events.expect(&["2"]);
             server.io.to(name).emit("there", name);
             client.expect(&[&format!("42[\"there\",\"{name}\"]")]);
+            server.io.except(name).emit("elsewhere", name);
             client.send(&format!("40/{name},"));
             client.expect(&[&format!("44/{name},{{\"message\":\"Invalid namespace\"}}")]);
+        }
+    });
+}
+
+#[test]
+fn m34_names_of_object_prototypes_are_found_where_a_client_put_them_and_nowhere_else() {
+    each(|shards| {
+        let (log, events) = log();
+        let server = Fixture::with(options(shards).keep_handshake(true), |io| {
+            let children = io.of_pattern("^/.+$").expect("a pattern");
+            children.on_connect(async move |socket: Socket, Auth(auth): Auth<Value>| {
+                let handshake = socket.handshake().expect("it is kept");
+                let found = NAMES.map(|name| {
+                    let (query, header) = (handshake.query(name), handshake.header(name));
+                    (query.is_some(), header.is_some(), auth.get(name).is_some())
+                });
+                log.add(format!("{} {found:?}", socket.nsp().name()));
+            });
+        });
+        for name in NAMES {
+            let query = format!("&{name}=1");
+            let mut client = Client::open_with(server.address, &query, &[(name, "1")]);
+            client.send(&format!("40/{name},{{\"{name}\":1}}"));
+            assert!(client.text().starts_with(&format!("40/{name},{{\"sid\":")));
+            let found = NAMES.map(|other| (other == name, other == name, other == name));
+            events.expect(&[&format!("/{name} {found:?}")]);
+            client.send(&format!("42/{name},[\"{name}\",{{\"{name}\":1}}]"));
+            client.send("40/is-open,{}");
+            assert!(client.text().starts_with("40/is-open,"));
+            events.next();
         }
     });
 }

@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scanner_looks_at_each_byte_once() {
+    fn cve_2023_43669_the_scanner_looks_at_each_byte_once() {
         let limits = Limits::default();
         let bytes = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'\r'; 16_000]].concat();
         let mut scanner = HeadScanner::default();

@@ -210,7 +210,7 @@ fn an_id_is_an_exact_javascript_integer() {
 }
 
 #[test]
-fn reserved_names_are_refused_however_they_are_written() {
+fn m34_reserved_names_are_refused_however_they_are_written() {
     for name in RESERVED_EVENTS {
         refused(&[&format!("2[\"{name}\",1]")], DecodeError::ReservedEvent);
         refused(&[&format!("51-[\"{name}\"]")], DecodeError::ReservedEvent);
@@ -245,7 +245,7 @@ fn an_event_name_is_copied_only_if_it_has_escapes() {
 
 // security.md §4 row 39
 #[test]
-fn a_namespace_has_a_longest_name_and_is_utf8() {
+fn m39_a_namespace_has_a_longest_name_and_is_utf8() {
     let longest = format!("/{}", "a".repeat(1023));
     assert_eq!(read(&format!("0{longest},")).unwrap().namespace, longest);
     refused(&[&format!("0{longest}a,"), &format!("2{longest}a")], DecodeError::NamespaceTooLong);
@@ -255,7 +255,7 @@ fn a_namespace_has_a_longest_name_and_is_utf8() {
 }
 
 #[test]
-fn json_that_is_too_deep_is_refused_in_every_type() {
+fn m36_json_that_is_too_deep_is_refused_in_every_type() {
     let nested = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
     let texts = |depth: usize| {
         let inner = nested(depth - 1);
@@ -368,7 +368,7 @@ fn blobs() -> impl Strategy<Value = Vec<Bytes>> {
 proptest! {
     // security.md §4 row 35
     #[test]
-    fn reading_a_written_event_gives_the_event(
+    fn m35_reading_a_written_event_gives_the_event(
         namespace in namespace(), id in prop::option::of(0..=ID_MAX), name: String,
         value in value(), blobs in blobs(),
     ) {
@@ -389,7 +389,7 @@ proptest! {
     }
 
     #[test]
-    fn reading_a_written_acknowledgement_gives_the_acknowledgement(
+    fn m35_reading_a_written_acknowledgement_gives_the_acknowledgement(
         namespace in namespace(), id in 0..=ID_MAX, value in value(), blobs in blobs(),
     ) {
         let (mut args, mut attachments, mut out) = (Vec::new(), Vec::new(), Vec::new());
@@ -405,7 +405,7 @@ proptest! {
     }
 
     #[test]
-    fn reading_the_other_packets_gives_what_was_written(
+    fn m35_reading_the_other_packets_gives_what_was_written(
         namespace in namespace(), message: String, value in value(), nonce: u64,
     ) {
         let read = |text: &[u8]| {

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn cve_2026_45736_and_cve_2016_10518_a_control_frame_is_what_was_given_and_no_byte_more() {
+    fn cve_2026_45736_cve_2016_10518_a_control_frame_is_what_was_given_and_no_byte_more() {
         let normal = CloseCode::NORMAL;
         assert_eq!(written(|out| write_close(out, None)), b"\x88\x00");
         assert_eq!(written(|out| write_close(out, Some((normal, "")))), b"\x88\x02\x03\xe8");
