@@ -69,7 +69,7 @@ fn b39_6_what_many_are_sent_is_encoded_once() {
         let mut clients = three(&server);
         let polling = server.polling();
         let encoded = AtomicUsize::new(0);
-        server.io.emit("got", Counted(&encoded));
+        server.io.emit("got", (Counted(&encoded),));
         assert_eq!(polling.get(), "42[\"got\",0]");
         expect_at(&server, &mut clients, "42[\"got\",0]", &[0, 1, 2]);
         assert_eq!(encoded.load(Ordering::Relaxed), 1);
