@@ -5,8 +5,6 @@
 
 use std::num::NonZeroU64;
 
-use serde::{Deserialize, Serialize};
-
 use super::id::{decode, encode};
 
 /// Who counts the events that it emits, and whom they are for.
@@ -20,8 +18,7 @@ pub enum Emitter {
 }
 
 /// Names one event that can be sent again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Offset(NonZeroU64);
 
 impl Offset {
@@ -75,20 +72,6 @@ impl Offset {
         args_json.extend_from_slice(b",\"");
         args_json.extend_from_slice(&self.text());
         args_json.push(b'"');
-    }
-}
-
-impl From<Offset> for String {
-    fn from(offset: Offset) -> String {
-        offset.text().map(char::from).iter().collect()
-    }
-}
-
-impl TryFrom<String> for Offset {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Offset, &'static str> {
-        Offset::parse(text.as_bytes()).ok_or("not an offset")
     }
 }
 

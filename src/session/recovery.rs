@@ -25,8 +25,9 @@ pub use state_file::StateFile;
 ///
 /// They are kept in memory, within [`Limits`](crate::Limits): `recovery_log_bytes`,
 /// `recovery_log_events`, `recovery_sessions`, `recovery_resumed_events`. A server that is started
-/// anew knows nobody, unless there is a [`StateFile`]. Volatile events, and those that ask for an acknowledgement, are not sent
-/// again. Who has left a namespace, or was disconnected from it, does not come back.
+/// anew knows nobody, unless there is a [`StateFile`]. Volatile events, and those that ask for an
+/// acknowledgement, are not sent again. Who has left a namespace, or was disconnected from it, does
+/// not come back.
 ///
 /// ```
 /// use std::time::Duration;

@@ -244,7 +244,12 @@ impl State {
             if let Some(http) = self.http_mut(key) {
                 http.fields = Box::default();
             }
-            self.close_with(key, 400, &[HTML], message.as_bytes());
+            let status = match rejected.context {
+                // The reference never refuses these: it has no word for them.
+                ErrorContext::ForbiddenOrigin => 403,
+                _ => 400,
+            };
+            self.close_with(key, status, &[HTML], message.as_bytes());
             return HttpStep::Wait;
         }
         let omit_body = head.method == Method::Head;

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::base::address::ListenAddress;
 use crate::base::limits::SHARDS_MAX;
+use crate::driver::Driver;
 use crate::driver::net::{self, Listener};
 use crate::driver::sys;
 use crate::driver::unix::SocketFile;
@@ -195,11 +196,13 @@ impl Start {
         // The receiver lives until every shard has reported.
         let _ = self.report.send(Ok((self.index, Arc::clone(&post))));
         let mut shard = Shard::new(driver, index, self.shards, Arc::clone(shared), post);
-        self.inheritance.into_iter().for_each(|inheritance| shard.inherit(inheritance));
+        if let Some(inheritance) = self.inheritance {
+            shard.context().inherit(shard.driver().now(), inheritance);
+        }
         let Ok(listeners) = self.ordered.recv() else { return Ok(None) };
         listeners.into_iter().for_each(|listener| shard.listen(listener));
         shard.run().map_err(Error::Driver)?;
-        Ok(shared.settings.options.state_file().map(|file| shard.section(file)))
+        Ok(shared.settings.options.state_file().map(|file| shard.context().section(file)))
     }
 }
 

@@ -16,12 +16,10 @@ use crate::command::{Command, SessionCommand};
 use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
-use crate::session::recovery::StateFile;
 
 use super::context::Context;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
-use super::recovery::{Inheritance, Section};
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
 use super::timer::Owner;
@@ -80,23 +78,6 @@ impl<D: Driver> Shard<D> {
     /// Starts to accept connections.
     pub fn listen(&mut self, listener: D::Listener) {
         self.driver.listen(listener);
-    }
-
-    /// Takes over from a shard of the server that ran before.
-    pub(super) fn inherit(&mut self, inheritance: Inheritance) {
-        let now = self.driver.now();
-        self.context.enter(|| {
-            self.context.with(|state| {
-                state.now = now;
-                state.follow_registrations();
-                state.inherit(inheritance);
-            });
-        });
-    }
-
-    /// What the next server needs of this shard, which has ended.
-    pub(super) fn section(&self, file: &StateFile) -> Section {
-        self.context.enter(|| self.context.section(file))
     }
 
     /// The shard without its driver.

@@ -236,11 +236,11 @@ fn m11_upgrades_may_be_covered_too() {
         }
         for evil in [EVIL, "null", "http://ok.example.evil.example", "http://ok.example:81"] {
             let response = ask(&direct, &origin(evil));
-            assert_eq!((response.status, response.text()), (400, "Forbidden"), "{evil}");
+            assert_eq!((response.status, response.text()), (403, "Forbidden"), "{evil}");
         }
         let mut polling = site.polling();
         let upgrade = site.target("websocket", &polling.sid);
-        assert_eq!(ask(&upgrade, &origin(EVIL)).status, 400);
+        assert_eq!(ask(&upgrade, &origin(EVIL)).status, 403);
         polling.echo();
         assert_eq!(ask(&upgrade, &origin(OK)).status, 101);
     });

@@ -93,8 +93,8 @@ pub struct CorsOptions {
     /// `preflightContinue`: whether an OPTIONS request is then handled like every other one, which
     /// refuses it. Default: false.
     pub preflight_continue: bool,
-    /// Whether a WebSocket handshake of another origin is refused. Not an option of the reference,
-    /// which opens a WebSocket for every page of every site. Default: false.
+    /// Whether a WebSocket handshake of another origin is refused, with 403. Not an option of
+    /// the reference, which opens a WebSocket for every page of every site. Default: false.
     pub covers_upgrades: bool,
 }
 

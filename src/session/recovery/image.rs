@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::clock::Time;
 use crate::base::offset::{Emitter, Offset};
@@ -128,5 +129,18 @@ impl Course {
     ) -> Option<Course> {
         let carried = image.carried.iter().map(event).collect::<Option<_>>()?;
         Some(Course { carried, since: image.since, is_broken: image.is_broken })
+    }
+}
+
+impl Serialize for Offset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.text().escape_ascii())
+    }
+}
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Offset, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Offset::parse(text.as_bytes()).ok_or_else(|| D::Error::custom("not an offset"))
     }
 }

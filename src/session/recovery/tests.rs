@@ -216,11 +216,12 @@ proptest! {
             Emitter::ToMany(emitter) => Some(event(emitter, offset.sequence())),
             Emitter::ToOne(_) => None,
         };
-        let restored = Log::restore(&image, Time::ZERO, Duration::ZERO, |name| Some((all(name)?, ())));
-        let mut log = restored.unwrap();
+        let logged = |offset| Some((all(offset)?, ()));
+        let mut log = Log::restore(&image, Time::ZERO, Duration::ZERO, logged).unwrap();
         let course = Course::restore(&mark, |name| all(*name)).unwrap();
         // Nothing is known there of when the client was heard of.
-        prop_assert_eq!(sequences(course.missed(&log, received, Time::ZERO, |()| true)), before.clone());
+        let after = sequences(course.missed(&log, received, Time::ZERO, |()| true));
+        prop_assert_eq!(after, before.clone());
 
         let roomy = Retention { events: 100, ..KEPT };
         let next = joined_after + count + 1;

@@ -2,11 +2,13 @@
 //! the next one takes it over.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::base::clock::Time;
 use crate::base::frame::Wire;
 use crate::base::id::PrivateId;
 use crate::base::offset::Offset;
@@ -65,7 +67,22 @@ pub(in crate::shard) struct Inheritance {
 
 impl Context {
     /// What is to be kept of this shard, which has ended.
-    pub(in crate::shard) fn section(&self, file: &StateFile) -> Section {
+    pub(in crate::shard) fn section(self: &Rc<Self>, file: &StateFile) -> Section {
+        self.enter(|| self.section_of(file))
+    }
+
+    /// Takes over from the shard of this number of the server before, before its first turn.
+    pub(in crate::shard) fn inherit(self: &Rc<Self>, now: Time, inheritance: Inheritance) {
+        self.enter(|| {
+            self.with(|state| {
+                state.now = now;
+                state.follow_registrations();
+                state.inherit(inheritance);
+            });
+        });
+    }
+
+    fn section_of(&self, file: &StateFile) -> Section {
         let (mut section, data) = self.with(|state| state.section()).unwrap_or_default();
         for (absent, data) in section.sessions.iter_mut().zip(data) {
             let data = data.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,8 +135,7 @@ impl State {
         })
     }
 
-    /// Takes over from the shard of this number of the previous server.
-    pub(in crate::shard) fn inherit(&mut self, inheritance: Inheritance) {
+    fn inherit(&mut self, inheritance: Inheritance) {
         let Inheritance { to_many, to_one, log, events, elapsed, sessions } = inheritance;
         let event = |offset| {
             let (wire, scope) = events.get(&offset)?;
