@@ -199,7 +199,7 @@ fn a_queue_is_waited_for_on_any_thread_and_that_of_a_client_that_has_gone_is_not
         conn.close();
         client.expect_closed();
         assert_eq!(block_on(conn.drained()), Err(DrainError::Disconnected));
-        drop(server);
+        drop((client, server));
         assert_eq!(block_on(conn.drained()), Err(DrainError::Disconnected));
     });
 }
