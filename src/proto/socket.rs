@@ -40,10 +40,10 @@ pub const fn is_reserved(name: &str) -> bool {
 /// Comparing slices is not yet something that a `const fn` can do.
 const fn equal(left: &[u8], right: &[u8]) -> bool {
     let mut index = 0;
-    while index < left.len() && index < right.len() && left[index] == right[index] {
+    while left.len() == right.len() && index < left.len() && left[index] == right[index] {
         index += 1;
     }
-    index == left.len() && index == right.len()
+    left.len() == right.len() && index == left.len()
 }
 
 /// The type of a packet.

@@ -240,6 +240,14 @@ impl Session {
         }
     }
 
+    /// The WebSocket that carries it, if one does that speaks this.
+    pub fn websocket_of(&self, protocol: Protocol) -> Option<Key> {
+        match self.carrier {
+            Carrier::WebSocket(connection, spoken) if spoken == protocol => Some(connection),
+            _ => None,
+        }
+    }
+
     /// What it speaks on its transport.
     pub fn protocol(&self) -> Protocol {
         self.carrier.protocol()

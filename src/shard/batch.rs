@@ -209,19 +209,33 @@ impl State {
     /// Sends a frame on the WebSocket of a session, if it has one for which nothing waits. What the
     /// kernel does not take is queued.
     fn send_now<D: Driver>(&mut self, session: Key, frame: &Frame, driver: &mut D) -> bool {
-        let limit = self.shared.settings.options.limits.send_queue_bytes;
-        let Some(entry) = self.sessions.get(session) else { return false };
-        let Some(key) = entry.session.websocket() else { return false };
-        if entry.session.protocol() != Protocol::V4 {
-            return false;
+        let session = self.sessions.get(session);
+        let key = session.and_then(|entry| entry.session.websocket_of(Protocol::V4));
+        let Some(key) = key else { return false };
+        match self.compression.is_some() {
+            false => self.write_now(key, frame, driver),
+            true => self.compress_now(key, frame, driver),
         }
+    }
+
+    /// Not within the loop over those for whom nothing is compressed.
+    #[inline(never)]
+    fn compress_now<D: Driver>(&mut self, key: Key, frame: &Frame, driver: &mut D) -> bool {
+        let Some(compression) = &mut self.compression else { return false };
+        let Some(conn) = self.connections.get(key).filter(|conn| conn.is_idle()) else {
+            return false;
+        };
+        let compressed = compression.frame(key, &conn.role, frame);
+        self.write_now(key, &compressed, driver)
+    }
+
+    #[inline(always)]
+    fn write_now<D: Driver>(&mut self, key: Key, frame: &Frame, driver: &mut D) -> bool {
+        let limit = self.shared.settings.options.limits.send_queue_bytes;
         let Some(conn) = self.connections.get_mut(key) else { return false };
         if !conn.is_idle() || frame.bytes().len() > limit {
             return false;
         }
-        let compression = self.compression.as_mut();
-        let compressed = compression.map(|compression| compression.frame(key, &conn.role, frame));
-        let frame = compressed.as_ref().unwrap_or(frame);
         let gather = Gather { head: std::slice::from_ref(frame), tail: &[], skip: 0 };
         let taken = match driver.send(key, gather) {
             Sent::Now(bytes) if bytes == frame.bytes().len() => return true,
