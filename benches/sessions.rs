@@ -54,7 +54,9 @@ fn main() {
         }
     }
     for keep_handshake in [true, false] {
-        let io = Server::builder().keep_handshake(keep_handshake).build().unwrap();
+        // One client more than a shard takes by default.
+        let builder = Server::builder().limits(|limits| limits.sessions = most + 1);
+        let io = builder.keep_handshake(keep_handshake).build().unwrap();
         let mut bench = Bench::new(&io, TURN);
         bench.grow_to(1);
         let before = BYTES.load(Ordering::Relaxed);
