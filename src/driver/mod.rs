@@ -13,11 +13,14 @@
 //! - What the kernel runs out of (descriptors on accept, buffers on receive) is retried by the
 //!   driver; a shard never sees it but in [`DriverStats`].
 
+pub mod epoll;
 pub mod net;
 pub mod sim;
 pub mod sys;
+mod token;
 pub mod unix;
 pub mod uring;
+mod waker;
 
 use std::io;
 use std::net::SocketAddr;

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use super::sys;
 use super::unix::{self, SocketFile};
+use crate::base::limits::Limits;
 
 /// Connections that the kernel keeps for a listener until they are accepted. It cuts this down to
 /// `net.core.somaxconn`, whose default is the same.
@@ -23,6 +24,67 @@ pub struct Listener {
     pub(super) socket: OwnedFd,
     /// Whether others accept from the same socket.
     pub(super) is_shared: bool,
+}
+
+/// Descriptors that a limit of connections derived from the process's leaves for other uses:
+/// listeners, drivers, wakers, and what the application opens.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// How many connections a driver may have. Raises the process's limit of descriptors as far as it
+/// may be.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn connections_max(limits: &Limits) -> io::Result<usize> {
+    let descriptors = sys::raise_descriptor_limit()?;
+    Ok(match limits.connections {
+        0 => usize::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1))
+            .unwrap_or(usize::MAX),
+        connections => connections,
+    })
+}
+
+/// A connection on its way from one driver to another. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Handle(TcpStream);
+
+impl Handle {
+    /// A connection that was accepted elsewhere.
+    ///
+    /// # Errors
+    /// Gives the descriptor back when it carries no stream, as [`prepare`].
+    pub fn new(socket: OwnedFd) -> Result<Handle, (io::Error, OwnedFd)> {
+        let socket = TcpStream::from(socket);
+        match prepare(&socket) {
+            Ok(()) => Ok(Handle(socket)),
+            Err(error) => Err((error, socket.into())),
+        }
+    }
+
+    /// One of a driver.
+    pub(super) fn of(socket: TcpStream) -> Handle {
+        Handle(socket)
+    }
+
+    /// The connection, for a driver.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.0
+    }
+
+    /// The connection, for somebody else.
+    pub fn into_socket(self) -> OwnedFd {
+        self.0.into()
+    }
+}
+
+impl Listener {
+    /// Makes its accepts not wait: the driver asks it when it reports, and others may be faster.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+        sys::set_nonblocking(self.socket.as_fd())
+    }
 }
 
 /// Opens a socket that listens on `address` for each of `shards`; the kernel spreads the

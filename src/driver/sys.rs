@@ -145,6 +145,16 @@ pub fn option(
     Ok(value)
 }
 
+/// Has operations on a socket fail rather than wait.
+///
+/// # Errors
+/// Those of `fcntl`.
+pub fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a descriptor that is open takes these flags; the call takes no memory.
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    Ok(())
+}
+
 /// Waits until nobody else has the file locked, and locks it until its descriptor is closed.
 ///
 /// # Errors
@@ -175,8 +185,7 @@ pub fn bind<T: SocketAddress>(socket: BorrowedFd<'_>, address: &T) -> io::Result
 pub fn connect(socket: BorrowedFd<'_>, address: &libc::sockaddr_un) -> io::Result<()> {
     let length = size_of_val(address) as libc::socklen_t;
     let address = ptr::from_ref(address).cast();
-    // SAFETY: a descriptor that is open takes these flags; the call takes no memory.
-    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    set_nonblocking(socket)?;
     // SAFETY: `address` points to a live structure of the length given, which the call reads.
     check(unsafe { libc::connect(socket.as_raw_fd(), address, length) })?;
     Ok(())

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use crate::command::Command;
-use crate::driver::uring::UringHandle;
+use crate::driver::net::Handle;
 
 use super::shared::Shared;
 
@@ -71,7 +71,7 @@ impl Shared {
         if read.len() > self.settings.options.limits.request_bytes() {
             return Err(HandOverError { reason: HandOverReason::TooLong, stream, read });
         }
-        match UringHandle::new(stream) {
+        match Handle::new(stream) {
             Ok(handle) => self.post_connection(handle, read, peer),
             Err((error, stream)) => {
                 Err(HandOverError { reason: HandOverReason::Stream(error), stream, read })
@@ -94,7 +94,7 @@ impl Shared {
     /// By turns; a shard that cannot take it is passed over.
     fn post_connection(
         &self,
-        handle: UringHandle,
+        handle: Handle,
         read: Vec<u8>,
         peer: Option<SocketAddr>,
     ) -> Result<(), HandOverError> {
@@ -113,7 +113,7 @@ impl Shared {
             false => HandOverReason::Busy,
         };
         if let Command::Attach(handle, read, _) = command
-            && let Ok(handle) = handle.downcast::<UringHandle>()
+            && let Ok(handle) = handle.downcast::<Handle>()
         {
             return Err(HandOverError { reason, stream: handle.into_socket(), read });
         }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use io_uring::{cqueue, opcode, types};
 
-use super::ring::{Kind, Token};
 use super::{Completions, Uring};
 use crate::base::clock::Time;
 use crate::base::slab::Key;
+use crate::driver::token::{Kind, Token};
 use crate::driver::{Completion, net};
 
 /// The first pause after an accept that the kernel refused; each further one is twice as long.

@@ -23,7 +23,6 @@ mod ring;
 mod send;
 #[cfg(test)]
 mod tests;
-mod waker;
 
 pub use send::SendMode;
 
@@ -31,7 +30,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -42,9 +41,11 @@ use self::accept::Listener;
 use self::buffers::Buffers;
 use self::busy::Epoch;
 use self::receive::Receive;
-use self::ring::{Kind, Ring, Token};
+use self::ring::Ring;
 use self::send::{SendOperation, SpareOperations};
-use self::waker::WakeSignal;
+use super::net::Handle;
+use super::token::{Kind, Token};
+use super::waker::WakeSignal;
 use super::{BufferId, Completion, Driver, DriverStats, Sent, net, sys};
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
@@ -52,38 +53,11 @@ use crate::base::frame::Gather;
 use crate::base::limits::Limits;
 use crate::base::slab::{Key, Slab};
 
-/// Descriptors that a limit of connections derived from the process's leaves for other uses:
-/// listeners, rings, wakers, and what the application opens.
-const DESCRIPTORS_RESERVED: u64 = 64;
-
 /// How long dropping a driver waits for the kernel to end its operations. It takes microseconds;
 /// beyond this time the memory that the kernel might still use is leaked.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Completions = Vec<Completion<UringHandle>>;
-
-/// A connection on its way from one [`Uring`] to another. Dropping it closes the connection.
-#[derive(Debug)]
-pub struct UringHandle(TcpStream);
-
-impl UringHandle {
-    /// A connection that was accepted elsewhere.
-    ///
-    /// # Errors
-    /// Gives the descriptor back when it carries no stream, as [`net::prepare`].
-    pub fn new(socket: OwnedFd) -> Result<UringHandle, (io::Error, OwnedFd)> {
-        let socket = TcpStream::from(socket);
-        match net::prepare(&socket) {
-            Ok(()) => Ok(UringHandle(socket)),
-            Err(error) => Err((error, socket.into())),
-        }
-    }
-
-    /// The connection, for somebody else.
-    pub fn into_socket(self) -> OwnedFd {
-        self.0.into()
-    }
-}
+type Completions = Vec<Completion<Handle>>;
 
 /// A [`Driver`] on an io_uring of its own. It must be used by the thread that made it.
 pub struct Uring {
@@ -155,11 +129,7 @@ impl Uring {
     /// # Errors
     /// As [`Uring::new`].
     pub fn with_send_mode(limits: &Limits, send_mode: SendMode) -> io::Result<Uring> {
-        let descriptors = sys::raise_descriptor_limit()?;
-        let connections_max = match limits.connections {
-            0 => usize::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1)),
-            connections => Ok(connections),
-        };
+        let connections_max = net::connections_max(limits)?;
         // A sandbox without randomness is found out now, and not with the first session.
         sys::fill_random(&mut [0])?;
         let ring = Ring::new()?;
@@ -168,7 +138,7 @@ impl Uring {
         let mut uring = Uring {
             ring,
             connections: Slab::new(),
-            connections_max: connections_max.unwrap_or(usize::MAX),
+            connections_max,
             listeners: Slab::new(),
             listener_keys: Vec::new(),
             buffers: ManuallyDrop::new(buffers),
@@ -238,7 +208,7 @@ impl Uring {
             if self.connections.get(key).filter(detaching).is_some()
                 && let Some(connection) = self.connections.remove(key)
             {
-                out.push(Completion::Detached(key, UringHandle(connection.socket)));
+                out.push(Completion::Detached(key, Handle::of(connection.socket)));
                 self.resume_accepting();
             }
         }
@@ -299,7 +269,7 @@ impl Uring {
 }
 
 impl Driver for Uring {
-    type Handle = UringHandle;
+    type Handle = Handle;
     type Listener = net::Listener;
 
     fn now(&self) -> Time {
@@ -383,8 +353,8 @@ impl Driver for Uring {
         self.settle(connection);
     }
 
-    fn adopt(&mut self, handle: UringHandle) -> Key {
-        self.admit(handle.0)
+    fn adopt(&mut self, handle: Handle) -> Key {
+        self.admit(handle.into_stream())
     }
 
     fn waker(&self) -> Waker {

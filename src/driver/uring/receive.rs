@@ -10,10 +10,10 @@ use std::ptr;
 use io_uring::{cqueue, opcode, squeue, types};
 
 use super::busy::{Epoch, Pace};
-use super::ring::{Kind, Token};
 use super::{Completions, Connection, Stage, Uring, buffers};
 use crate::base::slab::Key;
 use crate::driver::Completion;
+use crate::driver::token::{Kind, Token};
 
 /// How far the receiving of one connection is. See [`Uring::update_receive`], which alone starts
 /// and cancels the operation.

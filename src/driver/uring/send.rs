@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use io_uring::{opcode, squeue, types};
 
 use super::Uring;
-use super::ring::{Kind, Token};
 use crate::base::frame::{Frame, Gather};
 use crate::base::slab::Key;
 use crate::driver::sys::{self, Follows};
+use crate::driver::token::{Kind, Token};
 use crate::driver::{Completion, Sent};
 
 /// How a driver sends.

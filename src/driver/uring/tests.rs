@@ -27,7 +27,7 @@ fn limits(receive_buffers: u16, receive_buffer_bytes: usize) -> Limits {
 struct Bench {
     driver: Uring,
     address: SocketAddr,
-    reported: VecDeque<Completion<UringHandle>>,
+    reported: VecDeque<Completion<Handle>>,
 }
 
 impl Bench {
@@ -53,7 +53,7 @@ impl Bench {
         self.turn(Time::ZERO);
     }
 
-    fn next(&mut self) -> Completion<UringHandle> {
+    fn next(&mut self) -> Completion<Handle> {
         let deadline = self.driver.now().after(FAR);
         loop {
             if let Some(completion) = self.reported.pop_front() {
@@ -439,7 +439,7 @@ fn after_a_close_no_completion_reaches_the_connection_with_the_same_descriptor()
             bench.driver.close(old);
             assert_eq!(bench.descriptor(old), descriptor, "open while operations are in flight");
             bench.settle(0);
-            let new = bench.driver.adopt(UringHandle(served.try_clone().unwrap()));
+            let new = bench.driver.adopt(Handle::of(served.try_clone().unwrap()));
             assert_eq!((new.index, bench.descriptor(new)), (old.index, descriptor));
             bench.driver.receive(new);
             let _ = peer.write_all(b"old");
@@ -518,7 +518,7 @@ fn a_connection_changes_its_driver_under_load_and_no_byte_is_lost() {
     const LENGTH: usize = 3_000_000;
     let mut bench = Bench::with(&limits(4, 1024), SendMode::DirectFirst);
     let (mut key, mut peer) = bench.connect();
-    let (there, arriving) = mpsc::channel::<UringHandle>();
+    let (there, arriving) = mpsc::channel::<Handle>();
     let (back, returned) = mpsc::channel();
     let writer = thread::spawn(move || peer.write_all(&stream(4, LENGTH)).unwrap());
     let other = thread::spawn(move || {
@@ -555,7 +555,7 @@ fn check(bytes: &[u8], position: &mut usize) {
 }
 
 /// Receives about so many bytes, or what there is left, and takes the connection off the driver.
-fn pass_on(bench: &mut Bench, key: Key, count: usize) -> (Vec<u8>, UringHandle) {
+fn pass_on(bench: &mut Bench, key: Key, count: usize) -> (Vec<u8>, Handle) {
     let mut bytes = Vec::new();
     let (mut ended, mut detaching) = (false, false);
     bench.driver.receive(key);
@@ -674,7 +674,7 @@ fn accepting_goes_on_after_the_descriptors_were_used_up() {
     });
 }
 
-fn accepted(completion: Completion<UringHandle>) -> Key {
+fn accepted(completion: Completion<Handle>) -> Key {
     match completion {
         Completion::Accepted(key) => key,
         other => panic!("{other:?}"),

@@ -1,15 +1,15 @@
-//! Ends the wait of a ring from any thread: an event counter that the ring polls.
+//! Ends the wait of a driver from any thread: an event counter that it polls.
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use crate::driver::sys;
+use super::sys;
 
-/// What wakers and the ring share. It owns the counter, so that a waker that outlives its driver
+/// What wakers and the driver share. It owns the counter, so that a waker that outlives its driver
 /// adds to a counter that nobody polls.
 ///
 /// The counter is only ever added to. The poll reports each addition, not that the counter is not
@@ -31,7 +31,12 @@ impl WakeSignal {
         Ok(Arc::new(WakeSignal { counter, raised: AtomicBool::new(false) }))
     }
 
-    /// The descriptor to poll.
+    /// What is to be polled.
+    pub fn counter(&self) -> BorrowedFd<'_> {
+        self.counter.as_fd()
+    }
+
+    /// The descriptor of that.
     pub fn descriptor(&self) -> RawFd {
         self.counter.as_raw_fd()
     }
