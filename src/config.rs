@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::address::ListenAddress;
+use crate::base::driver_kind::DriverKind;
 use crate::base::limits::Limits;
 use crate::proto::http::{CookieOptions, CorsOptions};
 use crate::proto::parser::{Form, Message};
@@ -65,6 +66,7 @@ pub struct Builder {
     pub(crate) has_namespaces: bool,
     pub(crate) shards: Option<usize>,
     pub(crate) pin: bool,
+    pub(crate) driver: DriverKind,
     pub(crate) addresses: Vec<ListenAddress>,
     unix_socket_mode: u32,
 }
@@ -100,6 +102,7 @@ impl Builder {
             has_namespaces,
             shards: None,
             pin: true,
+            driver: DriverKind::default(),
             addresses: Vec::new(),
             unix_socket_mode: 0o660,
         }
@@ -369,6 +372,13 @@ impl Builder {
     /// Default: one for each core that the process may run on.
     pub fn shards(mut self, shards: usize) -> Builder {
         self.shards = Some(shards);
+        self
+    }
+
+    /// Which interface of the kernel the shards use. Default: io_uring, or epoll where that cannot
+    /// be used; what was chosen, and why, is logged when the server starts.
+    pub fn driver(mut self, driver: DriverKind) -> Builder {
+        self.driver = driver;
         self
     }
 

@@ -164,6 +164,7 @@ pub use api::socket::{Socket, SocketData};
 pub use api::targets::IntoTargets;
 pub use api::time;
 pub use base::address::ListenAddress;
+pub use base::driver_kind::{DriverKind, UnknownDriver};
 pub use base::id::{SessionId, SocketId};
 pub use base::limits::Limits;
 pub use base::stats::Stats;

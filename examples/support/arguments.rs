@@ -3,7 +3,7 @@
 use std::io::{Write, stdout};
 use std::process::exit;
 
-use fanfare::ListenAddress;
+use fanfare::{DriverKind, ListenAddress};
 use lexopt::Parser;
 use lexopt::prelude::*;
 
@@ -12,6 +12,7 @@ pub struct Arguments {
     listen: Vec<String>,
     shards: Option<usize>,
     client: Option<String>,
+    driver: DriverKind,
 }
 
 /// Where to listen when nobody says.
@@ -20,6 +21,7 @@ const DEFAULT: &str = "127.0.0.1:3000";
 const USAGE: &str =
     "  --listen ADDRESS:PORT   where to listen (127.0.0.1:3000); also unix:PATH, and several times
   --shards COUNT          threads that serve (one for each core)
+  --driver NAME           auto (io_uring where it can be used, else epoll), io_uring or epoll
   --client FOLDER         the dist folder of the npm package socket.io-client";
 
 impl Arguments {
@@ -48,7 +50,8 @@ impl Arguments {
     }
 
     /// Puts them into the options of a server.
-    pub fn apply(&self, mut builder: fanfare::Builder) -> fanfare::Builder {
+    pub fn apply(&self, builder: fanfare::Builder) -> fanfare::Builder {
+        let mut builder = builder.driver(self.driver);
         if let Some(shards) = self.shards {
             builder = builder.shards(shards);
         }
@@ -66,7 +69,8 @@ fn parse(
     more: &mut dyn FnMut(&str, &mut Parser) -> Result<bool, lexopt::Error>,
 ) -> Result<Arguments, Option<lexopt::Error>> {
     let mut parser = Parser::from_env();
-    let mut arguments = Arguments { listen: Vec::new(), shards: None, client: None };
+    let mut arguments =
+        Arguments { listen: Vec::new(), shards: None, client: None, driver: DriverKind::Auto };
     while let Some(argument) = parser.next()? {
         let Long(name) = argument else { return Err(Some(argument.unexpected())) };
         let name = name.to_owned();
@@ -74,6 +78,7 @@ fn parse(
             "help" => return Err(None),
             "listen" => arguments.listen.push(parser.value()?.string()?),
             "shards" => arguments.shards = Some(parser.value()?.parse()?),
+            "driver" => arguments.driver = parser.value()?.parse()?,
             "client" => arguments.client = Some(parser.value()?.string()?),
             other if more(other, &mut parser)? => {}
             _ => return Err(Some(Long(&name).unexpected())),

@@ -65,7 +65,7 @@ impl Server {
             shared.hooks.change(|hooks| hooks.allow_request = Some(Arc::clone(allow_request)));
         }
         shared.define("/");
-        let plan = Plan::new(builder.shards, builder.pin)?;
+        let plan = Plan::new(builder.shards, builder.pin, builder.driver)?;
         let addresses = builder.addresses.as_slice().into();
         Ok(Server { shared, addresses, plan: Arc::new(Mutex::new(Some(plan))) })
     }

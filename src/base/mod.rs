@@ -4,6 +4,7 @@
 pub mod address;
 pub mod chunks;
 pub mod clock;
+pub mod driver_kind;
 pub mod fit;
 pub mod frame;
 pub mod id;

@@ -13,9 +13,10 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use tracing::{debug, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::base::address::ListenAddress;
+use crate::base::driver_kind::DriverKind;
 use crate::base::slab::Key;
 use crate::proto::http::{Fault, HandshakeFault};
 use crate::proto::socket::DecodeError;
@@ -33,8 +34,12 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn listening(addresses: &[ListenAddress], shards: usize) {
-    debug!(target: "socket.io:server", ?addresses, shards, "listening");
+pub(super) fn no_uring(error: &io::Error) {
+    info!(target: "engine", why = %error, "io_uring cannot be used: epoll is used instead");
+}
+
+pub(super) fn listening(addresses: &[ListenAddress], shards: usize, driver: DriverKind) {
+    debug!(target: "socket.io:server", ?addresses, shards, %driver, "listening");
 }
 
 pub(super) fn closing_all(shard: u16, sessions: usize) {

@@ -1,14 +1,17 @@
 //! Shards on threads of their own, and their end.
 
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use crate::base::address::ListenAddress;
-use crate::base::limits::SHARDS_MAX;
+use crate::base::driver_kind::{DriverKind, UnknownDriver};
+use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::driver::Driver;
-use crate::driver::net::{self, Listener};
+use crate::driver::epoll::Epoll;
+use crate::driver::net::{self, Handle, Listener};
 use crate::driver::sys;
 use crate::driver::unix::SocketFile;
 use crate::driver::uring::Uring;
@@ -20,11 +23,15 @@ use super::recovery::{Inheritance, Section, file};
 use super::shared::{Post, Shared};
 use super::turn::Shard;
 
+/// The environment variable that decides about the driver where the application leaves it open.
+const DRIVER_VARIABLE: &str = "FANFARE_DRIVER";
+
 /// How the shards are to run.
 pub struct Plan {
     cores: Vec<usize>,
     shards: usize,
     pin: bool,
+    driver: DriverKind,
 }
 
 /// A server whose shards run. Dropping it closes the server and waits for them.
@@ -38,10 +45,20 @@ pub struct Running {
 
 impl Plan {
     /// So many shards, or one for each core that this process may use; pinned to them or not.
-    pub(crate) fn new(shards: Option<usize>, pin: bool) -> Result<Plan> {
+    pub(crate) fn new(shards: Option<usize>, pin: bool, driver: DriverKind) -> Result<Plan> {
         let cores = sys::allowed_cores().map_err(Error::Driver)?;
         let shards = shards.unwrap_or(cores.len()).clamp(1, SHARDS_MAX);
-        Ok(Plan { cores, shards, pin })
+        Ok(Plan { cores, shards, pin, driver })
+    }
+
+    /// What the application says, or else the environment.
+    fn driver(&self) -> Result<DriverKind> {
+        match (self.driver, std::env::var(DRIVER_VARIABLE)) {
+            (DriverKind::Auto, Ok(name)) => name
+                .parse()
+                .map_err(|error: UnknownDriver| Error::Option(DRIVER_VARIABLE, error.to_string())),
+            (driver, _) => Ok(driver),
+        }
     }
 
     /// Starts the shards. Each makes its own ring, which belongs to its thread; none listens before
@@ -62,6 +79,11 @@ impl Plan {
         let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
         let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
         let mut inheritances = inheritances.into_iter().flatten();
+        let limits = &shared.settings.options.limits;
+        let is_uring = match self.driver()? {
+            DriverKind::Auto => is_uring_there(limits),
+            driver => driver == DriverKind::IoUring,
+        };
         let (report, reports) = channel();
         let mut orders = Vec::new();
         for index in 0..self.shards {
@@ -73,7 +95,10 @@ impl Plan {
             let shared = Arc::clone(shared);
             let thread = thread::Builder::new()
                 .name(format!("fanfare-{index}"))
-                .spawn(move || start.run(&shared))
+                .spawn(move || match is_uring {
+                    true => start.run(&shared, Uring::new),
+                    false => start.run(&shared, Epoll::new),
+                })
                 .map_err(Error::Thread)?;
             running.threads.push(thread);
         }
@@ -81,7 +106,8 @@ impl Plan {
         introduce(shared, &reports, self.shards)?;
         let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
         running.files = doors.files;
-        log::listening(&doors.addresses, self.shards);
+        let driver = if is_uring { DriverKind::IoUring } else { DriverKind::Epoll };
+        log::listening(&doors.addresses, self.shards, driver);
         shared.listens(doors.addresses);
         used.into_iter().for_each(file::remove);
         for (order, listeners) in orders.iter().zip(doors.listeners) {
@@ -89,6 +115,17 @@ impl Plan {
             let _ = order.send(listeners);
         }
         Ok(running)
+    }
+}
+
+/// Whether shards may have rings. That they may not is no fault: there is epoll.
+fn is_uring_there(limits: &Limits) -> bool {
+    match Uring::new(limits) {
+        Ok(_) => true,
+        Err(error) => {
+            log::no_uring(&error);
+            false
+        }
     }
 }
 
@@ -179,12 +216,19 @@ impl Drop for CloseOnExit {
 }
 
 impl Start {
-    fn run(self, shared: &Arc<Shared>) -> Result<Option<Section>> {
+    fn run<D>(
+        self,
+        shared: &Arc<Shared>,
+        make: impl FnOnce(&Limits) -> io::Result<D>,
+    ) -> Result<Option<Section>>
+    where
+        D: Driver<Handle = Handle, Listener = Listener>,
+    {
         let _close = CloseOnExit(Arc::clone(shared));
         // A core that may not be used is no reason not to serve.
         let _ = self.core.map(sys::pin_to_core);
         let limits = &shared.settings.options.limits;
-        let driver = match Uring::new(limits) {
+        let driver = match make(limits) {
             Ok(driver) => driver,
             Err(error) => {
                 let _ = self.report.send(Err(Error::Driver(error)));
