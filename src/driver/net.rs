@@ -28,7 +28,7 @@ pub struct Listener {
 
 /// Descriptors that a limit of connections derived from the process's leaves for other uses:
 /// listeners, drivers, wakers, and what the application opens.
-const DESCRIPTORS_RESERVED: u64 = 64;
+pub(super) const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// How many connections a driver may have. Raises the process's limit of descriptors as far as it
 /// may be.

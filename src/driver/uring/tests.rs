@@ -686,7 +686,7 @@ fn without_a_limit_connections_are_bounded_by_the_descriptors_less_a_reserve() {
     let limits = Limits { connections: 0, ..limits(2, 64) };
     let driver = Uring::new(&limits).unwrap();
     let descriptors = sys::raise_descriptor_limit().unwrap();
-    assert_eq!(driver.connections_max as u64, descriptors - DESCRIPTORS_RESERVED);
+    assert_eq!(driver.connections_max as u64, descriptors - net::DESCRIPTORS_RESERVED);
 }
 
 #[test]
