@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// Runs `handler` for each client that has gone. It may ask for a [`Connection`] and a
-    /// [`DisconnectReason`], which is one of the first five.
+    /// [`DisconnectReason`](crate::DisconnectReason), which is one of the first five.
     pub fn on_close<A>(&self, handler: impl Handler<A>) -> &Server {
         self.add(Trigger::Disconnect, handler)
     }
