@@ -33,8 +33,8 @@ test:
 	perf/peers/run --install ws-plain
 	node --test perf/peers/contract/*.test.mjs
 
-# Clients of every version, language and browser against the server: a part of `test`, which takes a
-# minute and a half by itself.
+# Clients of every version, language and browser against the server: a part of `test`, which takes two
+# minutes by itself.
 matrix:
 	tests/setup.sh
 	cargo build --release --example conformance

@@ -6,10 +6,8 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 
-use crate::command::{Command, DrainError, SessionCommand};
-use crate::shard::shared::Shared;
+use crate::command::{DrainError, SessionCommand};
 
-use super::ask::ask_shard;
 use super::emit::Emitted;
 use super::engine::Connection;
 use super::session::Session;
@@ -66,9 +64,7 @@ impl Session {
             context.with(|state| state.await_drain(self.address.key, sender));
             return Drained(receiver);
         }
-        let Some(shared) = Shared::by_key(self.server) else { return Drained(receiver) };
-        let command = Command::Session(self.address, SessionCommand::Drained(sender));
-        match ask_shard(&shared, self.address.shard, command) {
+        match self.ask(SessionCommand::Drained(sender)) {
             Emitted::Overloaded => Drained::refused(DrainError::Overloaded),
             _ => Drained(receiver),
         }

@@ -20,18 +20,14 @@ use bytes::Bytes;
 
 use crate::base::address::ListenAddress;
 use crate::base::frame::Encoded;
-use crate::command::{Command, SessionAddress, SessionCommand};
+use crate::command::{SessionAddress, SessionCommand};
 use crate::config::Builder;
 use crate::error::Result;
 use crate::fanout::Encoder;
-use crate::proto::socket::DisconnectReason;
 use crate::shard::attach::HandOverError;
-use crate::shard::context::Context;
 use crate::shard::handler::{Place, Trigger};
 use crate::shard::run::Running;
-use crate::shard::shared::Shared;
 
-use super::ask::ask_shard;
 use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::handler::{Handler, recipe};
@@ -82,7 +78,7 @@ impl Server {
     }
 
     /// Runs `handler` for each client that has gone. It may ask for a [`Connection`] and a
-    /// [`DisconnectReason`], which is one of the first five.
+    /// [`DisconnectReason`](crate::DisconnectReason), which is one of the first five.
     pub fn on_close<A>(&self, handler: impl Handler<A>) -> &Server {
         self.add(Trigger::Disconnect, handler)
     }
@@ -198,35 +194,18 @@ impl Connection {
 
     /// Closes the connection after what was sent before has gone out.
     pub fn close(&self) -> Emitted {
-        match self.own_shard() {
-            Some(context) => {
-                let key = self.address.key;
-                context.with(|state| state.close_session(key, DisconnectReason::ForcedClose));
-                Emitted::Queued
-            }
-            None => self.ask(SessionCommand::Close),
-        }
+        self.session().close()
     }
 
     fn encode_and_send(
         &self,
         encode: impl for<'a> FnOnce(&'a mut Encoder) -> Encoded<'a>,
     ) -> Emitted {
-        match self.own_shard() {
+        let session = self.session();
+        match session.own_shard() {
             Some(context) => context.with(|state| state.send_own(self.address.key, encode)).into(),
-            None => self.ask(SessionCommand::Send(encode(&mut Encoder::default()).into())),
+            None => session.ask(SessionCommand::Send(encode(&mut Encoder::default()).into())),
         }
-    }
-
-    fn own_shard(&self) -> Option<std::rc::Rc<Context>> {
-        Context::current().filter(|context| {
-            context.shared.key == self.server && context.index == self.address.shard
-        })
-    }
-
-    fn ask(&self, command: SessionCommand) -> Emitted {
-        let Some(shared) = Shared::by_key(self.server) else { return Emitted::Closed };
-        ask_shard(&shared, self.address.shard, Command::Session(self.address, command))
     }
 }
 

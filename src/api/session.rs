@@ -181,13 +181,7 @@ impl Session {
                 context.with(|state| state.close_session(key, DisconnectReason::ForcedClose));
                 Emitted::Queued
             }
-            None => match Shared::by_key(self.server) {
-                Some(shared) => {
-                    let command = Command::Session(self.address, SessionCommand::Close);
-                    ask_shard(&shared, self.address.shard, command)
-                }
-                None => Emitted::Closed,
-            },
+            None => self.ask(SessionCommand::Close),
         }
     }
 
@@ -203,6 +197,11 @@ impl Session {
         Context::current().filter(|context| {
             context.shared.key == self.server && context.index == self.address.shard
         })
+    }
+
+    pub(super) fn ask(&self, command: SessionCommand) -> Emitted {
+        let Some(shared) = Shared::by_key(self.server) else { return Emitted::Closed };
+        ask_shard(&shared, self.address.shard, Command::Session(self.address, command))
     }
 
     fn with_state<R>(&self, work: impl FnOnce(&mut State, Key) -> R) -> Option<R> {

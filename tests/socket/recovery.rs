@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fanfare::base::offset::Offset;
-use fanfare::{Auth, ConnectionStateRecovery, Data, Server, Socket};
+use fanfare::{Auth, Builder, ConnectionStateRecovery, Data, Server, Socket};
 use serde_json::Value;
 
 use crate::client::{Client, Received};
@@ -62,10 +62,14 @@ fn recovery() -> ConnectionStateRecovery {
     ConnectionStateRecovery::default()
 }
 
-/// A server whose handlers tell who connects, with what, and who goes.
 fn start(shards: usize, recovery: ConnectionStateRecovery) -> (Fixture, Events) {
+    serve(options(shards).connection_state_recovery(recovery))
+}
+
+/// A server whose handlers tell who connects, with what, and who goes.
+pub fn serve(options: Builder) -> (Fixture, Events) {
     let (log, events) = log();
-    let server = Fixture::with(options(shards).connection_state_recovery(recovery), |io| {
+    let server = Fixture::with(options, |io| {
         io.of("/other");
         let told = log.clone();
         io.of("/").on_connect(async move |socket: Socket| {
@@ -83,14 +87,14 @@ fn start(shards: usize, recovery: ConnectionStateRecovery) -> (Fixture, Events) 
 }
 
 /// Runs a test in which a client goes on the first shard and comes back on each.
-fn each_way(test: impl Fn(usize, u16)) {
+pub fn each_way(test: impl Fn(usize, u16)) {
     test(1, 0);
     test(2, 0);
     test(2, 1);
 }
 
-/// A client in a room, that has received one event, and has gone.
-fn gone_from(server: &Fixture, events: &Events) -> Known {
+/// A client in a room, that has received one event.
+pub fn in_a_room(server: &Fixture, events: &Events) -> (Client, Known) {
     let mut client = server.open_on(0);
     let mut known = join(&mut client);
     events.expect(&["connected false [] None"]);
@@ -98,6 +102,12 @@ fn gone_from(server: &Fixture, events: &Events) -> Known {
     client.expect_quiet();
     server.io.emit("first", 1);
     known.expect(&mut client, &["first"]);
+    (client, known)
+}
+
+/// Such a client, which has gone.
+pub fn gone_from(server: &Fixture, events: &Events) -> Known {
+    let (client, known) = in_a_room(server, events);
     drop(client);
     events.expect(&["gone: transport close"]);
     known

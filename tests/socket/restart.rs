@@ -7,14 +7,13 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fanfare::parser::Form;
-use fanfare::{Builder, ConnectionStateRecovery, Data, DisconnectReason, Error, Server, Socket};
-use fanfare::{Result, StateFile};
+use fanfare::{Builder, ConnectionStateRecovery, DisconnectReason, Error, Result, StateFile};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
 
 use crate::client::{Client, Received};
-use crate::fixture::{Events, Fixture, Log, each, log, options};
-use crate::recovery::{Known, connected, join};
+use crate::fixture::{Events, Fixture, each, options};
+use crate::recovery::{Known, connected, each_way, gone_from, in_a_room, serve};
 
 /// A state file of one test.
 struct Site(PathBuf);
@@ -41,7 +40,6 @@ impl Site {
         })
     }
 
-    /// A server whose handlers tell who connects, with what, and who goes.
     fn start(&self, shards: usize) -> (Fixture, Events) {
         serve(self.options(shards))
     }
@@ -64,26 +62,6 @@ impl Drop for Site {
     }
 }
 
-fn serve(options: Builder) -> (Fixture, Events) {
-    let (log, events) = log();
-    let server = Fixture::with(options, |io| prepare(io, &log));
-    (server, events)
-}
-
-fn prepare(io: &Server, log: &Log) {
-    let told = log.clone();
-    io.of("/").on_connect(async move |socket: Socket| {
-        let data: Option<u64> = socket.data().get();
-        let rooms = socket.rooms()[1..].to_vec();
-        told.add(format!("connected {} {rooms:?} {data:?}", socket.recovered()));
-    });
-    io.of("/").on("join", async |socket: Socket, Data(room): Data<String>| {
-        socket.join(&room);
-        socket.data().set(7_u64);
-    });
-    log.log_disconnects(io);
-}
-
 /// Closes a server in order.
 fn close(mut server: Fixture) -> Result<()> {
     server.io.close();
@@ -98,26 +76,6 @@ fn close_under(mut client: Client, mut server: Fixture) {
     server.running.take().unwrap().join().unwrap();
 }
 
-/// A client in a room, that has received one event.
-fn joined(server: &Fixture, events: &Events) -> (Client, Known) {
-    let mut client = server.open_on(0);
-    let mut known = join(&mut client);
-    events.expect(&["connected false [] None"]);
-    client.send("42[\"join\",\"room\"]");
-    client.expect_quiet();
-    server.io.emit("first", 1);
-    known.expect(&mut client, &["first"]);
-    (client, known)
-}
-
-/// Such a client, which has gone.
-fn gone(server: &Fixture, events: &Events) -> Known {
-    let (client, known) = joined(server, events);
-    drop(client);
-    events.expect(&["gone: transport close"]);
-    known
-}
-
 fn comes_back(server: &Fixture, known: &Known) -> bool {
     let mut client = server.open_on(0);
     client.send(&known.claim());
@@ -129,19 +87,12 @@ fn comes_back(server: &Fixture, known: &Known) -> bool {
     }
 }
 
-/// Runs a test in which a client was on the first shard and comes back on each.
-fn each_way(test: impl Fn(usize, u16)) {
-    test(1, 0);
-    test(2, 0);
-    test(2, 1);
-}
-
 #[test]
 fn p15_a_client_comes_back_after_a_restart_with_what_it_has_missed() {
     each_way(|shards, back_on| {
         let site = Site::new("restart");
         let (server, events) = site.start(shards);
-        let mut known = gone(&server, &events);
+        let mut known = gone_from(&server, &events);
         server.io.to("room").emit("before", 1);
         server.io.to("other room").emit("to others", 2);
         server.io.to(&known.sid).emit("to it", 3);
@@ -175,7 +126,7 @@ fn p15_those_who_were_connected_miss_nothing_of_what_was_sent_while_the_server_c
         server.io.of("/").on_disconnect(async move |_: DisconnectReason| {
             io.to("room").emit("farewell", 1);
         });
-        let (client, mut known) = joined(&server, &events);
+        let (client, mut known) = in_a_room(&server, &events);
         close_under(client, server);
         events.expect(&["gone: server shutting down"]);
 
@@ -193,7 +144,7 @@ fn p15_a_client_comes_back_over_as_many_restarts_as_there_are() {
     each_way(|shards, back_on| {
         let site = Site::new("restarts");
         let (server, events) = site.start(shards);
-        let mut known = gone(&server, &events);
+        let mut known = gone_from(&server, &events);
         close(server).unwrap();
         for round in 0..4 {
             let (server, events) = site.start(shards);
@@ -218,7 +169,7 @@ fn p15_data_is_kept_over_a_restart_where_it_is_of_the_type_that_was_named() {
     let file = || StateFile::new(site.path());
     for (file, kept) in [(file().data::<u64>(), "Some(7)"), (file().data::<String>(), "None")] {
         let (server, events) = serve(site.options_with(1, file.clone()));
-        let known = gone(&server, &events);
+        let known = gone_from(&server, &events);
         close(server).unwrap();
         let (server, events) = serve(site.options_with(1, file));
         assert!(comes_back(&server, &known));
@@ -231,7 +182,7 @@ fn p15_the_time_of_the_restart_counts_as_time_away() {
     let site = Site::new("time");
     for (away_ms, is_back) in [(100_000, true), (121_000, false)] {
         let (server, events) = site.start(1);
-        let known = gone(&server, &events);
+        let known = gone_from(&server, &events);
         close(server).unwrap();
         site.change(|document| {
             let written_at_ms = document["written_at_ms"].as_u64().unwrap() - away_ms;
@@ -282,7 +233,7 @@ fn p15_clients_of_namespaces_that_a_pattern_takes_come_back_and_those_of_unknown
 fn m44_a_state_file_that_cannot_be_used_is_left_alone_and_the_server_starts() {
     let site = Site::new("unusable");
     let (server, events) = site.start(2);
-    let known = gone(&server, &events);
+    let known = gone_from(&server, &events);
     close(server).unwrap();
     let whole = fs::read(site.path()).unwrap();
     let forged = String::from_utf8(whole.clone()).unwrap().replace("\"room\"", "\"mayor\"");
@@ -326,7 +277,7 @@ fn a_state_file_that_cannot_be_written_is_an_error_of_the_caller() {
     assert!(matches!(&error, Error::StateFile(path, _) if path == file.path()), "{error}");
 
     let (server, events) = site.start(1);
-    let known = gone(&server, &events);
+    let known = gone_from(&server, &events);
     fs::create_dir(site.path()).unwrap();
     let error = close(server).unwrap_err();
     assert!(matches!(&error, Error::StateFile(path, _) if *path == site.path()), "{error}");
@@ -340,7 +291,7 @@ fn a_state_file_that_cannot_be_written_is_an_error_of_the_caller() {
 fn p15_a_server_that_could_not_listen_takes_nothing_away_from_the_next_one() {
     let site = Site::new("busy");
     let (server, events) = site.start(1);
-    let known = gone(&server, &events);
+    let known = gone_from(&server, &events);
     close(server).unwrap();
     let other = Fixture::start(1, |_| {});
     let io = site.options(1).build().unwrap();

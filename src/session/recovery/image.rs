@@ -109,8 +109,8 @@ impl Course {
     /// What outlives the process, for a socket whose client was heard of last at that moment.
     pub fn image<S>(&self, log: &Log<S>, heard_at: Time) -> CourseImage {
         let carried = || self.carried.iter().map(|event| event.offset).collect();
-        let (since, is_broken) = (self.since.max(log.first), self.is_broken);
-        match log.is_complete(self.since, heard_at) {
+        let Course { since, is_broken, .. } = *self;
+        match log.is_complete(since, heard_at) {
             true => CourseImage { carried: carried(), since, is_broken },
             // It may come back all the same if the last event that it has received is in the log.
             false => CourseImage { carried: Vec::new(), since, is_broken: true },
