@@ -2,6 +2,7 @@
 
 mod client;
 mod compression;
+mod overload;
 mod settings;
 
 use std::any::{Any, TypeId};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use crate::base::address::ListenAddress;
 use crate::base::driver_kind::DriverKind;
 use crate::base::limits::Limits;
+use crate::base::shed::SendQueuePolicy;
 use crate::proto::http::{CookieOptions, CorsOptions};
 use crate::proto::parser::{Form, Message};
 use crate::session::Options;
@@ -58,6 +60,7 @@ pub struct Builder {
     keep_handshake: bool,
     form: Form,
     per_message_deflate: Option<PerMessageDeflate>,
+    send_queue_policy: SendQueuePolicy,
     http_compression: Option<HttpCompression>,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
@@ -94,6 +97,7 @@ impl Builder {
             keep_handshake: true,
             form: Form::Json,
             per_message_deflate: None,
+            send_queue_policy: SendQueuePolicy::default(),
             http_compression: Some(HttpCompression::default()),
             cleanup_empty_child_namespaces: false,
             fallback: None,

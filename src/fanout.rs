@@ -53,7 +53,7 @@ impl<'a> Packets<'a, '_> {
         attachments: &[Bytes],
     ) -> Encoding<'a> {
         let name = self.namespace;
-        match self.form {
+        let packet = match self.form {
             Form::Json => Ok(self.encoder.event(name, id, event, args_json, attachments)),
             Form::MessagePack => self.encoder.message_pack(|out| {
                 msgpack::write_event(out, name, id, event, args_json, attachments)
@@ -61,7 +61,9 @@ impl<'a> Packets<'a, '_> {
             Form::Own(parser) => self.own(&**parser, Kind::Event, id, attachments, |out| {
                 socket::write_event_payload(out, event, args_json);
             }),
-        }
+        };
+        // Whoever wants an answer is to get one.
+        packet.map(|packet| packet.droppable(id.is_none()))
     }
 
     /// An acknowledgement.

@@ -4,6 +4,8 @@
 mod chat;
 #[path = "kit/clients.rs"]
 mod clients;
+#[path = "kit/in_progress.rs"]
+mod in_progress;
 #[path = "kit/rooms.rs"]
 mod rooms;
 #[path = "kit/time.rs"]

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 use std::sync::MutexGuard;
-use std::time::Duration;
 
+use crate::base::frame::Wire;
 use crate::base::offset::Offset;
-use crate::command::{Command, SocketAddress, SocketCommand, Waiter};
+use crate::command::{Command, SocketAddress, SocketCommand};
 use crate::fanout::{Encoder, Encoding, Packets};
+use crate::shard::Manner;
 use crate::shard::context::Context as Shard;
 use crate::shard::shared::{Post, Shared};
 
@@ -75,27 +76,26 @@ impl Numbered<'_> {
 /// id that the acknowledgement will have.
 pub(crate) fn deliver(
     socket: &Socket,
-    volatile: bool,
-    ack: Option<(Option<Duration>, Waiter)>,
-    offset: Option<Offset>,
+    manner: Manner,
     encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Encoding<'a>,
 ) -> Emitted {
     let address = socket.address;
     if let Some(context) = socket.own_shard() {
-        let queued = context.with(|state| state.emit_own(address, volatile, ack, offset, encode));
+        let queued = context.with(|state| state.emit_own(address, manner, encode));
         return queued.map_or_else(Emitted::from, Emitted::from);
     }
     let Some(shared) = socket.shared() else { return Emitted::Closed };
     let Some(definition) = shared.namespace(address.namespace) else { return Emitted::Closed };
+    let Manner { is_volatile, ack, offset, key } = manner;
     let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
     let id = ack.as_ref().map(|expected| expected.id);
     let mut encoder = Encoder::default();
     match encode(encoder.packets(&shared.settings.form, &definition.name), id) {
         Ok(packet) => {
-            let wire = packet.into();
+            let wire = Wire::from(packet).coalesced(key);
             let is_told =
                 here(&shared).is_none_or(|context| context.with(|state| !state.is_telling));
-            let emit = SocketCommand::Emit { wire, volatile, is_told, ack, offset };
+            let emit = SocketCommand::Emit { wire, volatile: is_volatile, is_told, ack, offset };
             ask_socket(&shared, address, emit)
         }
         Err(inexpressible) => inexpressible.into(),

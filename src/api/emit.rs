@@ -9,26 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_channel::oneshot;
 
 use crate::base::frame::Wire;
 use crate::base::id::SocketId;
-use crate::command::{
-    Audience, Broadcast, Change, Collector, Command, Members, Unanswered, Waiter,
-};
+use crate::base::shed::CoalesceKey;
+use crate::command::{Audience, Broadcast, Change, Collector, Command, Members};
 use crate::fanout::{Encoder, Inexpressible};
-use crate::proto::json::{Arguments, FromArguments, Raw};
+use crate::proto::json::{Arguments, FromArguments};
 use crate::proto::socket::is_reserved;
 use crate::room::Selection;
 use crate::shard::Queued;
 use crate::shard::handler::Definition;
 use crate::shard::shared::Shared;
 
-use super::ack::{Acknowledgement, Acknowledgements};
-use super::ask::{Numbered, ask_all, deliver, here};
+use super::ack::Acknowledgements;
+use super::ask::{Numbered, ask_all, here};
 use super::event::{Asks, Emits};
 use super::fetch::{FetchSockets, RemoteSocket};
-use super::socket::Socket;
 use super::targets::{IntoTargets, targets};
 
 /// What became of an emit. It can be ignored: nothing waits for it.
@@ -108,7 +105,7 @@ impl Written {
     }
 
     /// Serializes the arguments of an event.
-    fn of_event(event: &str, args: &impl Arguments) -> Result<Written, EmitError> {
+    pub(crate) fn of_event(event: &str, args: &impl Arguments) -> Result<Written, EmitError> {
         match is_reserved(event) {
             true => Err(EmitError::ReservedEvent),
             false => Written::new(args),
@@ -146,6 +143,7 @@ pub struct Emitter {
     is_volatile: bool,
     compress: bool,
     timeout: Option<Duration>,
+    pub(super) coalesce: Option<Arc<str>>,
 }
 
 impl Emitter {
@@ -157,6 +155,7 @@ impl Emitter {
             is_volatile: false,
             compress: true,
             timeout: None,
+            coalesce: None,
         }
     }
 
@@ -182,6 +181,24 @@ impl Emitter {
     /// are still on their way, and polling clients without a waiting request.
     pub fn volatile(mut self) -> Emitter {
         self.is_volatile = true;
+        self
+    }
+
+    /// Of all events with this key, in this namespace, only the latest one matters: one that still
+    /// waits for a client is dropped when the next one is queued for it, which goes to the end of
+    /// what waits. A client that takes everything at once gets them all; one that is behind gets
+    /// the current price, position or score, and not those that it had missed. At most the latest
+    /// 256 packets that wait are searched, and an event that is to be acknowledged is not dropped.
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = fanfare::Server::builder().build()?;
+    /// io.to("prices").coalesce("EURUSD").emit("price", ("EURUSD", 1.0842));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn coalesce(mut self, key: impl Into<Arc<str>>) -> Emitter {
+        self.coalesce = Some(key.into());
         self
     }
 
@@ -345,7 +362,9 @@ impl Emitter {
         let encode = |encoder: &mut Encoder| {
             let packets = encoder.packets(&self.shared.settings.form, &self.definition.name);
             let packet = packets.event(id, event, &written.json, &written.attachments);
-            packet.map(|packet| Wire::from(packet.compress(self.compress)))
+            let name = self.coalesce.clone().filter(|_| id.is_none());
+            let key = CoalesceKey::new(self.definition.index, name);
+            packet.map(|packet| Wire::from(packet.compress(self.compress)).coalesced(key))
         };
         let (encoded, is_told) = match here(&self.shared) {
             Some(context) => context.with(|state| (encode(&mut state.encoder), !state.is_telling)),
@@ -371,79 +390,6 @@ impl Emitter {
                 context.with(|state| state.broadcast(&broadcast));
             },
         )
-    }
-}
-
-/// An emit to one socket, and how.
-#[derive(Clone, Copy, Debug)]
-#[must_use = "nothing is sent before `emit`"]
-pub struct SocketEmitter {
-    pub(crate) socket: Socket,
-    pub(crate) is_volatile: bool,
-    pub(crate) compress: bool,
-    pub(crate) timeout: Option<Duration>,
-}
-
-impl SocketEmitter {
-    /// The packet is dropped when the client is not writable at this moment.
-    pub fn volatile(mut self) -> SocketEmitter {
-        self.is_volatile = true;
-        self
-    }
-
-    /// Whether the packet may be compressed: see [`Emitter::compress`].
-    pub fn compress(mut self, compress: bool) -> SocketEmitter {
-        self.compress = compress;
-        self
-    }
-
-    /// How long [`emit_with_ack`](SocketEmitter::emit_with_ack) waits. Default:
-    /// [`Builder::ack_timeout`](crate::Builder::ack_timeout).
-    pub fn timeout(mut self, timeout: Duration) -> SocketEmitter {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Sends an event. See [`Emitter::emit`] for the arguments.
-    pub fn emit<P: Arguments>(self, event: impl Emits<P>, args: P) -> Emitted {
-        self.send(event.name(), &args, None)
-    }
-
-    /// Sends an event and waits for the client's acknowledgement. The answer is its first argument,
-    /// or all of them when `T` is a tuple.
-    ///
-    /// # Errors
-    /// [`AckError`](crate::AckError) says why there is no answer.
-    pub fn emit_with_ack<T: FromArguments, P: Arguments>(
-        self,
-        event: impl Asks<P, T>,
-        args: P,
-    ) -> Acknowledgement<T> {
-        let (sender, receiver) = oneshot::channel();
-        let emitted = self.send(event.name(), &args, Some(sender));
-        Acknowledgement { emitted, receiver, answer: PhantomData }
-    }
-
-    fn send(
-        self,
-        event: &str,
-        args: &impl Arguments,
-        sender: Option<oneshot::Sender<Result<Raw, Unanswered>>>,
-    ) -> Emitted {
-        let mut written = match Written::of_event(event, args) {
-            Ok(written) => written,
-            Err(error) => return Emitted::Refused(error),
-        };
-        let Some(shared) = self.socket.shared() else { return Emitted::Closed };
-        let offset = match self.is_volatile || sender.is_some() {
-            true => None,
-            false => Numbered::new(&shared, true, &mut written.json).offset,
-        };
-        let ack = sender.map(|sender| (self.timeout, Waiter::One(sender)));
-        deliver(&self.socket, self.is_volatile, ack, offset, |packets, id| {
-            let packet = packets.event(id, event, &written.json, &written.attachments);
-            packet.map(|packet| packet.compress(self.compress))
-        })
     }
 }
 

@@ -14,10 +14,11 @@ use crate::room::Target;
 use crate::shard::shared::Shared;
 
 use super::ask::here;
-use super::emit::{Emitted, SocketEmitter};
+use super::emit::Emitted;
 use super::event::Emits;
 use super::handshake::Handshake;
 use super::socket::Socket;
+use super::socket_emitter::SocketEmitter;
 use super::targets::IntoTargets;
 
 /// A socket as it was when it was asked for ([`Emitter::fetch_sockets`]), on whatever shard.

@@ -20,5 +20,6 @@ pub mod service;
 pub mod session;
 pub mod signals;
 pub mod socket;
+pub mod socket_emitter;
 pub mod targets;
 pub mod time;

@@ -278,6 +278,11 @@ impl Namespace {
         self.emitter().except(rooms)
     }
 
+    /// Only the latest event of this key matters. See [`Emitter::coalesce`].
+    pub fn coalesce(&self, key: impl Into<Arc<str>>) -> Emitter {
+        self.emitter().coalesce(key)
+    }
+
     /// Whether the packet that follows may be compressed. See [`Emitter::compress`].
     pub fn compress(&self, compress: bool) -> Emitter {
         self.emitter().compress(compress)

@@ -224,6 +224,11 @@ impl Server {
         self.of("/").except(rooms)
     }
 
+    /// Only the latest event of this key matters. See [`Emitter::coalesce`].
+    pub fn coalesce(&self, key: impl Into<Arc<str>>) -> Emitter {
+        self.of("/").coalesce(key)
+    }
+
     /// Whether the packet that follows may be compressed. See [`Emitter::compress`].
     pub fn compress(&self, compress: bool) -> Emitter {
         self.of("/").compress(compress)

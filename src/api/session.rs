@@ -10,6 +10,7 @@ use crate::proto::socket::DisconnectReason;
 use crate::shard::State;
 use crate::shard::context::Context;
 use crate::shard::events::{Occasion, PacketKind};
+use crate::shard::lag::Lagged;
 use crate::shard::shared::Shared;
 
 use super::ask::ask_shard;
@@ -135,6 +136,29 @@ impl Session {
         self.listen(Occasion::Drain, handler)
     }
 
+    /// Runs `handler` when the client is behind: it has not taken what was queued for it, and that
+    /// is more than [`Limits::send_queue_soft_bytes`](crate::Limits). It may ask for [`Lagged`]. It
+    /// is told once until everything was taken, and again each time that events are dropped
+    /// ([`SendQueuePolicy`](crate::SendQueuePolicy)).
+    ///
+    /// ```
+    /// use fanfare::{Lagged, Server, Session, Socket};
+    ///
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = Server::builder().build()?;
+    /// io.of("/").on_connect(async |socket: Socket| {
+    ///     let Some(conn) = socket.conn() else { return };
+    ///     conn.on_lagged(async |socket: Session, lagged: Lagged| {
+    ///         println!("{socket:?} has {} bytes to take", lagged.queued_bytes);
+    ///     });
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_lagged<A>(&self, handler: impl Handler<A>) -> Option<Listener> {
+        self.listen(Occasion::Lagged(Lagged::default()), handler)
+    }
+
     /// Runs `handler` when a WebSocket has become the transport (`upgrade`).
     pub fn on_upgrade<A>(&self, handler: impl Handler<A>) -> Option<Listener> {
         self.listen(Occasion::Upgrade, handler)
@@ -230,6 +254,12 @@ impl FromEvent for Session {
         }
         let socket = Socket::from_event(parts)?;
         socket.conn().ok_or(Rejection::Missing("session: the client has gone"))
+    }
+}
+
+impl FromEvent for Lagged {
+    fn from_event(parts: &mut EventParts<'_, '_>) -> Result<Lagged, Rejection> {
+        parts.0.lagged.ok_or(Rejection::Missing("lag: see `Session::on_lagged`"))
     }
 }
 

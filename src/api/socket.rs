@@ -12,14 +12,15 @@ use crate::proto::json::{Arguments, FromArguments};
 use crate::shard::context::Context;
 use crate::shard::handler::Definition;
 use crate::shard::shared::Shared;
-use crate::shard::{SocketPhase, State};
+use crate::shard::{Manner, SocketPhase, State};
 
 use super::ack::Acknowledgement;
 use super::ask::{ask_socket, deliver};
-use super::emit::{Emitted, Emitter, SocketEmitter, Written};
+use super::emit::{Emitted, Emitter, Written};
 use super::event::{Asks, Emits};
 use super::handshake::Handshake;
 use super::namespace::Namespace;
+use super::socket_emitter::SocketEmitter;
 use super::targets::{IntoTargets, targets};
 
 /// A client that has joined a namespace: a few plain numbers, to be copied, kept and sent to other
@@ -129,13 +130,25 @@ impl Socket {
         self.emitter().volatile()
     }
 
+    /// Of the events of this key that follow only the latest one matters: see
+    /// [`Emitter::coalesce`].
+    pub fn coalesce(&self, key: impl Into<Arc<str>>) -> SocketEmitter {
+        self.emitter().coalesce(key)
+    }
+
     /// Whether the packet that follows may be compressed: see [`Emitter::compress`].
     pub fn compress(&self, compress: bool) -> SocketEmitter {
         self.emitter().compress(compress)
     }
 
     fn emitter(&self) -> SocketEmitter {
-        SocketEmitter { socket: *self, is_volatile: false, compress: true, timeout: None }
+        SocketEmitter {
+            socket: *self,
+            is_volatile: false,
+            compress: true,
+            timeout: None,
+            coalesce: None,
+        }
     }
 
     /// Its namespace (`nsp`), from which everybody in it can be reached.
@@ -288,7 +301,7 @@ impl Socket {
             Ok(written) => written,
             Err(error) => return Emitted::Refused(error),
         };
-        deliver(self, false, None, None, |packets, _| {
+        deliver(self, Manner::default(), |packets, _| {
             packets.ack(id, &written.json, &written.attachments)
         })
     }
@@ -298,57 +311,6 @@ impl Socket {
 ///
 /// # Panics
 /// As [`Socket::nsp`].
-impl SocketEmitter {
-    /// Aims at everybody in the namespace but this client. See [`Socket::broadcast`].
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use fanfare::{Incomplete, Server, Socket};
-    ///
-    /// # fn main() -> fanfare::Result<()> {
-    /// let io = Server::builder().build()?;
-    /// io.of("/").on("positions?", async |socket: Socket| {
-    ///     let others = socket.timeout(Duration::from_secs(5)).to("players").except("away");
-    ///     let positions: Result<Vec<(f64, f64)>, Incomplete<_>> =
-    ///         others.emit_with_ack("position?", ()).await;
-    ///     println!("{positions:?}");
-    ///     socket.volatile().broadcast().emit("has-asked", ());
-    /// });
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn broadcast(self) -> Emitter {
-        let mut emitter = self.socket.broadcast().compress(self.compress);
-        if self.is_volatile {
-            emitter = emitter.volatile();
-        }
-        match self.timeout {
-            Some(timeout) => emitter.timeout(timeout),
-            None => emitter,
-        }
-    }
-
-    /// Aims at those in any of these rooms, but not at this client.
-    pub fn to(self, rooms: impl IntoTargets) -> Emitter {
-        self.broadcast().to(rooms)
-    }
-
-    /// The same as [`to`](SocketEmitter::to); `in` is a keyword of Rust.
-    pub fn in_(self, rooms: impl IntoTargets) -> Emitter {
-        self.broadcast().to(rooms)
-    }
-
-    /// Aims at those in none of these rooms, and not at this client.
-    pub fn except(self, rooms: impl IntoTargets) -> Emitter {
-        self.broadcast().except(rooms)
-    }
-
-    /// Aims at everybody of this process but this client.
-    pub fn local(self) -> Emitter {
-        self.broadcast().local()
-    }
-}
 
 impl fmt::Debug for Socket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

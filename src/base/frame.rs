@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use super::limits::SLICES_PER_SEND;
+use super::shed::CoalesceKey;
 
 /// The bytes of one packet, in every variant that a recipient has needed so far.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Wire {
     /// Where the text of the one WebSocket frame begins; 0 when `bytes` is not one text frame.
     text_offset: u8,
     is_compressible: bool,
+    may_drop: bool,
+    key: Option<Arc<CoalesceKey>>,
     variants: OnceLock<Box<Variants>>,
 }
 
@@ -37,19 +40,20 @@ pub struct Encoded<'a> {
     bytes: &'a [u8],
     text_offset: u8,
     is_compressible: bool,
+    may_drop: bool,
 }
 
 impl<'a> Encoded<'a> {
     /// Bytes that go out as they are: an HTTP response, or WebSocket frames.
     pub fn raw(bytes: &'a [u8]) -> Encoded<'a> {
-        Encoded { bytes, text_offset: 0, is_compressible: true }
+        Encoded { bytes, text_offset: 0, is_compressible: true, may_drop: false }
     }
 
     /// One unmasked WebSocket text frame whose text begins at `offset`.
     pub fn text_frame(bytes: &'a [u8], offset: usize) -> Encoded<'a> {
         assert!(offset >= 2 && offset <= bytes.len(), "a frame header has 2 to 10 bytes");
         let text_offset = u8::try_from(offset).unwrap_or(u8::MAX);
-        Encoded { bytes, text_offset, is_compressible: true }
+        Encoded { bytes, text_offset, is_compressible: true, may_drop: false }
     }
 
     /// The same packet; unless `compress`, it is not to be compressed on any transport.
@@ -57,9 +61,19 @@ impl<'a> Encoded<'a> {
         Encoded { is_compressible: compress, ..self }
     }
 
+    /// The same packet; whether a client that is behind may go without it.
+    pub fn droppable(self, may_drop: bool) -> Encoded<'a> {
+        Encoded { may_drop, ..self }
+    }
+
     /// Whether it may be compressed.
     pub fn is_compressible(&self) -> bool {
         self.is_compressible
+    }
+
+    /// Whether a client that is behind may go without it.
+    pub fn may_drop(&self) -> bool {
+        self.may_drop
     }
 
     /// What a WebSocket (or, for raw bytes, any) connection is sent.
@@ -74,19 +88,56 @@ impl<'a> Encoded<'a> {
 }
 
 impl From<Encoded<'_>> for Wire {
-    fn from(Encoded { bytes, text_offset, is_compressible }: Encoded<'_>) -> Wire {
-        Wire { bytes: bytes.into(), text_offset, is_compressible, variants: OnceLock::new() }
+    fn from(encoded: Encoded<'_>) -> Wire {
+        Wire {
+            text_offset: encoded.text_offset,
+            is_compressible: encoded.is_compressible,
+            may_drop: encoded.may_drop,
+            ..Wire::from(encoded.bytes.to_vec())
+        }
     }
 }
 
 impl From<Vec<u8>> for Wire {
     /// Bytes that go out as they are.
     fn from(bytes: Vec<u8>) -> Wire {
-        Wire { bytes, text_offset: 0, is_compressible: true, variants: OnceLock::new() }
+        Wire {
+            bytes,
+            text_offset: 0,
+            is_compressible: true,
+            may_drop: false,
+            key: None,
+            variants: OnceLock::new(),
+        }
     }
 }
 
 impl Wire {
+    /// The same packet; whether a client that is behind may go without it.
+    pub fn droppable(self, may_drop: bool) -> Wire {
+        Wire { may_drop, ..self }
+    }
+
+    /// The same packet; the one of its key that waits for a client makes room for it.
+    pub fn coalesced(self, key: Option<Arc<CoalesceKey>>) -> Wire {
+        Wire { key, ..self }
+    }
+
+    /// Whether a client that is behind may go without it.
+    pub fn may_drop(&self) -> bool {
+        self.may_drop
+    }
+
+    /// What it is the latest of.
+    pub fn key(&self) -> Option<&Arc<CoalesceKey>> {
+        self.key.as_ref()
+    }
+
+    /// The same packet in other bytes.
+    pub fn variant(&self, bytes: Vec<u8>) -> Wire {
+        Wire { may_drop: self.may_drop, key: self.key.clone(), ..Wire::from(bytes) }
+    }
+
     /// What a WebSocket (or, for a raw wire, any) connection is sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -106,7 +157,7 @@ impl Wire {
     /// once for all shards.
     pub fn deflated(&self, make: impl FnOnce(&[u8]) -> Vec<u8>) -> Arc<Wire> {
         let variants = self.variants.get_or_init(Box::default);
-        Arc::clone(variants.deflated.get_or_init(|| Arc::new(make(&self.bytes).into())))
+        Arc::clone(variants.deflated.get_or_init(|| Arc::new(self.variant(make(&self.bytes)))))
     }
 
     /// What a long-polling client is sent, without the record separators around it. It is the text
@@ -171,14 +222,17 @@ impl Frame {
         Rc::strong_count(&self.0) > 1
     }
 
-    /// Adds bytes that go out right behind those of the frame. `false`, and nothing is done, when
-    /// they are not this holder's alone.
-    pub fn append(&mut self, bytes: &[u8]) -> bool {
+    /// Adds a packet that goes out right behind those of the frame. `false`, and nothing is done,
+    /// when they are not this holder's alone, or one may be dropped without the other.
+    pub fn append(&mut self, encoded: Encoded<'_>) -> bool {
         let Some(Owner::Shard(wire)) = Rc::get_mut(&mut self.0) else { return false };
+        if wire.may_drop != encoded.may_drop || wire.key.is_some() {
+            return false;
+        }
         // It is several frames now: what polling is sent has to be derived from them.
         wire.text_offset = 0;
         wire.variants.take();
-        wire.bytes.extend_from_slice(bytes);
+        wire.bytes.extend_from_slice(encoded.bytes);
         true
     }
 
@@ -190,7 +244,16 @@ impl Frame {
             return None;
         }
         wire.bytes.clear();
+        wire.key = None;
         Some(self)
+    }
+
+    /// Puts a packet into a frame that was [emptied](Frame::emptied).
+    pub fn fill(&mut self, encoded: Encoded<'_>) {
+        if let Some(Owner::Shard(wire)) = Rc::get_mut(&mut self.0) {
+            wire.may_drop = encoded.may_drop;
+        }
+        self.append(encoded);
     }
 
     /// The encoded packet.
@@ -213,7 +276,7 @@ impl Frame {
         if wire.text_offset != 0 {
             return self.clone();
         }
-        let made = || make(&wire.bytes).map(|bytes| Arc::new(bytes.into()));
+        let made = || make(&wire.bytes).map(|bytes| Arc::new(wire.variant(bytes)));
         match wire.variants().v3_websocket.get_or_init(made) {
             Some(variant) => Frame::shared(Arc::clone(variant)),
             None => self.clone(),
@@ -304,7 +367,7 @@ mod tests {
     #[test]
     fn what_is_appended_goes_out_behind_on_either_transport() {
         let mut frame = Frame::own(Encoded::text_frame(b"\x81\x024a", 2).into());
-        assert!(frame.append(b"\x81\x024b"));
+        assert!(frame.append(Encoded::text_frame(b"\x81\x024b", 2)));
         assert_eq!(frame.bytes(), b"\x81\x024a\x81\x024b");
         let polling = frame.wire().polling(|frames| frames.to_vec());
         assert_eq!(polling, frame.bytes(), "derived from both frames");
@@ -314,11 +377,25 @@ mod tests {
     fn nothing_is_appended_to_what_another_holds() {
         let mut frame = Frame::raw(b"a");
         let other = frame.clone();
-        assert!(!frame.append(b"b"));
+        assert!(!frame.append(Encoded::raw(b"b")));
         assert!(frame.emptied(1024).is_none());
         assert_eq!(other.bytes(), b"a");
         let mut shared = Frame::shared(Arc::new(Encoded::raw(b"a").into()));
-        assert!(!shared.append(b"b"));
+        assert!(!shared.append(Encoded::raw(b"b")));
+    }
+
+    #[test]
+    fn what_may_be_dropped_is_not_put_into_one_frame_with_what_may_not() {
+        let event = Encoded::raw(b"event").droppable(true);
+        let mut frame = Frame::own(event.into());
+        assert!(!frame.append(Encoded::raw(b"answer")) && frame.append(event));
+        let mut again = frame.emptied(1024).unwrap();
+        again.fill(Encoded::raw(b"answer"));
+        assert!(!again.append(event) && !again.wire().may_drop());
+        let key = CoalesceKey { namespace: 0, name: "price".into() };
+        let mut keyed = Frame::own(Wire::from(event).coalesced(Some(Arc::new(key))));
+        assert!(!keyed.append(event), "the next one of its key takes its place");
+        assert!(keyed.wire().deflated(<[u8]>::to_vec).key().is_some());
     }
 
     #[test]

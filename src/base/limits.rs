@@ -39,6 +39,12 @@ pub struct Limits {
     pub packets_per_payload: usize,
     /// Packets handled for one connection before others get their turn: 128.
     pub packets_per_turn: usize,
+    /// Events of one client whose handlers wait: 1,000. With that many nothing more is read from
+    /// the client until half of them have ended, but for what has been read already. It is not
+    /// taken for dead meanwhile.
+    pub events_in_progress: usize,
+    /// Bytes of the arguments of those events: 4,000,000. Beyond that the same happens.
+    pub bytes_in_progress: usize,
     /// Most attachments of one incoming packet: 10, as the official parser.
     pub attachments: usize,
     /// A packet's attachments must all be in this long after its header: 10 s.
@@ -74,7 +80,14 @@ pub struct Limits {
     pub namespace_echo_bytes: usize,
     /// Bytes that a session may send before it has joined a namespace: 64 KiB.
     pub bytes_before_connect: usize,
-    /// Bytes queued for one client before it is disconnected as too slow: 4 MiB.
+    /// What is queued for one client before it counts as behind: 1 MiB, counted as for
+    /// [`send_queue_bytes`](Limits::send_queue_bytes). Then
+    /// [`Session::on_lagged`](crate::Session::on_lagged) is told, and with
+    /// [`SendQueuePolicy::DropOldest`](crate::SendQueuePolicy) the oldest events are dropped until
+    /// it is three quarters of this.
+    pub send_queue_soft_bytes: usize,
+    /// What is queued for one client before it is disconnected as too slow: 4 MiB. Counted are
+    /// bytes, and 32 more for each packet, since tiny ones take more memory than they have bytes.
     pub send_queue_bytes: usize,
     /// Those who may wait at one time until what is queued for one client has been sent
     /// ([`Session::drained`](crate::Session::drained)): 1,024.
@@ -132,6 +145,8 @@ impl Default for Limits {
             message_bytes: 1_000_000,
             packets_per_payload: 10_000,
             packets_per_turn: 128,
+            events_in_progress: 1_000,
+            bytes_in_progress: 4_000_000,
             attachments: 10,
             attachments_timeout: Duration::from_secs(10),
             empty_fragments: 1_000,
@@ -147,6 +162,7 @@ impl Default for Limits {
             child_namespaces: 10_000,
             namespace_echo_bytes: 256,
             bytes_before_connect: 64 * 1024,
+            send_queue_soft_bytes: 1024 * 1024,
             send_queue_bytes: 4 * 1024 * 1024,
             drain_waiters: 1_024,
             context_bytes: 64 * 1024 * 1024,
@@ -197,7 +213,7 @@ pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
 /// Most shards of one server: what the two bytes of an id can name, less one that means "none".
 pub const SHARDS_MAX: usize = 1_024;
 
-const _: () = assert!(SLICES_PER_SEND <= 1_024, "one gathered send must fit IOV_MAX");
+const _: () = assert!(SLICES_PER_SEND <= 255, "one gathered send fits IOV_MAX and one byte");
 const _: () = assert!(SHARDS_MAX < u16::MAX as usize, "ids hold a shard in two bytes");
 
 #[cfg(test)]
@@ -209,7 +225,8 @@ mod tests {
         let limits = Limits::default();
         assert!(limits.target_bytes < limits.head_bytes);
         assert!(limits.receive_buffers.is_power_of_two());
-        assert!(limits.send_queue_bytes >= limits.message_bytes);
+        assert!(limits.send_queue_soft_bytes >= limits.message_bytes);
+        assert!(limits.send_queue_bytes >= limits.send_queue_soft_bytes);
         assert!(limits.namespace_echo_bytes <= limits.namespace_bytes);
         assert!(limits.headers <= HEADERS_MAX);
         assert!(limits.json_depth <= JSON_DEPTH_MAX);

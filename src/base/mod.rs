@@ -10,5 +10,6 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod offset;
+pub mod shed;
 pub mod slab;
 pub mod stats;

@@ -24,10 +24,24 @@ pub struct Stats {
     pub packets_queued: u64,
     /// Volatile packets that were dropped because their client was not writable.
     pub volatile_dropped: u64,
+    /// Clients that had more queued than
+    /// [`send_queue_soft_bytes`](crate::Limits::send_queue_soft_bytes), once until they had caught
+    /// up.
+    pub clients_lagged: u64,
+    /// Events that were dropped for clients that were behind
+    /// ([`SendQueuePolicy::DropOldest`](crate::SendQueuePolicy)).
+    pub events_dropped: u64,
+    /// Events in whose place a newer one of their key was sent
+    /// ([`coalesce`](crate::Emitter::coalesce)).
+    pub events_coalesced: u64,
     /// Events whose arguments did not fit what their handler asks for.
     pub events_rejected: u64,
     /// Handlers that panicked.
     pub handlers_panicked: u64,
+    /// Clients from which nothing was read for a time, since
+    /// [`events_in_progress`](crate::Limits::events_in_progress) of their events had not been
+    /// handled.
+    pub clients_held: u64,
     /// Clients disconnected because they did not take what was queued for them.
     pub slow_clients: u64,
     /// Commands that found a mailbox full.

@@ -28,6 +28,7 @@ impl Builder {
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
             per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
+            send_queue_policy: self.send_queue_policy,
             http_compression: self.http_compression.map(|how| how.threshold_bytes),
             client: self.client()?,
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,

@@ -137,6 +137,13 @@ impl Heartbeat {
         }
     }
 
+    /// What the client has sent is not read: it gets the whole timeout again.
+    pub fn forgive(&mut self, now: Time, timeout: Duration) {
+        if self.state != State::Resting {
+            self.due = self.due.max(now.after(timeout));
+        }
+    }
+
     /// The transport has changed: an answer that is awaited gets the whole timeout again, since the
     /// ping may have been on its way over the old one.
     pub fn upgraded(&mut self, now: Time, timeout: Duration) {

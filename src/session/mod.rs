@@ -323,6 +323,12 @@ impl Session {
         }
     }
 
+    /// What the client has sent is not read, for a reason of the server's: it gets the whole
+    /// timeout again.
+    pub fn forgive(&mut self, now: Time, options: &Options) {
+        self.heartbeat.forgive(now, options.ping_timeout);
+    }
+
     /// The client said that it leaves (Engine.IO `1`). A polling client has a GET under way then,
     /// which must see the end. It may be behind the POST that says so, on another connection: so
     /// the end, and the answer to the POST, wait a moment for it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame};
+use crate::base::shed::{self, FRAME_CHARGE, Oldest};
 use crate::base::slab::Key;
 use crate::proto::engine::Protocol;
 use crate::proto::jsonp::Callback;
@@ -25,6 +26,17 @@ pub enum Answer {
     NoopClose,
     /// 400 with an empty body: another GET was waiting already.
     BadRequest,
+}
+
+/// What waits for a client that polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What it is charged for that.
+    pub charge: usize,
+    /// What it was charged before.
+    pub charge_before: usize,
+    /// Whether an older packet has made room.
+    pub has_coalesced: bool,
 }
 
 /// How the payloads of a polling session are written and read.
@@ -156,6 +168,11 @@ impl Polling {
         }
     }
 
+    /// What the client is charged for what waits: the bytes, and what it takes to hold them.
+    fn charge(&self) -> usize {
+        self.queued_bytes + self.queue.len() * FRAME_CHARGE
+    }
+
     pub(super) fn forget_queued(&mut self) {
         self.queue = Vec::new();
         self.queued_bytes = 0;
@@ -271,16 +288,40 @@ impl Session {
         matches!(&self.carrier, Carrier::Polling(polling) if polling.post == Some(connection))
     }
 
-    /// Queues a packet for the next poll; only for a session that no WebSocket carries. Answers the
-    /// bytes that wait, or `None` when the session takes no packets any more.
-    pub fn queue(&mut self, frame: Frame) -> Option<usize> {
+    /// Queues a packet for the next poll, in place of the one of its key; only for a session that no
+    /// WebSocket carries. `None` when the session takes no packets any more.
+    pub fn queue(&mut self, frame: Frame) -> Option<Waiting> {
         if !self.is_open() {
             return None;
         }
         let Carrier::Polling(polling) = &mut self.carrier else { return None };
+        let charge_before = polling.charge();
+        let earlier = frame.wire().key().and_then(|key| shed::latest(polling.queue.iter(), 0, key));
+        if let Some(position) = earlier {
+            polling.queued_bytes -= polling.queue.remove(position).bytes().len();
+        }
         polling.queued_bytes += frame.bytes().len();
         polling.queue.push(frame);
-        Some(polling.queued_bytes)
+        let has_coalesced = earlier.is_some();
+        Some(Waiting { charge: polling.charge(), charge_before, has_coalesced })
+    }
+
+    /// Drops the oldest events that wait for the next poll, until what is left is charged so much.
+    pub fn drop_oldest(&mut self, most: usize) -> Vec<(usize, Frame)> {
+        let Carrier::Polling(polling) = &mut self.carrier else { return Vec::new() };
+        let excess = polling.charge().saturating_sub(most);
+        let mut oldest = Oldest::new(polling.queue.len(), 0, excess);
+        polling.queue.retain(|frame| oldest.keeps(frame));
+        polling.queued_bytes = polling.queue.iter().map(|frame| frame.bytes().len()).sum();
+        oldest.dropped
+    }
+
+    /// What the client is charged for what waits for the next poll.
+    pub fn queue_charge(&self) -> usize {
+        match &self.carrier {
+            Carrier::Polling(polling) => polling.charge(),
+            Carrier::WebSocket(..) => 0,
+        }
     }
 
     /// Bytes that wait for the next poll.
@@ -300,8 +341,7 @@ impl Session {
     }
 
     /// Whether a GET is held.
-    #[cfg(test)]
-    pub(super) fn has_held_poll(&self) -> bool {
+    pub fn has_held_poll(&self) -> bool {
         matches!(&self.carrier, Carrier::Polling(polling) if polling.get.is_some())
     }
 

@@ -52,6 +52,8 @@ impl Batch {
                     && last.selection == next.selection
                     && last.wire.is_compressible() == next.wire.is_compressible()
                     && last.is_told == next.is_told
+                    && last.wire.key().is_none()
+                    && next.wire.key().is_none()
                     && self.bytes + next.wire.bytes().len() <= BATCH_BYTES_MAX
             })
     }
@@ -78,7 +80,9 @@ impl Batch {
                 let mut bytes = Vec::with_capacity(self.bytes);
                 several.iter().for_each(|one| bytes.extend_from_slice(one.wire.bytes()));
                 let compress = several.iter().all(|one| one.wire.is_compressible());
-                Frame::own(Encoded::raw(&bytes).compress(compress).into())
+                let may_drop = several.iter().all(|one| one.wire.may_drop());
+                let joined = Encoded::raw(&bytes).compress(compress).droppable(may_drop);
+                Frame::own(joined.into())
             }
         }
     }
@@ -246,7 +250,7 @@ impl State {
                 return true;
             }
         };
-        conn.is_sending = taken == 0;
+        conn.in_flight = u8::from(taken == 0);
         conn.queue.push(frame.clone(), &mut self.spare);
         conn.queue.advance(taken, &mut self.spare);
         conn.mark_dirty(key, &mut self.dirty);

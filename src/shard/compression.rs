@@ -152,13 +152,18 @@ impl Compression {
         encoded: Encoded<'a>,
     ) -> Encoded<'a> {
         let bytes = encoded.bytes();
+        let mut may_drop = encoded.may_drop();
         if !encoded.is_compressible() {
             return encoded;
         }
         self.scratch.clear();
         let contexts = self.contexts.get_mut(&key);
         match contexts.and_then(|contexts| contexts.deflater.as_mut()) {
-            Some(own) => own.write_frames(&mut self.scratch, bytes, 0..=COMPRESSED_BYTES_MAX),
+            Some(own) => {
+                own.write_frames(&mut self.scratch, bytes, 0..=COMPRESSED_BYTES_MAX);
+                // Those behind it refer to what is in it.
+                may_drop = false;
+            }
             None if bytes.len() < self.options.threshold_bytes => return encoded,
             None => {
                 let mut scratch = std::mem::take(&mut self.scratch);
@@ -166,7 +171,7 @@ impl Compression {
                 self.scratch = scratch;
             }
         }
-        Encoded::raw(&self.scratch)
+        Encoded::raw(&self.scratch).droppable(may_drop)
     }
 
     /// What many clients may be sent: without context.
@@ -182,7 +187,7 @@ impl Compression {
             // Few clients have a smaller window than the server would use.
             let mut bytes = Vec::new();
             self.write_frames(window_bits, &mut bytes, frame.bytes());
-            return Frame::own(bytes.into());
+            return Frame::own(frame.wire().variant(bytes));
         }
         if let Some((plain, compressed)) = &self.latest
             && plain.is(frame)

@@ -27,8 +27,10 @@ pub struct Conn {
     pub after: After,
     /// Whether it is in the list of those to flush.
     pub is_dirty: bool,
-    /// Whether the driver works on a send.
-    pub is_sending: bool,
+    /// The first frames of the queue that the driver is sending; none when it works on no send.
+    pub in_flight: u8,
+    /// Whether it was told that the client is behind.
+    pub is_lagging: bool,
     /// When something is to be done about it if nothing happens before.
     pub deadline: Time,
     /// Its entry among the timers.
@@ -179,7 +181,8 @@ impl Conn {
             role: Role::Http(Box::new(Http { input, peer, ..Http::default() })),
             after: After::Stay,
             is_dirty: false,
-            is_sending: false,
+            in_flight: 0,
+            is_lagging: false,
             deadline: now.after(settings.options.limits.head_timeout),
             armed: Armed::default(),
         }
@@ -199,7 +202,12 @@ impl Conn {
 
     /// Whether everything has been sent.
     pub fn is_flushed(&self) -> bool {
-        self.queue.is_empty() && !self.is_sending
+        self.queue.is_empty() && !self.is_sending()
+    }
+
+    /// Whether the driver works on a send.
+    pub fn is_sending(&self) -> bool {
+        self.in_flight > 0
     }
 }
 

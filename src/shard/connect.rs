@@ -127,7 +127,7 @@ impl Context {
         let event = plain_event(self, None, None);
         let mut event = Event { session: Some(session), args: data, is_binary, ..event };
         for parked in self.call(&handlers.message, &mut event) {
-            self.park(parked);
+            self.park_event(&event, parked);
         }
     }
 }
@@ -150,6 +150,7 @@ pub(super) fn plain_event<'a>(
         packet: None,
         departure,
         refused: None,
+        lagged: None,
     }
 }
 

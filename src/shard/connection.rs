@@ -57,7 +57,7 @@ impl State {
 
     pub(super) fn sent(&mut self, key: Key, result: Result<usize, i32>) {
         let Some(conn) = self.connections.get_mut(key) else { return };
-        conn.is_sending = false;
+        conn.in_flight = 0;
         let Ok(bytes) = result else { return self.connection_ended(key) };
         conn.queue.advance(bytes, &mut self.spare);
         if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
@@ -75,7 +75,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.is_dirty = false;
         let queued = conn.queue.bytes();
-        while !conn.is_sending && !conn.queue.is_empty() {
+        while !conn.is_sending() && !conn.queue.is_empty() {
             let gather = self.joined.join(conn.queue.gather());
             let sent = match conn.after {
                 After::Stay | After::Leave(_) => driver.send(key, gather),
@@ -83,12 +83,13 @@ impl State {
             };
             match sent {
                 Sent::Now(bytes) => conn.queue.advance(bytes, &mut self.spare),
-                Sent::Later => conn.is_sending = true,
+                Sent::Later => conn.in_flight = conn.queue.next_frames(),
                 Sent::Failed(_) => return self.connection_ended(key),
             }
         }
         let taken = queued - conn.queue.bytes();
-        let (is_sending, after) = (conn.is_sending, conn.after);
+        let (is_sending, after) = (conn.is_sending(), conn.after);
+        conn.is_lagging &= is_sending;
         // A client that takes nothing for so long has stopped reading.
         if is_sending && conn.deadline == Time::NEVER {
             conn.deadline = self.now.after(stall_timeout);
@@ -96,13 +97,26 @@ impl State {
         }
         self.was_taken(key, taken, !is_sending);
         if is_sending {
-            return;
+            return self.is_left(key);
         }
         match after {
             After::Stay => {}
             After::Close => self.drop_connection(key),
             After::Leave(_) => self.actions.push(Action::Detach(key)),
             After::Linger => self.linger(key),
+        }
+    }
+
+    /// Not everything was taken.
+    fn is_left(&mut self, key: Key) {
+        let soft = self.shared.settings.options.limits.send_queue_soft_bytes;
+        let charge = self.connections.get(key).map_or(0, |conn| conn.queue.charge());
+        if charge > soft
+            && let Some(session) = self.carried_by(key)
+        {
+            let conn = self.connections.get_mut(key);
+            let was_lagging = conn.map(|conn| std::mem::replace(&mut conn.is_lagging, true));
+            self.falls_behind(session, was_lagging == Some(false));
         }
     }
 
@@ -146,7 +160,7 @@ impl State {
                 self.too_slow(session, DisconnectLimit::SendStallTimeout);
                 self.connection_ended(key);
             }
-            Role::Http(http) if conn.is_sending || is_idle(http) => self.connection_ended(key),
+            Role::Http(http) if conn.is_sending() || is_idle(http) => self.connection_ended(key),
             Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
                 let fault = Fault { status: 503, message: "The application took too long" };
                 self.refuse_fault(key, fault);

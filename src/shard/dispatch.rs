@@ -62,7 +62,7 @@ impl Context {
 
     fn hear(self: &Rc<Self>, handlers: &[Handler], event: &mut Event<'_>) {
         for parked in self.call(handlers, event) {
-            self.park(parked);
+            self.park_event(event, parked);
         }
     }
 
@@ -70,7 +70,9 @@ impl Context {
     fn dispatch_behind(self: &Rc<Self>, middlewares: Vec<Middleware>, event: &Event<'_>) {
         let Some(socket) = event.socket else { return };
         let (context, kept) = (Rc::clone(self), Kept::of(event));
+        let counted = self.count_event(event);
         self.start(async move {
+            let _counted = counted;
             for middleware in &middlewares {
                 let decision = middleware(&mut kept.event(&context, socket));
                 if let Err(refused) = decision.await {
@@ -104,7 +106,9 @@ impl Context {
                 attachments: &packet.attachments,
                 ..plain_event(self, Some(socket), None)
             };
-            self.hear(&handlers, &mut event);
+            for parked in self.call(&handlers, &mut event) {
+                self.park(parked);
+            }
         }
         self.with(|state| state.is_telling = false);
     }

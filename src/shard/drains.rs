@@ -62,6 +62,18 @@ impl Drains {
         })
     }
 
+    /// So many bytes were dropped that stood behind `offset` others. Those who waited for them wait
+    /// for what is left, which is being sent.
+    pub(super) fn dropped(&mut self, session: Key, offset: usize, bytes: usize) {
+        for (mark, _) in self.by_session.get_mut(&session).into_iter().flatten() {
+            if let Mark::Bytes(left) = mark
+                && *left > offset
+            {
+                *left = (*left).saturating_sub(bytes).max(offset);
+            }
+        }
+    }
+
     /// A poll was answered with all that was queued. Gives those who waited for that.
     fn polled(&mut self, session: Key) -> Vec<DrainWaiter> {
         self.take(session, |mark| *mark == Mark::Poll)

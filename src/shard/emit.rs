@@ -8,6 +8,7 @@ use crate::base::clock::Time;
 use crate::base::frame::{Encoded, Frame, Wire};
 use crate::base::id::SocketId;
 use crate::base::offset::Offset;
+use crate::base::shed::{CoalesceKey, SendQueuePolicy};
 use crate::base::slab::Key;
 use crate::command::{
     Audience, Change, Command, Expected, Found, Members, SocketAddress, SocketCommand, Unanswered,
@@ -16,7 +17,6 @@ use crate::command::{
 use crate::fanout::{Encoder, Encoding, Inexpressible, Packets};
 use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
-use crate::session::departure::{Cause, DisconnectLimit};
 
 use super::log;
 use super::queue::Outgoing;
@@ -32,6 +32,19 @@ pub enum Queued {
     Dropped,
     /// There is no such client any more.
     Gone,
+}
+
+/// How a packet is emitted to one socket.
+#[derive(Default)]
+pub struct Manner {
+    /// Whether it is dropped when the client is not writable.
+    pub is_volatile: bool,
+    /// Who waits for the answer, and how long.
+    pub ack: Option<(Option<Duration>, Waiter)>,
+    /// Names it if it can be sent again.
+    pub offset: Option<Offset>,
+    /// What it is the latest of.
+    pub key: Option<Arc<CoalesceKey>>,
 }
 
 impl State {
@@ -96,9 +109,7 @@ impl State {
     pub fn emit_own(
         &mut self,
         socket: SocketAddress,
-        volatile: bool,
-        ack: Option<(Option<Duration>, Waiter)>,
-        offset: Option<Offset>,
+        manner: Manner,
         encode: impl for<'a> FnOnce(Packets<'a, '_>, Option<u64>) -> Encoding<'a>,
     ) -> Result<Queued, Inexpressible> {
         let Some(space) = self.namespaces.get(socket.namespace) else {
@@ -106,12 +117,19 @@ impl State {
         };
         let mut encoder = std::mem::take(&mut self.encoder);
         let definition = &space.definition;
+        let Manner { is_volatile, ack, offset, key } = manner;
         let ack = ack.map(|(timeout, waiter)| definition.expected(timeout, waiter));
         let id = ack.as_ref().map(|expected| expected.id);
         let packets = encoder.packets(&self.shared.settings.form, &definition.name);
-        let queued = encode(packets, id).map(|packet| match offset {
-            None => self.emit(socket, Outgoing::Own(packet), volatile, ack),
-            Some(offset) => self.emit_logged(socket, packet.into(), offset),
+        let queued = encode(packets, id).map(|packet| match (offset, &key) {
+            (None, None) => self.emit(socket, Outgoing::Own(packet), is_volatile, ack),
+            (None, Some(_)) => {
+                let frame = Frame::own(Wire::from(packet).coalesced(key));
+                self.emit(socket, Outgoing::Shared(frame), is_volatile, ack)
+            }
+            (Some(offset), _) => {
+                self.emit_logged(socket, Wire::from(packet).coalesced(key), offset)
+            }
         });
         self.encoder = encoder;
         queued
@@ -129,8 +147,14 @@ impl State {
 
     fn queue_packet(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
         self.queue_batch();
+        let settings = &self.shared.settings;
+        let limits = &settings.options.limits;
+        let (limit, soft) = (limits.send_queue_bytes, limits.send_queue_soft_bytes);
+        let packet = match settings.send_queue_policy {
+            SendQueuePolicy::Disconnect => packet.kept(),
+            SendQueuePolicy::DropOldest => packet,
+        };
         let Some(entry) = self.sessions.get_mut(session) else { return Queued::Gone };
-        let limit = self.shared.settings.options.limits.send_queue_bytes;
         if let Some(connection) = entry.session.websocket() {
             let protocol = entry.session.protocol();
             let Some(conn) = self.connections.get_mut(connection) else { return Queued::Gone };
@@ -138,17 +162,24 @@ impl State {
                 self.stats.volatile_dropped += 1;
                 return Queued::Dropped;
             }
+            if let Some(key) = packet.key() {
+                let earlier = conn.queue.take_keyed(key, conn.in_flight, &mut self.spare);
+                if let Some((offset, frame)) = earlier {
+                    self.stats.events_coalesced += 1;
+                    self.drains.dropped(session, offset, frame.bytes().len());
+                }
+            }
             let packet = packet.on_websocket(protocol);
             let packet = match &mut self.compression {
                 Some(compression) => compression.outgoing(connection, &conn.role, packet),
                 None => packet,
             };
             conn.queue.add(packet, &mut self.spare);
-            let is_over_budget = conn.queue.bytes() > limit;
+            let is_over_budget = conn.queue.charge() > limit;
             conn.mark_dirty(connection, &mut self.dirty);
             self.stats.packets_queued += 1;
             if is_over_budget {
-                self.too_slow(session, DisconnectLimit::SendQueueBytes);
+                self.over_budget(session);
             }
             return Queued::Yes;
         }
@@ -158,36 +189,21 @@ impl State {
         }
         // Later packets of the turn find the queue filled: the session is in the list by then.
         let goes_out = entry.session.is_poll_writable();
-        let Some(queued_bytes) = entry.session.queue(packet.into_frame()) else {
+        let is_held = entry.session.has_held_poll();
+        let Some(waiting) = entry.session.queue(packet.into_frame()) else {
             return Queued::Gone;
         };
         if goes_out {
             self.dirty_sessions.push(session);
         }
         self.stats.packets_queued += 1;
-        if queued_bytes > limit {
-            self.too_slow(session, DisconnectLimit::SendQueueBytes);
+        self.stats.events_coalesced += u64::from(waiting.has_coalesced);
+        if waiting.charge > limit {
+            self.over_budget(session);
+        } else if waiting.charge > soft && !is_held {
+            self.falls_behind(session, waiting.charge_before <= soft);
         }
         Queued::Yes
-    }
-
-    /// Ends a session whose client does not take what is queued for it.
-    pub fn too_slow(&mut self, session: Key, limit: DisconnectLimit) {
-        self.stats.slow_clients += 1;
-        log::too_slow(self.index, session);
-        // What it did not take it will not take: no closing handshake behind a full queue.
-        self.because(Cause::limit(limit), |state| {
-            state.cut_off(session, DisconnectReason::TransportError);
-        });
-    }
-
-    /// Ends a session at once, without a closing handshake.
-    pub(super) fn cut_off(&mut self, session: Key, reason: DisconnectReason) {
-        let connection = self.sessions.get(session).and_then(|entry| entry.session.websocket());
-        if let Some(connection) = connection {
-            self.drop_connection(connection);
-        }
-        self.end_session(session, reason);
     }
 
     /// Queues a packet for one socket, which is sent it again if it has missed it.

@@ -4,6 +4,7 @@
 //! byte for them, and a shard without any listener looks at the size of the map and no further.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::rc::Rc;
 
 use crate::base::frame::Frame;
@@ -15,6 +16,7 @@ use crate::session::departure::Departure;
 use super::connect::plain_event;
 use super::context::Context;
 use super::handler::{Event, Handler};
+use super::lag::Lagged;
 use super::listeners::ListenerId;
 use super::state::{Job, State};
 
@@ -33,6 +35,15 @@ pub enum Occasion {
     Heartbeat,
     /// The session is over.
     Close,
+    /// The client does not take what is queued for it.
+    Lagged(Lagged),
+}
+
+impl Occasion {
+    /// Whether it is what a listener waits for, whatever it is told of it.
+    fn is_like(self, other: Occasion) -> bool {
+        mem::discriminant(&self) == mem::discriminant(&other)
+    }
 }
 
 /// The type of an Engine.IO packet.
@@ -113,7 +124,7 @@ impl SessionListeners {
     /// Whether somebody waits for something of a session.
     fn has(&self, session: Key, occasion: Occasion) -> bool {
         let list = self.by_session.get(&session);
-        list.is_some_and(|list| list.iter().any(|listener| listener.occasion == occasion))
+        list.is_some_and(|list| list.iter().any(|listener| listener.occasion.is_like(occasion)))
     }
 
     /// Has those told who wait for this.
@@ -125,10 +136,14 @@ impl SessionListeners {
         jobs: &mut VecDeque<Job>,
     ) {
         let list = self.by_session.get(&session).into_iter().flatten();
-        let waiting = list.filter(|listener| listener.occasion == occasion);
+        let waiting = list.filter(|listener| listener.occasion.is_like(occasion));
         let listeners: Vec<Handler> = waiting.map(|listener| listener.handler.clone()).collect();
         if !listeners.is_empty() {
-            let happening = Happening { session, listeners, packet, departure: None };
+            let lagged = match occasion {
+                Occasion::Lagged(lagged) => Some(lagged),
+                _ => None,
+            };
+            let happening = Happening { session, listeners, packet, departure: None, lagged };
             jobs.push_back(Job::Session(Box::new(happening)));
         }
     }
@@ -140,13 +155,15 @@ pub struct Happening {
     listeners: Vec<Handler>,
     packet: Option<KeptPacket>,
     departure: Option<Departure>,
+    lagged: Option<Lagged>,
 }
 
 impl Context {
     /// Tells the listeners of a session.
     pub(super) fn happened(self: &Rc<Self>, happening: Happening) {
-        let Happening { session, listeners, packet, departure } = happening;
-        let mut event = Event { session: Some(session), ..plain_event(self, None, departure) };
+        let Happening { session, listeners, packet, departure, lagged } = happening;
+        let mut event =
+            Event { session: Some(session), lagged, ..plain_event(self, None, departure) };
         if let Some(packet) = &packet {
             event.packet = Some(packet.kind);
             event.args = &packet.data;
@@ -261,7 +278,7 @@ impl State {
         }
         let Some((listeners, others)) = self.session_listeners.remove_all(session) else { return };
         let departure = Some(departure);
-        let happening = Happening { session, listeners, packet: None, departure };
+        let happening = Happening { session, listeners, packet: None, departure, lagged: None };
         self.jobs.push_back(Job::Session(Box::new(happening)));
         self.jobs.push_back(Job::Drop(Box::new(others)));
     }

@@ -20,6 +20,7 @@ use crate::session::departure::Departure;
 
 use super::context::Context;
 use super::events::PacketKind;
+use super::lag::Lagged;
 use super::registry::{Candidate, Matcher};
 
 /// What a handler is called with.
@@ -46,6 +47,8 @@ pub struct Event<'a> {
     pub departure: Option<Departure>,
     /// Why a middleware has refused the event.
     pub refused: Option<&'a Refused>,
+    /// How far the client is behind.
+    pub lagged: Option<Lagged>,
 }
 
 /// An acknowledgement that a client asks for.

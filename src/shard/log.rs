@@ -25,6 +25,8 @@ use crate::session::Violation;
 use crate::session::departure::Departure;
 use crate::session::handshake::{Refusal, Transport};
 
+use super::lag::Lagged;
+
 /// Where a session or a socket is.
 struct Place(u16, Key);
 
@@ -96,6 +98,12 @@ pub(super) fn probe(shard: u16, session: Key, is_accepted: bool) {
 
 pub(super) fn upgraded(shard: u16, session: Key) {
     debug!(target: "engine:socket", session = %Place(shard, session), "upgraded to websocket");
+}
+
+pub(super) fn lagged(shard: u16, session: Key, lagged: Lagged) {
+    let Lagged { queued_bytes, dropped_events } = lagged;
+    let session = Place(shard, session);
+    debug!(target: "engine:socket", %session, queued_bytes, dropped_events, "the client is behind");
 }
 
 pub(super) fn too_slow(shard: u16, session: Key) {

@@ -102,6 +102,10 @@ impl Context {
         let (session, connection) = (work.session, work.connection);
         let turn_end = work.count + limits.packets_per_turn;
         while self.with(|state| state.is_open(session)) {
+            work = match self.with(|state| state.holds_back(work)) {
+                Some(work) => work,
+                None => return false,
+            };
             if work.count == turn_end {
                 self.with(|state| state.backlog.push_back(work));
                 return false;
@@ -240,7 +244,8 @@ impl State {
     /// the latest ping stand for all, so a flood of them never makes the queue grow.
     fn pong(&mut self, key: Key, payload: &[u8]) {
         let Some(conn) = self.connections.get(key) else { return };
-        if !matches!(&conn.role, Role::WebSocket(socket) if !socket.is_closing) || conn.is_sending {
+        if !matches!(&conn.role, Role::WebSocket(socket) if !socket.is_closing) || conn.is_sending()
+        {
             return;
         }
         let mut frame = Vec::with_capacity(payload.len() + 2);

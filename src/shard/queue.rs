@@ -7,8 +7,11 @@
 #![expect(clippy::box_collection, clippy::vec_box, reason = "an idle queue is 24 bytes, not 48")]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::base::frame::{Encoded, Frame, Gather};
+use crate::base::frame::{Encoded, Frame, Gather, Wire};
+use crate::base::limits::SLICES_PER_SEND;
+use crate::base::shed::{self, CoalesceKey, FRAME_CHARGE, Oldest};
 use crate::fanout;
 use crate::proto::engine::Protocol;
 
@@ -47,10 +50,29 @@ impl Outgoing<'_> {
             Outgoing::Own(encoded) if encoded.is_text() => self,
             Outgoing::Own(encoded) => {
                 match fanout::v3_websocket_variant(encoded.bytes(), attachments) {
-                    Some(variant) => Outgoing::Shared(Frame::own(variant.into())),
+                    Some(variant) => {
+                        let variant = Wire::from(variant).droppable(encoded.may_drop());
+                        Outgoing::Shared(Frame::own(variant))
+                    }
                     None => self,
                 }
             }
+        }
+    }
+
+    /// The packet, which no client goes without if it has none of its own to go without.
+    pub fn kept(self) -> Self {
+        match self {
+            Outgoing::Shared(_) => self,
+            Outgoing::Own(encoded) => Outgoing::Own(encoded.droppable(false)),
+        }
+    }
+
+    /// What it is the latest of.
+    pub fn key(&self) -> Option<&Arc<CoalesceKey>> {
+        match self {
+            Outgoing::Shared(frame) => frame.wire().key(),
+            Outgoing::Own(_) => None,
         }
     }
 
@@ -106,14 +128,14 @@ impl Spare {
         }
     }
 
-    /// A frame of these bytes.
-    fn frame(&mut self, bytes: &[u8]) -> Frame {
+    /// A frame of a packet, which others may be appended to.
+    fn frame(&mut self, packet: Encoded<'_>) -> Frame {
         match self.frames.pop() {
             Some(mut frame) => {
-                frame.append(bytes);
+                frame.fill(packet);
                 frame
             }
-            None => Frame::raw(bytes),
+            None => Frame::own(Encoded::raw(packet.bytes()).droppable(packet.may_drop()).into()),
         }
     }
 
@@ -144,9 +166,9 @@ impl Queue {
                 };
                 let has_room =
                     |frame: &&mut Frame| frame.bytes().len() + bytes.len() <= APPENDED_BYTES_MAX;
-                match last.filter(has_room).is_some_and(|frame| frame.append(bytes)) {
+                match last.filter(has_room).is_some_and(|frame| frame.append(encoded)) {
                     true => self.bytes = self.bytes.saturating_add(bytes.len() as u32),
-                    false => self.push(spare.frame(bytes), spare),
+                    false => self.push(spare.frame(encoded), spare),
                 }
             }
         }
@@ -175,9 +197,77 @@ impl Queue {
         self.bytes as usize
     }
 
+    /// What the client is charged for what waits: the bytes, and what it takes to hold them.
+    pub fn charge(&self) -> usize {
+        self.bytes() + self.frames() * FRAME_CHARGE
+    }
+
+    fn frames(&self) -> usize {
+        match &self.frames {
+            Frames::None => 0,
+            Frames::One(_) => 1,
+            Frames::Many(frames) => frames.len(),
+        }
+    }
+
+    /// Frames that must stay as they are: those that the driver is sending, or one of which a part
+    /// was sent.
+    fn fixed(&self, in_flight: u8) -> usize {
+        usize::from(in_flight).max(usize::from(self.skip > 0))
+    }
+
+    /// Drops the oldest events, until what is left is charged so much. Gives them, each with how
+    /// many bytes were in front of it.
+    pub fn drop_oldest(&mut self, most: usize, in_flight: u8) -> Vec<(usize, Frame)> {
+        let (fixed, excess) = (self.fixed(in_flight), self.charge().saturating_sub(most));
+        // The newest one stays, so that there is nothing to drop of one.
+        let Frames::Many(frames) = &mut self.frames else { return Vec::new() };
+        let mut oldest = Oldest::new(frames.len(), fixed, excess);
+        frames.retain(|frame| oldest.keeps(frame));
+        let bytes: usize = oldest.dropped.iter().map(|(_, frame)| frame.bytes().len()).sum();
+        self.bytes = self.bytes.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+        oldest.dropped
+    }
+
+    /// Takes out the packet of a key that waits, and is not being sent. Gives it, with how many
+    /// bytes were in front of it.
+    pub fn take_keyed(
+        &mut self,
+        key: &Arc<CoalesceKey>,
+        in_flight: u8,
+        spare: &mut Spare,
+    ) -> Option<(usize, Frame)> {
+        let fixed = self.fixed(in_flight);
+        let (position, frame, offset) = match &mut self.frames {
+            Frames::None => return None,
+            Frames::One(frame) => {
+                let position = shed::latest(std::iter::once(&*frame), fixed, key)?;
+                (position, frame.clone(), 0)
+            }
+            Frames::Many(frames) => {
+                let position = shed::latest(frames.iter(), fixed, key)?;
+                let offset = frames.range(..position).map(|frame| frame.bytes().len()).sum();
+                (position, frames.remove(position)?, offset)
+            }
+        };
+        let length = u32::try_from(frame.bytes().len()).unwrap_or(u32::MAX);
+        self.bytes = self.bytes.saturating_sub(length);
+        match &self.frames {
+            Frames::Many(frames) if !frames.is_empty() => {}
+            _ => self.clear(spare),
+        }
+        debug_assert!(position >= fixed);
+        Some((offset, frame))
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         matches!(self.frames, Frames::None)
+    }
+
+    /// How many frames the next send may take.
+    pub fn next_frames(&self) -> u8 {
+        u8::try_from(self.frames().min(SLICES_PER_SEND)).unwrap_or(u8::MAX)
     }
 
     /// What the next send may take.
@@ -282,6 +372,32 @@ mod tests {
         let taken = most.min(all.len());
         out.extend_from_slice(&all[..taken]);
         queue.advance(taken, spare);
+    }
+
+    #[test]
+    fn what_is_being_sent_is_neither_dropped_nor_replaced_and_the_count_stays_right() {
+        let keyed = |name: &str| {
+            let key = CoalesceKey::new(0, Some(name.into()));
+            Frame::own(Wire::from(name.as_bytes().to_vec()).droppable(true).coalesced(key))
+        };
+        let key = |name: &str| CoalesceKey::new(0, Some(name.into())).unwrap();
+        let (mut queue, mut spare) = (Queue::default(), Spare::default());
+        queue.push(keyed("one"), &mut spare);
+        assert!(queue.take_keyed(&key("one"), 1, &mut spare).is_none(), "it is being sent");
+        queue.advance(1, &mut spare);
+        assert!(queue.take_keyed(&key("one"), 0, &mut spare).is_none(), "a part was sent");
+        queue.push(keyed("two"), &mut spare);
+        queue.push(keyed("three"), &mut spare);
+        let (offset, _) = queue.take_keyed(&key("two"), 1, &mut spare).unwrap();
+        assert_eq!((offset, queue.bytes()), (3, 2 + 5));
+        queue.push(keyed("four"), &mut spare);
+        assert_eq!(queue.drop_oldest(0, 3).len(), 0);
+        assert_eq!(queue.drop_oldest(0, 0).len(), 1, "neither the first nor the newest");
+        let mut out = Vec::new();
+        send(&mut queue, &mut spare, 100, &mut out);
+        assert_eq!((out.as_slice(), queue.bytes(), queue.charge()), (&b"nefour"[..], 0, 0));
+        queue.push(keyed("five"), &mut spare);
+        assert!(queue.take_keyed(&key("five"), 0, &mut spare).is_some() && queue.is_empty());
     }
 
     #[test]

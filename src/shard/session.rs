@@ -286,7 +286,11 @@ impl State {
     /// Does what is due for a session.
     pub(super) fn expire_session(&mut self, key: Key) {
         let (options, now) = (Rc::clone(&self.options), self.now);
-        let Some(entry) = self.sessions.get(key) else { return };
+        let Some(entry) = self.sessions.get_mut(key) else { return };
+        if self.progress.holds(key) {
+            // The pong may be among what is not read.
+            entry.session.forgive(now, &options);
+        }
         let (limit, was_awaited) = (entry.session.overdue(now), entry.session.awaits_pong());
         let cause = Cause { limit, ..Cause::default() };
         self.because(cause, |state| {
@@ -327,6 +331,7 @@ impl State {
         }
         self.session_over(key, departure);
         self.drain_ends(key);
+        self.progress.forget(key);
         let undecided = self.undecided.remove(&key).into_iter().flatten();
         self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
         let Some(entry) = self.sessions.remove(key) else { return };

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::base::address::ListenAddress;
 use crate::base::id::SocketId;
 use crate::base::offset::{Emitter, Offset};
+use crate::base::shed::SendQueuePolicy;
 use crate::command::Command;
 use crate::mailbox::{Mailbox, ReadyQueue};
 use crate::proto::http::{self, Cookie, Cors, Encoding};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub keep_handshake: bool,
     /// What is agreed on about compressed WebSocket messages, if they are.
     pub per_message_deflate: Option<DeflateOptions>,
+    /// What becomes of what clients do not take.
+    pub send_queue_policy: SendQueuePolicy,
     /// Answers to polls with this many bytes are compressed, if any are.
     pub http_compression: Option<usize>,
     /// The files of the client bundle, if it is served.

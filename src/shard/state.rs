@@ -31,6 +31,7 @@ use super::join::Question;
 use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
+use super::progress::Progress;
 use super::queue::{Outgoing, Spare};
 use super::recovery::{Recoverable, Recovery};
 use super::registry::Candidate;
@@ -152,6 +153,10 @@ pub enum Action {
     Shutdown(Key),
     /// Begin to hand a connection over.
     Detach(Key),
+    /// Receive nothing more on a connection, for now.
+    Pause(Key),
+    /// Receive on a connection again.
+    Receive(Key),
 }
 
 /// Packets of a POST that wait for the next turn.
@@ -247,6 +252,8 @@ pub struct State {
     pub session_listeners: SessionListeners,
     /// Who waits until sessions have been sent what is queued for them.
     pub drains: Drains,
+    /// Events whose handlers wait.
+    pub progress: Progress,
     /// What is known of the end of the session at hand, while it is being ended.
     pub cause: Cause,
     /// Whether those who listen to what is sent are being told: what they send themselves is not
@@ -300,6 +307,7 @@ impl State {
             outgoing_listeners: 0,
             session_listeners: SessionListeners::default(),
             drains: Drains::default(),
+            progress: Progress::default(),
             cause: Cause::default(),
             is_telling: false,
             chosen: Vec::new(),

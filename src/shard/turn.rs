@@ -299,6 +299,8 @@ impl<D: Driver> Shard<D> {
                     Action::Close(key) => driver.close(key),
                     Action::Shutdown(key) => driver.shutdown(key),
                     Action::Detach(key) => driver.detach(key),
+                    Action::Pause(key) => driver.pause(key),
+                    Action::Receive(key) => driver.receive(key),
                 }
             }
             let is_behind = state.retry_outbox();

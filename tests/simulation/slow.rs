@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use fanfare::driver::sim::{Faults, Sim};
 use fanfare::internal::Shard;
+use fanfare::{SendQueuePolicy, Stats};
 
 use crate::broadcast::register;
-use crate::peer::Kind;
+use crate::peer::{Kind, Peer};
 use crate::seeds;
+use crate::wire::Event;
 use crate::world::{Plan, World};
 
 /// What the kernel holds for a client, and then the server.
@@ -16,9 +18,17 @@ const QUEUE_BYTES: usize = 8_192;
 const MESSAGE_BYTES: usize = 300;
 
 fn world(seed: u64) -> World {
+    world_with(seed, SendQueuePolicy::Disconnect)
+}
+
+fn world_with(seed: u64, policy: SendQueuePolicy) -> World {
     let faults = Faults { socket_buffer_bytes: SOCKET_BYTES, ..Faults::all(seed) };
     let plan = Plan { faults: faults.without_resets(), ..Plan::new(seed) };
-    let plan = plan.limits(|limits| limits.send_queue_bytes = QUEUE_BYTES);
+    let mut plan = plan.limits(|limits| {
+        limits.send_queue_bytes = QUEUE_BYTES;
+        limits.send_queue_soft_bytes = QUEUE_BYTES / 2;
+    });
+    plan.builder = plan.builder.send_queue_policy(policy);
     let mut world = World::new(seed, plan, register);
     world.watch = no_queue_is_over_its_limit;
     world.connect_some(5);
@@ -55,8 +65,12 @@ fn send(world: &mut World, count: usize) {
 }
 
 fn slow_clients(world: &World) -> u64 {
+    count(world, |stats| stats.slow_clients)
+}
+
+fn count(world: &World, counter: fn(&Stats) -> u64) -> u64 {
     let stations = world.shards.iter();
-    stations.map(|station| station.shard.context().with(|state| state.stats.slow_clients)).sum()
+    stations.map(|station| station.shard.context().with(|state| counter(&state.stats))).sum()
 }
 
 fn connected(world: &World) -> usize {
@@ -86,6 +100,82 @@ fn clients_that_take_nothing_for_ten_seconds_are_ended_below_the_limit() {
         let on_websocket = |peer: &&crate::peer::Peer| peer.is_deaf && peer.is_upgraded();
         let stalled = world.peers.iter().filter(on_websocket).count();
         assert_eq!(slow_clients(&world), stalled as u64, "clients that were too slow");
+        world.finish();
+    });
+}
+
+/// Numbered events, as a client has heard them.
+fn heard(peer: &Peer, name: &str) -> Vec<u64> {
+    let number = |event: &Event| event.args[0].as_u64().expect("a number");
+    peer.heard(name).map(number).collect()
+}
+
+/// Those who were deaf hear again, and get what was kept for them.
+fn listen_again(world: &mut World, done: impl Fn(&Peer) -> bool) {
+    world.peers.iter_mut().for_each(|peer| peer.is_deaf = false);
+    world.run_until("everybody has the latest", Duration::from_secs(5), |world| {
+        world.peers.iter().all(&done)
+    });
+}
+
+#[test]
+fn m51_clients_that_do_not_read_miss_the_oldest_events_and_get_the_others_in_order() {
+    seeds::for_each("the_oldest_events_are_dropped", 4, |seed| {
+        let mut world = world_with(seed, SendQueuePolicy::DropOldest);
+        let text = "x".repeat(MESSAGE_BYTES);
+        let last = 3 * ((SOCKET_BYTES + 2 * QUEUE_BYTES) / MESSAGE_BYTES) as u64;
+        for number in 1..=last {
+            world.server.emit("number", (number, &text));
+            world.run_until("those who read get it", Duration::from_secs(5), |world| {
+                let mut readers = world.peers.iter().filter(|peer| !peer.is_deaf);
+                readers.all(|peer| heard(peer, "number").last() == Some(&number))
+            });
+        }
+        let deaf: Vec<usize> =
+            (0..world.peers.len()).filter(|&peer| world.peers[peer].is_deaf).collect();
+        listen_again(&mut world, |peer| heard(peer, "number").last() == Some(&last));
+        for (name, peer) in world.peers.iter().enumerate() {
+            let numbers = heard(peer, "number");
+            assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+            assert_eq!(numbers.len() < last as usize, deaf.contains(&name), "{numbers:?}");
+        }
+        let missed = world.peers.iter().map(|peer| last - heard(peer, "number").len() as u64);
+        assert_eq!(count(&world, |stats| stats.events_dropped), missed.sum::<u64>());
+        assert!(count(&world, |stats| stats.clients_lagged) >= deaf.len() as u64);
+        assert_eq!(slow_clients(&world), 0, "clients that were disconnected");
+        world.finish();
+    });
+}
+
+#[test]
+fn m51_of_what_is_coalesced_clients_that_do_not_read_get_the_latest_of_each_key_in_order() {
+    seeds::for_each("the_latest_of_each_key", 4, |seed| {
+        let mut world = world(seed);
+        let text = "x".repeat(MESSAGE_BYTES);
+        let keys = ["east", "west", "south"];
+        let last = 6 * (QUEUE_BYTES / MESSAGE_BYTES) as u64;
+        for number in 1..=last {
+            let key = keys[number as usize % keys.len()];
+            world.server.of("/").coalesce(key).emit(key, (number, &text));
+            world.run_until("those who read get it", Duration::from_secs(5), |world| {
+                let mut readers = world.peers.iter().filter(|peer| !peer.is_deaf);
+                readers.all(|peer| heard(peer, key).last() == Some(&number))
+            });
+        }
+        let latest = |key: &str| (1..=last).rfind(|&n| keys[n as usize % keys.len()] == key);
+        listen_again(&mut world, |peer| {
+            keys.iter().all(|key| heard(peer, key).last().copied() == latest(key))
+        });
+        for peer in &world.peers {
+            let numbers = peer.events.iter().filter_map(|event| event.args.first()?.as_u64());
+            assert!(numbers.is_sorted_by(|one, next| one < next), "the order of the emits");
+        }
+        let missed = world
+            .peers
+            .iter()
+            .map(|peer| last - keys.iter().map(|key| heard(peer, key).len() as u64).sum::<u64>());
+        assert_eq!(count(&world, |stats| stats.events_coalesced), missed.sum::<u64>());
+        assert_eq!(slow_clients(&world), 0, "clients that were disconnected");
         world.finish();
     });
 }

@@ -1,7 +1,10 @@
 //! GET and POST (protocol.md §3, §5).
 
+use crate::base::frame::{Encoded, Frame, Wire};
+use crate::base::shed::{CoalesceKey, FRAME_CHARGE};
 use crate::proto::socket::DisconnectReason;
-use crate::session::Violation;
+use crate::session::transport::Waiting;
+use crate::session::{Answer, Effect, Session, Violation};
 
 use super::script::Script;
 
@@ -149,13 +152,55 @@ fn packets_that_mean_nothing_are_no_offence() {
 #[test]
 fn what_is_queued_is_counted_and_counted_no_more_once_it_is_out() {
     let mut script = Script::polling();
-    let frame = || crate::base::frame::Frame::raw(b"12345");
-    assert_eq!(script.session.queue(frame()), Some(5));
-    assert_eq!(script.session.queue(frame()), Some(10));
+    let frame = || Frame::raw(b"12345");
+    let charges = |waiting: Option<Waiting>| waiting.map(|waiting| waiting.charge);
+    assert_eq!(charges(script.session.queue(frame())), Some(5 + FRAME_CHARGE));
+    assert_eq!(charges(script.session.queue(frame())), Some(2 * (5 + FRAME_CHARGE)));
+    assert_eq!(script.session.queued_bytes(), 10);
     let mut effects = Vec::new();
     let get = crate::base::slab::Key { index: 0, generation: 0 };
     script.session.poll(get, crate::base::clock::Time::ZERO, &mut effects).unwrap();
-    assert_eq!(script.session.queue(frame()), Some(5));
+    assert_eq!(charges(script.session.queue(frame())), Some(5 + FRAME_CHARGE));
+}
+
+#[test]
+fn the_latest_of_a_key_takes_the_place_of_the_one_that_waits_for_a_poll() {
+    let mut script = Script::polling();
+    let keyed = |text: &[u8]| {
+        let wire = Wire::from(Encoded::text_frame(text, 2));
+        Frame::own(wire.coalesced(CoalesceKey::new(0, Some("price".into()))))
+    };
+    script.session.queue(keyed(b"\x81\x024a"));
+    script.session.queue(Frame::raw(b"\x81\x024b"));
+    let waiting = script.session.queue(keyed(b"\x81\x024c")).unwrap();
+    assert!(waiting.has_coalesced && waiting.charge == waiting.charge_before);
+    assert_eq!(polled(&mut script.session), [b"\x81\x024b", b"\x81\x024c"]);
+}
+
+#[test]
+fn the_oldest_events_that_wait_for_a_poll_are_dropped_when_it_is_told() {
+    let mut script = Script::polling();
+    let event =
+        |text: &[u8], may_drop| Frame::own(Encoded::text_frame(text, 2).droppable(may_drop).into());
+    script.session.queue(event(b"\x81\x024a", true));
+    script.session.queue(event(b"\x81\x024b", false));
+    script.session.queue(event(b"\x81\x024c", true));
+    let dropped = script.session.drop_oldest(0);
+    assert_eq!((dropped.len(), script.session.queued_bytes()), (1, 8));
+    assert_eq!(polled(&mut script.session), [b"\x81\x024b", b"\x81\x024c"]);
+}
+
+/// What a poll that comes now is answered with.
+fn polled(session: &mut Session) -> Vec<Vec<u8>> {
+    let mut effects = Vec::new();
+    let get = crate::base::slab::Key { index: 0, generation: 0 };
+    session.poll(get, crate::base::clock::Time::ZERO, &mut effects).unwrap();
+    match effects.pop() {
+        Some(Effect::Poll(_, Answer::Packets(frames), _)) => {
+            frames.iter().map(|frame| frame.bytes().to_vec()).collect()
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
