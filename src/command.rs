@@ -50,9 +50,9 @@ pub struct SessionAddress {
 /// One thing to do. A shard carries commands out in the order in which they were posted.
 pub enum Command {
     /// A connection of a session of this shard, and the bytes that were read from it: the whole
-    /// request head that names the session, and whatever came behind it. The connection is the
-    /// driver's own type.
-    Adopt(Box<dyn Any + Send>, Vec<u8>),
+    /// request head that names the session, and whatever came behind it, and whom it is from. The
+    /// connection is the driver's own type.
+    Adopt(Box<dyn Any + Send>, Vec<u8>, Option<SocketAddr>),
     /// A connection that the application has accepted, with the bytes that it has read, and whom it
     /// says that it is from.
     Attach(Box<dyn Any + Send>, Vec<u8>, Option<SocketAddr>),

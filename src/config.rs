@@ -61,6 +61,8 @@ pub struct Builder {
     form: Form,
     per_message_deflate: Option<PerMessageDeflate>,
     send_queue_policy: SendQueuePolicy,
+    trusted_proxies: Vec<String>,
+    proxy_protocol: bool,
     http_compression: Option<HttpCompression>,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
@@ -98,6 +100,8 @@ impl Builder {
             form: Form::Json,
             per_message_deflate: None,
             send_queue_policy: SendQueuePolicy::default(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             http_compression: Some(HttpCompression::default()),
             cleanup_empty_child_namespaces: false,
             fallback: None,
@@ -507,6 +511,8 @@ mod tests {
             (Builder::new("/", true).ping_interval(Duration::ZERO), "ping_interval"),
             (Builder::new("/", true).transports([]), "transports"),
             (Builder::new("/", true).unix_socket_mode(0o1000), "unix_socket_mode"),
+            (Builder::new("/", true).trusted_proxies(["10.0.0.0/33"]), "trusted_proxies"),
+            (Builder::new("/", true).proxy_protocol(true), "proxy_protocol"),
             (Builder::new("/", true).allow_eio3(true).parser(Form::MessagePack), "allow_eio3"),
         ];
         for (builder, option) in builders {

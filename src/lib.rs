@@ -168,6 +168,7 @@ pub use base::address::ListenAddress;
 pub use base::driver_kind::{DriverKind, UnknownDriver};
 pub use base::id::{SessionId, SocketId};
 pub use base::limits::Limits;
+pub use base::rate::Rate;
 pub use base::shed::SendQueuePolicy;
 pub use base::stats::Stats;
 pub use command::DrainError;

@@ -29,6 +29,7 @@ mod server {
     mod listeners;
     mod middleware;
     mod polling;
+    mod rates;
     mod requests;
     #[cfg(feature = "tower")]
     mod service;

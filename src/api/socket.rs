@@ -307,11 +307,6 @@ impl Socket {
     }
 }
 
-/// From one socket to others: modifiers in any order, as `socket.volatile.to("room")`.
-///
-/// # Panics
-/// As [`Socket::nsp`].
-
 impl fmt::Debug for Socket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Socket({})", self.id())

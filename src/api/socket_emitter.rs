@@ -104,6 +104,10 @@ impl SocketEmitter {
     }
 }
 
+/// From one socket to others: modifiers in any order, as `socket.volatile.to("room")`.
+///
+/// # Panics
+/// As [`Socket::nsp`].
 impl SocketEmitter {
     /// Aims at everybody in the namespace but this client. See [`Socket::broadcast`].
     ///

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use super::rate::Rate;
+
 /// The limits of one server. [`Limits::default`] gives the values documented on each field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -55,6 +57,22 @@ pub struct Limits {
     pub control_frames_burst: u32,
     /// Control frames that one client may send per second after the burst: 100.
     pub control_frames_per_second: u32,
+    /// Connections that one address may have at a time, on all shards together: `0`, the default,
+    /// is any number. Beyond it: 429. An address is one of IPv4, or the first 64 bits of one of
+    /// IPv6; the proxies of [`Builder::trusted_proxies`](crate::Builder::trusted_proxies) are not
+    /// counted.
+    pub connections_per_address: usize,
+    /// Handshakes that the clients of one address may make, on all shards together: `None`, the
+    /// default, is any number. Beyond it: 429. The address is that of the client where trusted
+    /// proxies tell it.
+    pub handshakes_per_address: Option<Rate>,
+    /// Addresses that are counted at a time: 100,000. What comes from others is not limited then.
+    pub addresses: usize,
+    /// Engine.IO packets that one client may send: `None`, the default, is any number. Beyond it the
+    /// client is disconnected, a WebSocket with 1008.
+    pub packets_per_client: Option<Rate>,
+    /// Bytes of those packets: `None`, the default, is any number. Beyond it the same happens.
+    pub bytes_per_client: Option<Rate>,
     /// Deepest nesting of JSON: 128. Beyond it: parse error.
     pub json_depth: usize,
     /// Most namespaces that one session may join, and most refusals it may collect: 100.
@@ -152,6 +170,11 @@ impl Default for Limits {
             empty_fragments: 1_000,
             control_frames_burst: 200,
             control_frames_per_second: 100,
+            connections_per_address: 0,
+            handshakes_per_address: None,
+            addresses: 100_000,
+            packets_per_client: None,
+            bytes_per_client: None,
             json_depth: JSON_DEPTH_MAX,
             namespaces_per_session: 100,
             recovery_sessions: 100_000,
@@ -185,6 +208,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// How many control frames one client may send.
+    pub(crate) fn control_frames(&self) -> Rate {
+        Rate { burst: self.control_frames_burst, per_second: self.control_frames_per_second }
+    }
+
     /// Most bytes of one connection that are kept when it is handed over, to a shard or to the
     /// server: a request with its body, and what came behind it.
     pub fn request_bytes(&self) -> usize {

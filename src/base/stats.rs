@@ -8,6 +8,16 @@ pub struct Stats {
     /// Connections that the application handed over and that were closed, since there were
     /// [`connections`](crate::Limits::connections) already.
     pub connections_refused: u64,
+    /// Connections refused, since there were
+    /// [`connections_per_address`](crate::Limits::connections_per_address) from there already.
+    pub connections_limited: u64,
+    /// Handshakes refused, since there were more than
+    /// [`handshakes_per_address`](crate::Limits::handshakes_per_address).
+    pub handshakes_limited: u64,
+    /// Clients disconnected, since they sent more than
+    /// [`packets_per_client`](crate::Limits::packets_per_client) or
+    /// [`bytes_per_client`](crate::Limits::bytes_per_client).
+    pub clients_limited: u64,
     /// Connections handed over to the shard that owns their session.
     pub connections_handed_over: u64,
     /// Engine.IO sessions opened.

@@ -28,6 +28,8 @@ impl Builder {
             allow_upgrades: self.allow_upgrades,
             keep_handshake: self.keep_handshake,
             per_message_deflate: self.per_message_deflate.map(|how| how.options()).transpose()?,
+            trusted_proxies: self.proxies()?,
+            proxy_protocol: self.proxy_protocol,
             send_queue_policy: self.send_queue_policy,
             http_compression: self.http_compression.map(|how| how.threshold_bytes),
             client: self.client()?,

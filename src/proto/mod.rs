@@ -7,6 +7,7 @@ pub mod json;
 pub mod jsonp;
 pub mod msgpack;
 pub mod parser;
+pub mod proxy_protocol;
 pub mod socket;
 pub mod socket_v4;
 mod token;

@@ -70,6 +70,10 @@ pub enum DisconnectLimit {
     /// It sent more WebSocket pings and pongs than
     /// [`Limits::control_frames_per_second`](crate::Limits).
     ControlFrames,
+    /// It sent more packets than [`Limits::packets_per_client`](crate::Limits).
+    PacketsPerClient,
+    /// It sent more bytes than [`Limits::bytes_per_client`](crate::Limits).
+    BytesPerClient,
 }
 
 /// What the reason does not say: known where a session is ended, and only there.

@@ -137,10 +137,16 @@ impl Heartbeat {
         }
     }
 
-    /// What the client has sent is not read: it gets the whole timeout again.
-    pub fn forgive(&mut self, now: Time, timeout: Duration) {
-        if self.state != State::Resting {
-            self.due = self.due.max(now.after(timeout));
+    /// What the client has sent is not read, and its pong may be in there: it is pinged again after
+    /// the interval, which shows whether it is there at all. One that pings by itself gets so long.
+    pub fn forgive(&mut self, now: Time, interval: Duration, patience: Duration) {
+        match self.state {
+            State::Resting => {}
+            State::Listening => self.due = now.after(patience),
+            State::Pinged | State::PingedAndExtended => {
+                self.due = now.after(interval);
+                self.state = State::Resting;
+            }
         }
     }
 

@@ -323,10 +323,11 @@ impl Session {
         }
     }
 
-    /// What the client has sent is not read, for a reason of the server's: it gets the whole
-    /// timeout again.
+    /// What the client has sent is not read, for a reason of the server's: it is not overdue.
     pub fn forgive(&mut self, now: Time, options: &Options) {
-        self.heartbeat.forgive(now, options.ping_timeout);
+        if self.is_open() && self.heartbeat.due() <= now {
+            self.heartbeat.forgive(now, options.ping_interval, options.patience());
+        }
     }
 
     /// The client said that it leaves (Engine.IO `1`). A polling client has a GET under way then,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use async_task::Task;
 
 use crate::base::clock::Time;
+use crate::base::rate::Allowance;
 use crate::base::slab::Key;
 use crate::proto::engine_v3::Form;
 use crate::proto::http::{BodyReader, Encoding, FieldBuf, HeadScanner};
@@ -35,6 +36,17 @@ pub struct Conn {
     pub deadline: Time,
     /// Its entry among the timers.
     pub armed: Armed,
+}
+
+/// Where a connection has come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody has made it.
+    Network,
+    /// Another shard, which has read the beginning, has handed it over.
+    Shard,
+    /// The application has accepted it.
+    Application,
 }
 
 /// What a connection is used for.
@@ -89,6 +101,8 @@ pub enum Stage {
     /// Its head is awaited.
     #[default]
     Head,
+    /// What a proxy says before the first request is awaited.
+    Preamble,
     /// The application is asked about it, by a task that ends with the connection.
     Deciding(Option<Task<()>>),
     /// The application has been asked about it.
@@ -140,45 +154,23 @@ impl Http {
     }
 }
 
-/// A token bucket in eight bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Allowance {
-    tokens: u32,
-    refilled_ms: u32,
-}
-
-impl Allowance {
-    /// A full bucket.
-    pub fn full(burst: u32, now: Time) -> Allowance {
-        Allowance { tokens: burst, refilled_ms: millis(now) }
-    }
-
-    /// Takes a token; `false` when there is none.
-    pub fn take(&mut self, burst: u32, per_second: u32, now: Time) -> bool {
-        let elapsed_ms = millis(now).wrapping_sub(self.refilled_ms);
-        let gained = u64::from(elapsed_ms) * u64::from(per_second) / 1000;
-        if gained > 0 {
-            let tokens = u64::from(self.tokens) + gained;
-            self.tokens = u32::try_from(tokens).unwrap_or(u32::MAX).min(burst);
-            self.refilled_ms = millis(now);
-        }
-        let has_token = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
-        has_token
-    }
-}
-
-/// Milliseconds, wrapping every 49 days: only differences count.
-fn millis(now: Time) -> u32 {
-    (now.as_micros() / 1000) as u32
-}
-
 impl Conn {
     /// A connection that has just been made, or handed over with the bytes of a request.
-    pub fn new(input: Vec<u8>, peer: Option<SocketAddr>, now: Time, settings: &Settings) -> Conn {
+    pub fn new(
+        input: Vec<u8>,
+        peer: Option<SocketAddr>,
+        origin: Origin,
+        now: Time,
+        settings: &Settings,
+    ) -> Conn {
+        let is_new = origin == Origin::Network;
+        let stage = match is_new && settings.proxy_protocol && settings.trusts(peer) {
+            true => Stage::Preamble,
+            false => Stage::Head,
+        };
         Conn {
             queue: Queue::default(),
-            role: Role::Http(Box::new(Http { input, peer, ..Http::default() })),
+            role: Role::Http(Box::new(Http { input, peer, stage, ..Http::default() })),
             after: After::Stay,
             is_dirty: false,
             in_flight: 0,
@@ -218,15 +210,5 @@ mod tests {
     #[test]
     fn an_idle_websocket_connection_is_within_the_memory_budget() {
         assert!(size_of::<Conn>() <= 80, "{}", size_of::<Conn>());
-    }
-
-    #[test]
-    fn m30_a_burst_and_then_a_rate() {
-        let at = |millis: u64| Time::from_micros(millis * 1000);
-        let mut allowance = Allowance::full(200, at(0));
-        assert!((0..200).all(|_| allowance.take(200, 100, at(5))));
-        assert!(!allowance.take(200, 100, at(5)));
-        assert_eq!((0..5).filter(|_| allowance.take(200, 100, at(25))).count(), 2);
-        assert_eq!((0..500).filter(|_| allowance.take(200, 100, at(60_000))).count(), 200);
     }
 }

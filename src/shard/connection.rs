@@ -7,17 +7,58 @@ use crate::base::clock::Time;
 use crate::base::slab::Key;
 use crate::driver::{Driver, Sent};
 use crate::proto::http::Fault;
+use crate::proto::proxy_protocol::{self, NoPreamble};
 use crate::session::departure::{Cause, DisconnectLimit};
 
-use super::conn::{After, Conn, Http, Role, Stage};
+use super::addresses::TOO_MANY;
+use super::conn::{After, Conn, Http, Origin, Role, Stage};
 use super::events::Occasion;
+use super::request::HttpStep;
 use super::state::{Action, State};
 
+/// What a trusted proxy is told that does not say whom its connection is from.
+const NO_PREAMBLE: Fault =
+    Fault { status: 400, message: "The proxy does not speak the PROXY protocol" };
+
+/// The shard that a connection leaves for, what was read from it, and whom it is from.
+type Departing = (u16, Vec<u8>, Option<SocketAddr>);
+
 impl State {
-    pub(super) fn connection_begins(&mut self, key: Key, bytes: Vec<u8>, peer: Option<SocketAddr>) {
-        let conn = Conn::new(bytes, peer, self.now, &self.shared.settings);
+    /// A connection has come, with the bytes that were read from it: from the network, or from
+    /// another shard.
+    pub(super) fn connection_begins(
+        &mut self,
+        key: Key,
+        bytes: Vec<u8>,
+        peer: Option<SocketAddr>,
+        origin: Origin,
+    ) {
+        let conn = Conn::new(bytes, peer, origin, self.now, &self.shared.settings);
         self.connections.insert_at(key, conn);
         self.rearm_connection(key);
+        if !self.enter_site(key, peer, origin == Origin::Network) {
+            self.refuse_fault(key, TOO_MANY);
+        }
+    }
+
+    /// What a proxy says of whom a connection is from has come, in part at least.
+    pub(super) fn preamble(&mut self, key: Key) -> HttpStep {
+        let Some(http) = self.http_mut(key) else { return HttpStep::Wait };
+        let preamble = match proxy_protocol::decode(&http.input) {
+            Ok(Some(preamble)) => preamble,
+            Ok(None) => return HttpStep::Wait,
+            Err(NoPreamble) => return self.refuse_fault(key, NO_PREAMBLE),
+        };
+        http.input.drain(..preamble.length);
+        http.stage = Stage::Head;
+        if preamble.source.is_none() {
+            return HttpStep::Again;
+        }
+        http.peer = preamble.source;
+        match self.enter_site(key, preamble.source, true) {
+            true => HttpStep::Again,
+            false => self.refuse_fault(key, TOO_MANY),
+        }
     }
 
     /// Nothing more will arrive on a connection.
@@ -47,10 +88,11 @@ impl State {
     }
 
     /// A connection has left this shard's driver: where it goes, with what was read from it.
-    pub(super) fn detached(&mut self, key: Key) -> Option<(u16, Vec<u8>)> {
+    pub(super) fn detached(&mut self, key: Key) -> Option<Departing> {
+        self.leave_site(key);
         let conn = self.connections.remove(key)?;
         match (conn.after, conn.role) {
-            (After::Leave(shard), Role::Http(http)) => Some((shard, http.input)),
+            (After::Leave(shard), Role::Http(http)) => Some((shard, http.input, http.peer)),
             _ => None,
         }
     }

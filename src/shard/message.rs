@@ -33,6 +33,15 @@ pub enum Inbound<'a> {
     Binary(Cow<'a, [u8]>),
 }
 
+impl Inbound<'_> {
+    /// What has come.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Inbound::Text(bytes) | Inbound::Binary(bytes) => bytes,
+        }
+    }
+}
+
 /// What is left to do for a message when the state is not borrowed any more.
 pub(super) enum Step<'a> {
     Nothing,
@@ -77,7 +86,10 @@ impl Context {
     /// Handles one message that the client of a session has sent on a connection.
     pub fn message(self: &Rc<Self>, session: Key, connection: Key, inbound: &Inbound<'_>) {
         let (step, is_heard) = self.with(|state| {
-            let step = state.engine_message(session, connection, inbound);
+            let step = match state.affords(session, inbound.bytes().len()) {
+                true => state.engine_message(session, connection, inbound),
+                false => Step::Nothing,
+            };
             (step, !state.session_listeners.is_empty())
         });
         if is_heard {

@@ -6,9 +6,11 @@
 //! connection. Nothing in a shard is shared and nothing is locked. User code never runs while its
 //! state is borrowed.
 
+mod addresses;
 pub mod aliases;
 pub mod attach;
 mod batch;
+mod budget;
 mod close;
 mod compression;
 mod conn;

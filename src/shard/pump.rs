@@ -217,8 +217,7 @@ impl State {
         };
         let consumed = Some(decoded.consumed);
         let is_control = matches!(decoded.message, Some(Message::Ping(_) | Message::Pong(_)));
-        let (burst, per_second) = (limits.control_frames_burst, limits.control_frames_per_second);
-        if is_control && !socket.control.take(burst, per_second, self.now) {
+        if is_control && !socket.control.take(limits.control_frames(), self.now) {
             self.because(Cause::limit(DisconnectLimit::ControlFrames), |state| {
                 state.websocket_fault(key, session, CloseCode::POLICY_VIOLATION);
             });
@@ -254,7 +253,7 @@ impl State {
     }
 
     /// The peer broke the framing: it is told the code, and the session ends.
-    fn websocket_fault(&mut self, key: Key, session: Key, code: CloseCode) {
+    pub(super) fn websocket_fault(&mut self, key: Key, session: Key, code: CloseCode) {
         log::websocket_fault(self.index, session, code.value());
         self.close_websocket(key, Some(code));
         self.drive(session, |session, effects| {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
+use crate::base::rate::Allowance;
 use crate::base::slab::Key;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::Form;
@@ -17,7 +18,8 @@ use crate::proto::websocket::{Decoder, WindowBits};
 use crate::session::Dialect;
 use crate::session::handshake::Refusal;
 
-use super::conn::{After, Allowance, Http, Purpose, Role, Stage, WebSocket};
+use super::addresses::TOO_MANY;
+use super::conn::{After, Http, Purpose, Role, Stage, WebSocket};
 use super::decide::{Undecided, request_of};
 use super::hooks::ErrorContext;
 use super::log;
@@ -55,10 +57,10 @@ impl State {
             // Behind a request whose answer, which may still wait to be sent, was the last one.
             return true;
         }
-        let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head);
+        let is_first = http.input.is_empty() && matches!(http.stage, Stage::Head | Stage::Preamble);
         http.input.extend_from_slice(bytes);
         let most = match http.stage {
-            Stage::Head | Stage::Body(..) => usize::MAX,
+            Stage::Preamble | Stage::Head | Stage::Body(..) => usize::MAX,
             // What it has read of a body will be counted as one: here, or by the other shard.
             Stage::Leaving | Stage::Deciding(_) | Stage::Decided(_) => limits.request_bytes(),
             _ => limits.pipelined_bytes,
@@ -90,6 +92,7 @@ impl State {
                 self.resumed.push_back(key);
                 HttpStep::Wait
             }
+            Stage::Preamble => self.preamble(key),
             Stage::Head => match http.scanner.end(&http.input, limits) {
                 Ok(None) => HttpStep::Wait,
                 Ok(Some(end)) => {
@@ -157,6 +160,11 @@ impl State {
         if self.is_closing {
             return self.refuse_fault(key, SHUTTING_DOWN);
         }
+        let peer = self.http_mut(key).and_then(|http| http.peer);
+        let client = self.client_of(peer, head);
+        if !self.may_shake_hands(client) {
+            return self.refuse_fault(key, TOO_MANY);
+        }
         if self.sessions.len() >= self.shared.settings.options.limits.sessions {
             self.stats.sessions_refused += 1;
             return self.refuse_fault(key, FULL);
@@ -175,10 +183,9 @@ impl State {
             let (refusal, message) = (Refusal::BadRequest, String::new());
             return self.reject(key, head, &Rejected { refusal, message, context });
         }
-        let peer = self.http_mut(key).and_then(|http| http.peer);
         let text = id.text();
         let name = name.or(std::str::from_utf8(&text).ok()).unwrap_or_default();
-        let opening = Opening { carried, id, name, connection: key, peer, head: bytes };
+        let opening = Opening { carried, id, name, connection: key, peer: client, head: bytes };
         if let Some((accept, deflate)) = accept {
             let rest = self.switch(key, &accept);
             let session = self.open_session(&opening);

@@ -332,6 +332,7 @@ impl State {
         self.session_over(key, departure);
         self.drain_ends(key);
         self.progress.forget(key);
+        self.budgets.remove(&key);
         let undecided = self.undecided.remove(&key).into_iter().flatten();
         self.jobs.extend(undecided.filter_map(|question| question.task).map(Job::Wake));
         let Some(entry) = self.sessions.remove(key) else { return };

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::base::address::ListenAddress;
 use crate::base::id::SocketId;
+use crate::base::network::Network;
 use crate::base::offset::{Emitter, Offset};
 use crate::base::shed::SendQueuePolicy;
 use crate::command::Command;
@@ -23,6 +24,7 @@ use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Offer;
 
+use super::addresses::Addresses;
 use super::aliases::Aliases;
 use super::compression::ContextBudget;
 use super::handler::Definition;
@@ -75,6 +77,10 @@ pub struct Settings {
     pub keep_handshake: bool,
     /// What is agreed on about compressed WebSocket messages, if they are.
     pub per_message_deflate: Option<DeflateOptions>,
+    /// The proxies whose word on their clients is taken.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether these begin every connection with the PROXY protocol.
+    pub proxy_protocol: bool,
     /// What becomes of what clients do not take.
     pub send_queue_policy: SendQueuePolicy,
     /// Answers to polls with this many bytes are compressed, if any are.
@@ -156,6 +162,8 @@ pub struct Shared {
     posts: OnceLock<Vec<Arc<Post>>>,
     /// Memory for what compression keeps.
     pub contexts: ContextBudget,
+    /// What the clients of each address have, where that is limited.
+    pub by_address: Option<Addresses>,
     /// Its namespaces.
     pub registry: Registry,
     /// Told of each namespace that is made.
@@ -190,6 +198,7 @@ impl Shared {
         let shared = Arc::new(Shared {
             key,
             contexts: ContextBudget::new(settings.options.limits.context_bytes),
+            by_address: Addresses::new(&settings.options.limits),
             settings,
             posts: OnceLock::new(),
             registry: Registry::default(),

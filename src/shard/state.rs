@@ -9,6 +9,7 @@ use std::task::Waker;
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
 use crate::base::id::PrivateId;
+use crate::base::network::Site;
 use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, DrainError, Recover, SocketAddress, Visit, Waiter};
@@ -22,6 +23,7 @@ use crate::session::departure::{Cause, Departure};
 use crate::session::{Effect, Options, Session};
 
 use super::batch::Batch;
+use super::budget::Budget;
 use super::compression::Compression;
 use super::conn::Conn;
 use super::drains::{DrainWaiter, Drains};
@@ -252,6 +254,10 @@ pub struct State {
     pub session_listeners: SessionListeners,
     /// Who waits until sessions have been sent what is queued for them.
     pub drains: Drains,
+    /// Whom connections are from, where that is limited.
+    pub sites: HashMap<Key, Site>,
+    /// What clients may send, where that is limited.
+    pub budgets: HashMap<Key, Budget>,
     /// Events whose handlers wait.
     pub progress: Progress,
     /// What is known of the end of the session at hand, while it is being ended.
@@ -307,6 +313,8 @@ impl State {
             outgoing_listeners: 0,
             session_listeners: SessionListeners::default(),
             drains: Drains::default(),
+            sites: HashMap::new(),
+            budgets: HashMap::new(),
             progress: Progress::default(),
             cause: Cause::default(),
             is_telling: false,
@@ -407,6 +415,7 @@ impl State {
     /// Forgets a connection and closes it at once; its session is told by the caller, if at all.
     pub fn drop_connection(&mut self, key: Key) {
         self.queue_batch();
+        self.leave_site(key);
         if let Some(mut conn) = self.connections.remove(key) {
             conn.queue.clear(&mut self.spare);
             if let Some(compression) = &mut self.compression {

@@ -17,6 +17,7 @@ use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
+use super::conn::Origin;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
@@ -174,8 +175,8 @@ impl<D: Driver> Shard<D> {
                 Completion::Detached(key, handle) => {
                     let leaving = self.context.with(|state| state.detached(key));
                     // One that was given up meanwhile is closed with its handle.
-                    if let Some((shard, bytes)) = leaving {
-                        self.context.post(shard, Command::Adopt(Box::new(handle), bytes));
+                    if let Some((shard, bytes, peer)) = leaving {
+                        self.context.post(shard, Command::Adopt(Box::new(handle), bytes, peer));
                     }
                 }
             }
@@ -193,7 +194,7 @@ impl<D: Driver> Shard<D> {
         let peer = self.driver.peer(key);
         self.context.with(|state| {
             state.stats.connections_accepted += 1;
-            state.connection_begins(key, Vec::new(), peer);
+            state.connection_begins(key, Vec::new(), peer, Origin::Network);
         });
         self.driver.receive(key);
     }
@@ -203,16 +204,16 @@ impl<D: Driver> Shard<D> {
         for _ in 0..most {
             let Some(command) = self.context.post.mailbox.take() else { break };
             match command {
-                Command::Adopt(handle, bytes) => {
+                Command::Adopt(handle, bytes, peer) => {
                     if let Ok(handle) = handle.downcast() {
-                        self.adopt(*handle, bytes, None);
+                        self.adopt(*handle, bytes, peer, Origin::Shard);
                     }
                 }
                 Command::Attach(handle, bytes, peer) => {
                     if let Ok(handle) = handle.downcast()
                         && self.context.with(State::admits)
                     {
-                        self.adopt(*handle, bytes, peer);
+                        self.adopt(*handle, bytes, peer, Origin::Application);
                     }
                 }
                 other => self.context.with(|state| {
@@ -225,11 +226,17 @@ impl<D: Driver> Shard<D> {
     }
 
     /// Makes a connection one of this shard. Nobody has said whom it is from: the driver knows.
-    fn adopt(&mut self, handle: D::Handle, bytes: Vec<u8>, peer: Option<SocketAddr>) {
+    fn adopt(
+        &mut self,
+        handle: D::Handle,
+        bytes: Vec<u8>,
+        peer: Option<SocketAddr>,
+        origin: Origin,
+    ) {
         self.refill_random();
         let key = self.driver.adopt(handle);
         let peer = peer.or_else(|| self.driver.peer(key));
-        self.context.with(|state| state.connection_begins(key, bytes, peer));
+        self.context.with(|state| state.connection_begins(key, bytes, peer, origin));
         self.driver.receive(key);
         self.context.pump_http(key);
     }

@@ -20,6 +20,7 @@ mod body;
 mod cookie;
 mod cors;
 mod encoding;
+mod forwarded;
 mod fuzz;
 mod handshake;
 mod head;
@@ -41,6 +42,7 @@ pub use cors::{Cors, CorsOptions, CorsOrigin};
 pub use encoding::exercise_encoding;
 pub use encoding::{Compressor, Encoding, FOR_ANSWERS, FOR_FILES};
 #[doc(hidden)]
+pub use forwarded::client_address;
 pub use fuzz::exercise;
 pub use handshake::{Accept, HandshakeFault, write_switching_protocols};
 pub use head::{BodyKind, Head, HeadScanner, Method, Version};
