@@ -2,8 +2,8 @@
 
 use crate::base::rate::{Allowance, Rate};
 use crate::base::slab::Key;
+use crate::proto::socket::DisconnectReason;
 use crate::proto::websocket::CloseCode;
-use crate::session::Violation;
 use crate::session::departure::{Cause, DisconnectLimit};
 
 use super::state::State;
@@ -42,7 +42,7 @@ impl State {
         let websocket = self.sessions.get(session).and_then(|entry| entry.session.websocket());
         self.because(Cause::limit(limit), |state| match websocket {
             Some(key) => state.websocket_fault(key, session, CloseCode::POLICY_VIOLATION),
-            None => state.violation(session, Violation::State),
+            None => state.end_session(session, DisconnectReason::TransportError),
         });
         false
     }

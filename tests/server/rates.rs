@@ -116,7 +116,7 @@ fn m57_a_client_that_sends_too_much_is_disconnected() {
         }
         assert_eq!(client.close_code(), Some(1008));
         assert_eq!(site.reason(), "transport error");
-        let mut polling = site.polling();
+        let polling = site.polling();
         let mut client = site.client();
         client.send(post(&polling.target, "4a\u{1e}4b\u{1e}4c\u{1e}4d".as_bytes()));
         polling.expect_gone();
@@ -193,7 +193,8 @@ fn the_proxy_protocol_names_the_client_and_must_be_spoken_where_it_is_expected()
     on_io_with(by_others, |site| {
         let mut client = site.client();
         client.send(first);
-        assert_eq!(client.response().status, 400, "it is no request");
+        let target = site.open_target("polling");
+        assert_eq!(client.get(&target).status, 400, "it is no request");
         assert_eq!(handshake(site, b"", ""), 200);
     });
 }
