@@ -198,6 +198,11 @@ struct Readme;
 #[doc = include_str!("../docs/from-node.md")]
 struct FromNode;
 
+/// The page on limits: its examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/limits.md")]
+struct LimitsPage;
+
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]
 pub mod internal {

@@ -261,4 +261,21 @@ mod tests {
         assert!(limits.packets_per_turn <= limits.packets_per_payload);
         assert!(limits.farewell_timeout < limits.shutdown_timeout);
     }
+
+    #[test]
+    fn the_page_on_limits_names_each_of_them_with_its_default() {
+        let page = include_str!("../../docs/limits.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let plain = |text: &str| text.replace([',', ' '], "");
+        let told = rows.filter_map(|(name, rest)| {
+            Some((name.to_owned(), plain(rest.split_once(" | ")?.0)))
+        });
+        let held = format!("{:#?}", Limits::default());
+        let held = held.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
+        let held: Vec<_> = held.map(|(name, value)| (name.to_owned(), plain(value))).collect();
+        // The tables before have calls in their first column.
+        let told: Vec<_> = told.filter(|(name, _)| !name.contains(['(', '.'])).collect();
+        assert_eq!(told, held);
+        assert!(held.len() > 50, "{}", held.len());
+    }
 }
