@@ -234,6 +234,10 @@ pub const JSON_DEPTH_MAX: usize = 128;
 /// socket buffer long before that and keep the list on the stack.
 pub const SLICES_PER_SEND: usize = 64;
 
+/// A peer that has acknowledged nothing of what it was sent for so long is gone
+/// (`TCP_USER_TIMEOUT`), whatever else is waited for: the kernel ends the connection.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Larger messages and answers are not compressed: it takes about 20 ns a byte, in which a shard
 /// does nothing else.
 pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
@@ -267,9 +271,8 @@ mod tests {
         let page = include_str!("../../docs/limits.md");
         let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
         let plain = |text: &str| text.replace([',', ' '], "");
-        let told = rows.filter_map(|(name, rest)| {
-            Some((name.to_owned(), plain(rest.split_once(" | ")?.0)))
-        });
+        let told = rows
+            .filter_map(|(name, rest)| Some((name.to_owned(), plain(rest.split_once(" | ")?.0))));
         let held = format!("{:#?}", Limits::default());
         let held = held.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
         let held: Vec<_> = held.map(|(name, value)| (name.to_owned(), plain(value))).collect();

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::sys;
 use super::unix::{self, SocketFile};
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, SILENCE_TIMEOUT};
 
 /// Connections that the kernel keeps for a listener until they are accepted. It cuts this down to
 /// `net.core.somaxconn`, whose default is the same.
@@ -91,7 +91,8 @@ impl Listener {
 /// connections among them. Gives the address with the port that was taken.
 ///
 /// An IPv6 wildcard takes IPv4 connections as well. Accepted sockets inherit that small sends leave
-/// at once (`TCP_NODELAY`): whoever sends has gathered already, and this way it costs no call per
+/// at once (`TCP_NODELAY`), and that a peer which acknowledges nothing of what it was sent is given
+/// up ([`SILENCE_TIMEOUT`]): whoever sends has gathered already, and this way it costs no call per
 /// connection.
 ///
 /// # Errors
@@ -129,10 +130,14 @@ fn listen_beside(address: SocketAddr) -> io::Result<TcpListener> {
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, SILENCE_MS)?;
     bind(socket.as_fd(), address)?;
     sys::start_listening(socket.as_fd(), BACKLOG)?;
     Ok(TcpListener::from(socket))
 }
+
+/// [`SILENCE_TIMEOUT`] as the kernel wants it.
+const SILENCE_MS: libc::c_int = SILENCE_TIMEOUT.as_millis() as libc::c_int;
 
 /// Checks that no other program listens on `address`. Sharing it with one that shares, too, such as
 /// an earlier instance of this one, would lose half of the clients to it.
@@ -209,6 +214,17 @@ mod tests {
         let (address, listeners) = listen(LOOPBACK.into(), 2).unwrap();
         let addresses = listeners.into_iter().map(|it| TcpListener::from(it.socket).local_addr());
         assert!(addresses.map(Result::unwrap).eq([address; 2]));
+    }
+
+    #[test]
+    fn m54_a_peer_that_acknowledges_nothing_is_given_up_by_the_kernel() {
+        let (address, mut listeners) = listen(LOOPBACK.into(), 1).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let listener = TcpListener::from(listeners.remove(0).socket);
+        let (accepted, _) = listener.accept().unwrap();
+        let inherited = |name| sys::option(accepted.as_fd(), libc::IPPROTO_TCP, name).unwrap();
+        assert_eq!(inherited(libc::TCP_USER_TIMEOUT), 20_000);
+        assert_eq!(inherited(libc::TCP_NODELAY), 1);
     }
 
     #[test]

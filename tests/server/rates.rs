@@ -39,20 +39,26 @@ fn m57_an_address_has_so_many_handshakes_on_all_shards_and_then_429() {
 fn m12_m57_the_clients_of_trusted_proxies_are_told_apart_and_others_are_not_believed() {
     let rate = limits(|limits| limits.handshakes_per_address = Some(THREE));
     on_engine_with(&rate, |site| {
-        let statuses = (0..4).map(|n| handshake(site, b"", &format!("X-Forwarded-For: 192.0.2.{n}\r\n")));
+        let statuses =
+            (0..4).map(|n| handshake(site, b"", &format!("X-Forwarded-For: 192.0.2.{n}\r\n")));
         assert_eq!(statuses.collect::<Vec<_>>(), [200, 200, 200, 429], "nobody is trusted");
     });
     on_engine_with(
         |builder| rate(builder).trusted_proxies(["127.0.0.1"]),
         |site| {
-            let from = |address: &str| handshake(site, b"", &format!("X-Forwarded-For: {address}\r\n"));
+            let from =
+                |address: &str| handshake(site, b"", &format!("X-Forwarded-For: {address}\r\n"));
             for address in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
                 assert!((0..3).all(|_| from(address) == 200));
                 assert_eq!(from(address), 429);
             }
             assert_eq!(from("2001:db8::2:3:4"), 429, "a site of IPv6 is one");
             assert_eq!(from("2001:db8:0:1::1"), 200);
-            assert_eq!(from("203.0.113.9, 192.0.2.1"), 429, "what a client has written is not read");
+            assert_eq!(
+                from("203.0.113.9, 192.0.2.1"),
+                429,
+                "what a client has written is not read"
+            );
         },
     );
 }
@@ -162,18 +168,22 @@ fn m12_a_handshake_tells_the_address_of_the_client_that_a_trusted_proxy_names() 
         assert_eq!(named, "42[\"you\",\"192.0.2.1:0\"]");
         assert!(address(site, b"", "").starts_with("42[\"you\",\"127.0.0.1:"));
     });
-    on_io_with(|builder| builder, |site| {
-        tell_addresses(site);
-        let named = address(site, b"", "X-Forwarded-For: 192.0.2.1\r\n");
-        assert!(named.starts_with("42[\"you\",\"127.0.0.1:"), "{named}");
-    });
+    on_io_with(
+        |builder| builder,
+        |site| {
+            tell_addresses(site);
+            let named = address(site, b"", "X-Forwarded-For: 192.0.2.1\r\n");
+            assert!(named.starts_with("42[\"you\",\"127.0.0.1:"), "{named}");
+        },
+    );
 }
 
 #[test]
 fn the_proxy_protocol_names_the_client_and_must_be_spoken_where_it_is_expected() {
     let expected = |builder: Builder| builder.trusted_proxies(["127.0.0.1"]).proxy_protocol(true);
     let first = b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n";
-    let second = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\xdc\x04\x01\xbb";
+    let second =
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\xdc\x04\x01\xbb";
     on_io_with(expected, |site| {
         tell_addresses(site);
         for preamble in [&first[..], second] {
