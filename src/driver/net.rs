@@ -77,16 +77,6 @@ impl Handle {
     }
 }
 
-impl Listener {
-    /// Makes its accepts not wait: the driver asks it when it reports, and others may be faster.
-    ///
-    /// # Errors
-    /// Those of the kernel.
-    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
-        sys::set_nonblocking(self.socket.as_fd())
-    }
-}
-
 /// Opens a socket that listens on `address` for each of `shards`; the kernel spreads the
 /// connections among them. Gives the address with the port that was taken.
 ///

@@ -145,13 +145,14 @@ pub fn option(
     Ok(value)
 }
 
-/// Has operations on a socket fail rather than wait.
+/// Says whether operations on a socket wait, or fail when they would have to.
 ///
 /// # Errors
 /// Those of `fcntl`.
-pub fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub fn set_blocking(socket: BorrowedFd<'_>, blocks: bool) -> io::Result<()> {
+    let flags = if blocks { 0 } else { libc::O_NONBLOCK };
     // SAFETY: a descriptor that is open takes these flags; the call takes no memory.
-    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags) })?;
     Ok(())
 }
 
@@ -185,7 +186,7 @@ pub fn bind<T: SocketAddress>(socket: BorrowedFd<'_>, address: &T) -> io::Result
 pub fn connect(socket: BorrowedFd<'_>, address: &libc::sockaddr_un) -> io::Result<()> {
     let length = size_of_val(address) as libc::socklen_t;
     let address = ptr::from_ref(address).cast();
-    set_nonblocking(socket)?;
+    set_blocking(socket, false)?;
     // SAFETY: `address` points to a live structure of the length given, which the call reads.
     check(unsafe { libc::connect(socket.as_raw_fd(), address, length) })?;
     Ok(())
