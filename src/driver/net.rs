@@ -28,7 +28,7 @@ pub struct Listener {
 
 /// Descriptors that a limit of connections derived from the process's leaves for other uses:
 /// listeners, drivers, wakers, and what the application opens.
-pub(super) const DESCRIPTORS_RESERVED: u64 = 64;
+const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// How many connections a driver may have. Raises the process's limit of descriptors as far as it
 /// may be.
@@ -193,6 +193,15 @@ mod tests {
     use super::*;
 
     const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+    #[test]
+    fn without_a_limit_connections_are_bounded_by_the_descriptors_less_a_reserve() {
+        let limit = |connections| Limits { connections, ..Limits::default() };
+        let descriptors = sys::raise_descriptor_limit().unwrap();
+        let most = usize::try_from(descriptors - DESCRIPTORS_RESERVED).unwrap();
+        assert_eq!(connections_max(&limit(0)).unwrap(), most);
+        assert_eq!(connections_max(&limit(7)).unwrap(), 7);
+    }
 
     #[test]
     fn the_sockets_of_all_shards_listen_on_one_port() {

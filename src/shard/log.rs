@@ -16,8 +16,8 @@ use std::path::Path;
 use tracing::{debug, info, trace, warn};
 
 use crate::base::address::ListenAddress;
-use crate::base::driver_kind::DriverKind;
 use crate::base::slab::Key;
+use crate::driver::uring::Features;
 use crate::proto::http::{Fault, HandshakeFault};
 use crate::proto::socket::DecodeError;
 use crate::room::Target;
@@ -34,12 +34,20 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn no_uring(error: &io::Error) {
-    info!(target: "engine", why = %error, "io_uring cannot be used: epoll is used instead");
+pub(super) fn uring(features: Features) {
+    info!(target: "engine", missing = %features, "the shards are on io_uring");
 }
 
-pub(super) fn listening(addresses: &[ListenAddress], shards: usize, driver: DriverKind) {
-    debug!(target: "socket.io:server", ?addresses, shards, %driver, "listening");
+pub(super) fn epoll_takes_its_place(error: &io::Error) {
+    info!(target: "engine", why = %error, "the shards are on epoll, for there is no io_uring");
+}
+
+pub(super) fn epoll_is_wanted() {
+    info!(target: "engine", "the shards are on epoll, as they were told to be");
+}
+
+pub(super) fn listening(addresses: &[ListenAddress], shards: usize) {
+    debug!(target: "socket.io:server", ?addresses, shards, "listening");
 }
 
 pub(super) fn closing_all(shard: u16, sessions: usize) {

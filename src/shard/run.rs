@@ -52,7 +52,7 @@ impl Plan {
     }
 
     /// What the application says, or else the environment.
-    fn driver(&self) -> Result<DriverKind> {
+    fn wanted_driver(&self) -> Result<DriverKind> {
         match (self.driver, std::env::var(DRIVER_VARIABLE)) {
             (DriverKind::Auto, Ok(name)) => name
                 .parse()
@@ -61,7 +61,29 @@ impl Plan {
         }
     }
 
-    /// Starts the shards. Each makes its own ring, which belongs to its thread; none listens before
+    /// The driver of the shards; io_uring is tried, also if nothing else is wanted, so that an
+    /// error comes before any shard is started.
+    fn choose_driver(&self, limits: &Limits) -> Result<Chosen> {
+        let wanted = self.wanted_driver()?;
+        if wanted == DriverKind::Epoll {
+            log::epoll_is_wanted();
+            return Ok(Chosen::Epoll);
+        }
+        match Uring::new(limits) {
+            Ok(trial) => {
+                log::uring(trial.features());
+                Ok(Chosen::Uring)
+            }
+            // That it cannot be used is no fault: there is epoll.
+            Err(error) if wanted == DriverKind::Auto => {
+                log::epoll_takes_its_place(&error);
+                Ok(Chosen::Epoll)
+            }
+            Err(error) => Err(Error::Driver(error)),
+        }
+    }
+
+    /// Starts the shards. Each makes its own driver, which belongs to its thread; none listens before
     /// all of them are there, so that a connection may be handed to any of them.
     pub(crate) fn start(
         self,
@@ -79,11 +101,7 @@ impl Plan {
         let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
         let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
         let mut inheritances = inheritances.into_iter().flatten();
-        let limits = &shared.settings.options.limits;
-        let is_uring = match self.driver()? {
-            DriverKind::Auto => is_uring_there(limits),
-            driver => driver == DriverKind::IoUring,
-        };
+        let driver = self.choose_driver(&shared.settings.options.limits)?;
         let (report, reports) = channel();
         let mut orders = Vec::new();
         for index in 0..self.shards {
@@ -95,9 +113,9 @@ impl Plan {
             let shared = Arc::clone(shared);
             let thread = thread::Builder::new()
                 .name(format!("fanfare-{index}"))
-                .spawn(move || match is_uring {
-                    true => start.run(&shared, Uring::new),
-                    false => start.run(&shared, Epoll::new),
+                .spawn(move || match driver {
+                    Chosen::Uring => start.run(&shared, Uring::new),
+                    Chosen::Epoll => start.run(&shared, Epoll::new),
                 })
                 .map_err(Error::Thread)?;
             running.threads.push(thread);
@@ -106,8 +124,7 @@ impl Plan {
         introduce(shared, &reports, self.shards)?;
         let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
         running.files = doors.files;
-        let driver = if is_uring { DriverKind::IoUring } else { DriverKind::Epoll };
-        log::listening(&doors.addresses, self.shards, driver);
+        log::listening(&doors.addresses, self.shards);
         shared.listens(doors.addresses);
         used.into_iter().for_each(file::remove);
         for (order, listeners) in orders.iter().zip(doors.listeners) {
@@ -118,15 +135,11 @@ impl Plan {
     }
 }
 
-/// Whether shards may have rings. That they may not is no fault: there is epoll.
-fn is_uring_there(limits: &Limits) -> bool {
-    match Uring::new(limits) {
-        Ok(_) => true,
-        Err(error) => {
-            log::no_uring(&error);
-            false
-        }
-    }
+/// The drivers that there are.
+#[derive(Clone, Copy)]
+enum Chosen {
+    Uring,
+    Epoll,
 }
 
 /// All that a server listens on.

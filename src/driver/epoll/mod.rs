@@ -120,6 +120,12 @@ impl Epoll {
         })
     }
 
+    /// The socket of a connection.
+    #[cfg(test)]
+    pub(super) fn socket(&self, key: Key) -> Option<&TcpStream> {
+        self.connections.get(key).map(|found| &found.socket)
+    }
+
     fn admit(&mut self, socket: TcpStream) -> Key {
         let key = self.connections.next_key();
         let token = Token::new(Kind::Receive, key);

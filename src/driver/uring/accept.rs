@@ -7,7 +7,7 @@ use std::ptr;
 
 use io_uring::{cqueue, opcode, types};
 
-use super::{Completions, Uring};
+use super::{Completions, Features, Uring};
 use crate::base::clock::Time;
 use crate::base::slab::Key;
 use crate::driver::backoff::Backoff;
@@ -50,10 +50,13 @@ impl Listener {
     }
 
     /// What the operation should be with so much room for connections, at that time.
-    fn wanted(&self, room: usize, now: Time) -> Option<Accept> {
+    fn wanted(&self, room: usize, features: Features, now: Time) -> Option<Accept> {
         if self.stopping || room == 0 || self.backoff.is_pausing(now) {
             None
-        } else if room > net::BACKLOG as usize && !self.listener.is_shared {
+        } else if features.multishot_accept
+            && room > net::BACKLOG as usize
+            && !self.listener.is_shared
+        {
             Some(Accept::Many)
         } else {
             Some(Accept::One)
@@ -74,9 +77,9 @@ impl Uring {
     }
 
     fn update_listener(&mut self, key: Key, now: Time) {
-        let room = self.room();
+        let (room, features) = (self.room(), self.features);
         let Some(listener) = self.listeners.get_mut(key) else { return };
-        let wanted = listener.wanted(room, now);
+        let wanted = listener.wanted(room, features, now);
         match listener.armed {
             None => {
                 let Some(accept) = wanted else { return };

@@ -161,10 +161,11 @@ impl Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::uring::ring::Work;
 
     #[test]
     fn buffers_have_their_size_and_do_not_overlap() {
-        let ring = Ring::new().unwrap();
+        let ring = Ring::new(Work::Deferred).unwrap();
         let mut buffers = Buffers::new(&ring, 4, 100).unwrap();
         assert_eq!(buffers.available(), 4);
         for id in 0..4 {
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_held_keeps_its_bytes() {
-        let ring = Ring::new().unwrap();
+        let ring = Ring::new(Work::Deferred).unwrap();
         let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
         let id = buffers.take(1);
         buffers.bytes(id).fill(7);
