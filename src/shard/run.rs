@@ -8,13 +8,13 @@ use std::thread::{self, JoinHandle};
 
 use crate::base::address::ListenAddress;
 use crate::base::driver_kind::{DriverKind, UnknownDriver};
-use crate::base::limits::{Limits, SHARDS_MAX};
+use crate::base::limits::SHARDS_MAX;
 use crate::driver::Driver;
 use crate::driver::epoll::Epoll;
 use crate::driver::net::{self, Handle, Listener};
 use crate::driver::sys;
 use crate::driver::unix::SocketFile;
-use crate::driver::uring::Uring;
+use crate::driver::uring::{Features, Uring};
 use crate::error::{Error, Result};
 use crate::session::recovery::StateFile;
 
@@ -61,30 +61,9 @@ impl Plan {
         }
     }
 
-    /// The driver of the shards; io_uring is tried, also if nothing else is wanted, so that an
-    /// error comes before any shard is started.
-    fn choose_driver(&self, limits: &Limits) -> Result<Chosen> {
-        let wanted = self.wanted_driver()?;
-        if wanted == DriverKind::Epoll {
-            log::epoll_is_wanted();
-            return Ok(Chosen::Epoll);
-        }
-        match Uring::new(limits) {
-            Ok(trial) => {
-                log::uring(trial.features());
-                Ok(Chosen::Uring)
-            }
-            // That it cannot be used is no fault: there is epoll.
-            Err(error) if wanted == DriverKind::Auto => {
-                log::epoll_takes_its_place(&error);
-                Ok(Chosen::Epoll)
-            }
-            Err(error) => Err(Error::Driver(error)),
-        }
-    }
-
-    /// Starts the shards. Each makes its own driver, which belongs to its thread; none listens before
-    /// all of them are there, so that a connection may be handed to any of them.
+    /// Starts the shards. Each makes its own driver, which belongs to its thread, and all make one
+    /// of the same kind. None listens before all of them are there, so that a connection may be
+    /// handed to any of them.
     pub(crate) fn start(
         self,
         shared: &Arc<Shared>,
@@ -101,33 +80,37 @@ impl Plan {
         let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
         let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
         let mut inheritances = inheritances.into_iter().flatten();
-        let driver = self.choose_driver(&shared.settings.options.limits)?;
-        let (report, reports) = channel();
+        let wanted = self.wanted_driver()?;
+        let ((trial, trials), (report, reports)) = (channel(), channel());
         let mut orders = Vec::new();
         for index in 0..self.shards {
-            let (order, ordered) = channel();
-            orders.push(order);
+            let ((choose, chosen), (order, ordered)) = (channel(), channel());
+            orders.push((choose, order));
             let core = self.cores.get(index).copied().filter(|_| self.pin);
-            let (report, inheritance) = (report.clone(), inheritances.next());
-            let start = Start { index, shards: self.shards, core, report, ordered, inheritance };
+            let (trial, report) = (trial.clone(), report.clone());
+            let (shards, inheritance) = (self.shards, inheritances.next());
+            let start = Start { index, shards, core, trial, chosen, report, ordered, inheritance };
             let shared = Arc::clone(shared);
             let thread = thread::Builder::new()
                 .name(format!("fanfare-{index}"))
-                .spawn(move || match driver {
-                    Chosen::Uring => start.run(&shared, Uring::new),
-                    Chosen::Epoll => start.run(&shared, Epoll::new),
-                })
+                .spawn(move || start.choose_and_run(&shared, wanted))
                 .map_err(Error::Thread)?;
             running.threads.push(thread);
         }
+        drop((trial, report));
         // A shard that is not ordered to run ends, so that an error here ends them all.
+        let chosen = choose_driver(wanted, &trials, self.shards)?;
+        for (choose, _) in &orders {
+            // A thread that is gone reports nothing, which is seen right below.
+            let _ = choose.send(chosen);
+        }
         introduce(shared, &reports, self.shards)?;
         let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
         running.files = doors.files;
         log::listening(&doors.addresses, self.shards);
         shared.listens(doors.addresses);
         used.into_iter().for_each(file::remove);
-        for (order, listeners) in orders.iter().zip(doors.listeners) {
+        for ((_, order), listeners) in orders.iter().zip(doors.listeners) {
             // A thread that is gone has closed the server.
             let _ = order.send(listeners);
         }
@@ -140,6 +123,32 @@ impl Plan {
 enum Chosen {
     Uring,
     Epoll,
+}
+
+/// What came of a shard's attempt to have a ring.
+type Trial = io::Result<Features>;
+
+/// Chooses io_uring if every shard has got a ring: limits may allow some of them only.
+fn choose_driver(wanted: DriverKind, trials: &Receiver<Trial>, shards: usize) -> Result<Chosen> {
+    if wanted == DriverKind::Epoll {
+        log::epoll_is_wanted();
+        return Ok(Chosen::Epoll);
+    }
+    let mut features = Features::ALL;
+    for _ in 0..shards {
+        match trials.recv() {
+            Ok(Ok(found)) => features = found,
+            // That there is none is no fault: there is epoll.
+            Ok(Err(error)) if wanted == DriverKind::Auto => {
+                log::epoll_takes_its_place(&error);
+                return Ok(Chosen::Epoll);
+            }
+            Ok(Err(error)) => return Err(Error::Driver(error)),
+            Err(_) => return Err(Error::ShardPanicked(0)),
+        }
+    }
+    log::uring(features);
+    Ok(Chosen::Uring)
 }
 
 /// All that a server listens on.
@@ -212,6 +221,10 @@ struct Start {
     index: usize,
     shards: usize,
     core: Option<usize>,
+    /// To say whether there is a ring.
+    trial: Sender<Trial>,
+    /// The driver of all shards.
+    chosen: Receiver<Chosen>,
     report: Sender<Report>,
     /// Where to listen, once it may run.
     ordered: Receiver<Vec<Listener>>,
@@ -229,25 +242,40 @@ impl Drop for CloseOnExit {
 }
 
 impl Start {
-    fn run<D>(
-        self,
-        shared: &Arc<Shared>,
-        make: impl FnOnce(&Limits) -> io::Result<D>,
-    ) -> Result<Option<Section>>
-    where
-        D: Driver<Handle = Handle, Listener = Listener>,
-    {
+    /// Tries to have a ring, and runs on the driver that was chosen with that in view.
+    fn choose_and_run(self, shared: &Arc<Shared>, wanted: DriverKind) -> Result<Option<Section>> {
         let _close = CloseOnExit(Arc::clone(shared));
         // A core that may not be used is no reason not to serve.
         let _ = self.core.map(sys::pin_to_core);
         let limits = &shared.settings.options.limits;
-        let driver = match make(limits) {
-            Ok(driver) => driver,
+        let mut uring = None;
+        if wanted != DriverKind::Epoll {
+            let made = Uring::new(limits);
+            // The receiver lives until the driver is chosen.
+            let _ = self.trial.send(made.map(|made| uring.insert(made).features()));
+        }
+        let driver = match (self.chosen.recv(), uring) {
+            (Ok(Chosen::Uring), Some(uring)) => return self.run(shared, uring),
+            (Ok(Chosen::Epoll), uring) => {
+                drop(uring);
+                Epoll::new(limits)
+            }
+            _ => return Ok(None),
+        };
+        match driver {
+            Ok(epoll) => self.run(shared, epoll),
             Err(error) => {
                 let _ = self.report.send(Err(Error::Driver(error)));
-                return Ok(None);
+                Ok(None)
             }
-        };
+        }
+    }
+
+    fn run<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
+    where
+        D: Driver<Handle = Handle, Listener = Listener>,
+    {
+        let limits = &shared.settings.options.limits;
         let post = Shard::post(&driver, limits);
         let index = u16::try_from(self.index).unwrap_or(u16::MAX);
         // The receiver lives until every shard has reported.

@@ -86,13 +86,15 @@ fn m45_accepting_goes_on_after_the_descriptors_were_used_up<S: Subject>() {
             (0..6).map(|_| TcpStream::connect(bench.address).unwrap()).collect();
         let hoard = use_up(2);
         let mut keys: Vec<Key> = (0..2).map(|_| bench.accepted()).collect();
-        for refused in 1..=3 {
-            while bench.driver.stats().accepts_refused < refused {
-                bench.turn(bench.driver.now().after(Duration::from_millis(50)));
-                assert!(bench.reported.is_empty());
-            }
-            assert_eq!(bench.driver.stats().accepts_refused, refused, "it tries once a pause");
+        let before = bench.driver.now();
+        while bench.driver.stats().accepts_refused < 3 {
+            bench.turn(bench.driver.now().after(Duration::from_millis(5)));
+            assert!(bench.reported.is_empty());
         }
+        // Pauses of 10 and 20 ms were between them, and so on.
+        let pauses = (1 << (bench.driver.stats().accepts_refused - 1)) - 1;
+        let waited = bench.driver.now().since(before);
+        assert!(waited >= pauses * Duration::from_millis(10), "{pauses} in {waited:?}");
         bench.driver.receive(keys[0]);
         peers[0].write_all(b"still here").unwrap();
         assert_eq!(bench.bytes(), (keys[0], b"still here".to_vec()));

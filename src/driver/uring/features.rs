@@ -1,10 +1,10 @@
 //! What the io_uring of older kernels lacks, each found out by trying, and what takes its place.
 //!
-//! | missing | came with Linux | instead |
+//! | missing | came with | instead |
 //! |---|---|---|
-//! | completions that wait until the ring is entered | 6.1 | they interrupt whatever the thread does in the kernel |
-//! | a receive that goes on | 6.0 | a busy connection is received from by one operation per arrival |
-//! | an accept that goes on | 5.19 | one connection per operation |
+//! | completions that wait until the ring is entered | Linux 6.1 | they come at any call |
+//! | a receive that goes on | 6.0 | of a busy connection, too, one for each arrival |
+//! | an accept that goes on | 5.19 | one for each connection |
 //! | rings of provided buffers | 5.19 | none: [`super::Uring::new`] fails |
 //!
 //! Without rings of buffers each connection that waits would hold a buffer, or io_uring would only
