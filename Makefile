@@ -19,6 +19,7 @@ $(CLIENT)/socket.io.min.js:
 test:
 	tests/setup.sh
 	cargo test --all-features
+	FANFARE_DRIVER=epoll cargo test --all-features --test server --test socket --test log
 	cargo test --bench '*'
 	cargo test --manifest-path perf/limit/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

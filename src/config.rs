@@ -375,8 +375,16 @@ impl Builder {
         self
     }
 
-    /// Which interface of the kernel the shards use. Default: io_uring, or epoll where that cannot
-    /// be used; what was chosen, and why, is logged when the server starts.
+    /// Which interface of the kernel the shards use. Default: [`DriverKind::Auto`], which is
+    /// io_uring, or epoll where that cannot be used. What was chosen, and why, is logged when the
+    /// server starts, for the target `engine` at the level `info`.
+    ///
+    /// ```
+    /// use fanfare::{DriverKind, Server};
+    ///
+    /// let io = Server::builder().driver(DriverKind::Epoll).serve_client(false).build()?;
+    /// # Ok::<(), fanfare::Error>(())
+    /// ```
     pub fn driver(mut self, driver: DriverKind) -> Builder {
         self.driver = driver;
         self

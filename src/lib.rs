@@ -52,6 +52,10 @@
 //! A [`Socket`] is a few numbers, to be copied and sent to other threads. All can emit by it; what
 //! it *tells*, such as its rooms and data, is known on its own shard only.
 //!
+//! # Linux
+//! Shards are on io_uring, or on epoll where that is missing or forbidden, as it is in containers by
+//! default: [`DriverKind`] says what each of them needs.
+//!
 //! # Features
 //! - `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
 //! - `brotli`, on by default: the files of the JavaScript client in Brotli, too, for clients that
@@ -89,8 +93,9 @@
 //! subscriber, under the scopes of Socket.IO on Node.js as targets: `engine`, `engine:socket`,
 //! `engine:polling`, `engine:ws`, `socket.io:server`, `socket.io:client`, `socket.io:namespace`,
 //! `socket.io:parent-namespace`, `socket.io:socket`, `socket.io-parser`. The level is `debug`, for
-//! rooms that are joined and left `trace`, for a handler that has panicked `warn`. Packets are not
-//! logged, nor ids, with which one could speak as a client. [`Server::stats`] has counters.
+//! rooms that are joined and left `trace`, for a handler that has panicked `warn`, and for what the
+//! shards are on and why `info`. Packets are not logged, nor ids, with which one could speak as a
+//! client. [`Server::stats`] has counters.
 //!
 //! # How data flows
 //! ```text

@@ -118,6 +118,13 @@ impl Uring {
         }
     }
 
+    /// Whether the kernel has been asked for many connections, of each listener.
+    #[cfg(test)]
+    pub(super) fn accepts_many(&self) -> Vec<bool> {
+        let listeners = self.listener_keys.iter().filter_map(|&key| self.listeners.get(key));
+        listeners.map(|listener| listener.armed == Some(Accept::Many)).collect()
+    }
+
     /// Closes all listeners as soon as the kernel has given their operations back.
     pub(super) fn stop_listeners(&mut self) {
         for key in self.listener_keys.clone() {

@@ -331,3 +331,30 @@ fn a_crowd_that_falls_silent_is_made_quiet_a_part_in_each_turn() {
     }
     assert!(bench.driver.busy.is_empty() && bench.reported.is_empty());
 }
+
+#[test]
+fn what_the_kernel_lacks_is_not_asked_for() {
+    let least =
+        Features { deferred_work: false, multishot_accept: false, multishot_receive: false };
+    let mut bench = Bench::of(Uring::with(&limits(16, 1024), SendMode::default(), least).unwrap());
+    bench.stop_time(0);
+    let (key, mut peer) = bench.connect();
+    bench.driver.receive(key);
+    for message in [b"request".as_slice(), b"connect"] {
+        peer.write_all(message).unwrap();
+        assert_eq!(bench.bytes(), (key, message.to_vec()));
+        assert_eq!(bench.operation(key), Some(Operation::One), "one for each arrival");
+    }
+    assert_eq!(bench.driver.accepts_many(), [false]);
+    bench.stop_time(2);
+    bench.turn_until(key, Some(Operation::Poll));
+    peer.write_all(b"pong").unwrap();
+    assert_eq!(bench.bytes(), (key, b"pong".to_vec()));
+    bench.turn_until(key, Some(Operation::Poll));
+    for _ in 0..4 {
+        peer.write_all(b"message").unwrap();
+        assert_eq!(bench.bytes(), (key, b"message".to_vec()));
+    }
+    bench.turn_until(key, Some(Operation::One));
+    assert!(bench.reported.is_empty());
+}
