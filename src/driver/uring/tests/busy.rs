@@ -65,6 +65,7 @@ fn a_client_that_comes_and_goes_is_received_from_by_one_operation() {
         assert_eq!(bench.bytes(), (key, message.to_vec()));
         assert_eq!(bench.operation(key), Some(Operation::Many));
     }
+    assert_eq!(bench.driver.accepts_many(), [true]);
     drop(peer);
     assert!(matches!(bench.next(), Completion::Ended(ended, None) if ended == key));
     assert_eq!(bench.operation(key), None);
