@@ -53,8 +53,8 @@
 //! it *tells*, such as its rooms and data, is known on its own shard only.
 //!
 //! # Linux
-//! Shards are on io_uring, or on epoll where that is missing or forbidden, as it is in containers by
-//! default: [`DriverKind`] says what each of them needs.
+//! Shards are on io_uring, or on epoll where that is missing or forbidden, as it is in containers
+//! by default: [`DriverKind`] says what each of them needs.
 //!
 //! # Features
 //! - `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
