@@ -195,10 +195,12 @@ fn rooms_that_are_there_when_somebody_begins_to_listen_count() {
         clients.iter_mut().for_each(|(client, _)| ask(client, "[\"join\",[\"r\"]]"));
         log_rooms(&server.io, "/", &log);
         // Each shard begins when it hears of it.
-        let mut late = server.client_on_each();
-        for (_, id) in &late {
+        let late = (0..shards).map(|shard| {
+            let (client, id) = server.client_on(u16::try_from(shard).unwrap());
             while events.next() != format!("join {id} {id}") {}
-        }
+            (client, id)
+        });
+        let mut late: Vec<_> = late.collect();
         drop(events.rest());
         let (late, id) = &mut late[0];
         ask(late, "[\"join\",[\"r\"]]");
