@@ -4,6 +4,7 @@
 mod busy;
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::thread;
 
 use super::*;
@@ -122,4 +123,18 @@ fn m48_a_descriptor_is_open_while_operations_on_it_are_in_flight() {
     assert!(bench.driver.socket(key).is_some());
     bench.settle(0);
     assert!(bench.driver.socket(key).is_none());
+}
+
+#[test]
+fn a_listener_is_made_to_wait() {
+    let mut bench = bench::<OnUring>();
+    let (_, listeners) = net::listen(([127, 0, 0, 1], 0).into(), 1).unwrap();
+    for listener in listeners {
+        sys::set_blocking(listener.socket.as_fd(), false).unwrap();
+        let flags = format!("/proc/self/fdinfo/{}", listener.socket.as_raw_fd());
+        bench.driver.listen(listener);
+        let flags = std::fs::read_to_string(flags).unwrap();
+        let flags = flags.lines().find_map(|line| line.strip_prefix("flags:\t")).unwrap();
+        assert_eq!(i32::from_str_radix(flags, 8).unwrap() & libc::O_NONBLOCK, 0, "{flags}");
+    }
 }
