@@ -204,6 +204,13 @@ pub mod internal {
     pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
 
+    /// A server that also sends back what WebSockets outside its path say, for suites that test
+    /// the framing alone.
+    pub fn echo_websockets(mut builder: crate::Builder) -> crate::Builder {
+        builder.echo_outside = true;
+        builder
+    }
+
     /// The shards' common part of a server that a test drives by itself.
     pub fn shared(server: &crate::Server) -> std::sync::Arc<Shared> {
         std::sync::Arc::clone(&server.shared)

@@ -32,6 +32,7 @@ impl Builder {
             client: self.client()?,
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
             fallback: self.fallback.clone(),
+            echo_outside: self.echo_outside,
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
             form: self.form.clone(),

@@ -20,6 +20,7 @@ mod crowd;
 mod decide;
 mod dispatch;
 pub mod drains;
+mod echo;
 mod emit;
 pub mod events;
 pub mod handler;

@@ -80,6 +80,8 @@ pub struct Settings {
     pub client: Option<ClientFiles>,
     /// Answers other paths.
     pub fallback: Option<Fallback>,
+    /// Whether WebSockets outside the path are sent back what they say.
+    pub echo_outside: bool,
     /// Called when most clients of a shard have left.
     pub crowd_left: Option<CrowdLeft>,
     /// Whether a child namespace goes with its last socket.
