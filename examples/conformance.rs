@@ -80,8 +80,9 @@ fn answer_requests(builder: Builder) -> Builder {
         if request.uri() == "/asked" {
             return http::Response::new(std::mem::take(&mut *asked).join("\n").into());
         }
-        let (method, target, body) = (request.method(), request.uri(), request.body());
-        let line = format!("{method} {target} {}", body.len());
+        let (method, target, body) = (request.method(), request.uri(), request.body().len());
+        let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+        let line = format!("{method} {target} {body} {}", id.unwrap_or("-"));
         asked.push(line.clone());
         http::Response::new(line.into())
     })

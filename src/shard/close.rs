@@ -22,8 +22,8 @@ impl State {
         }
     }
 
-    /// Closes connections on which nothing is under way, and those that wait for the application to
-    /// decide; once no session can need them.
+    /// Closes connections on which nothing is under way, those that only echo, and those that wait
+    /// for the application to decide; once no session can need them.
     pub(super) fn drop_idle(&mut self) {
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -33,6 +33,7 @@ impl State {
                 Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
                     self.refuse_fault(key, SHUTTING_DOWN);
                 }
+                Role::WebSocket(socket) if socket.session == Key::NONE => self.drop_connection(key),
                 _ => {}
             }
         }

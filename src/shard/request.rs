@@ -363,12 +363,7 @@ impl State {
         rest
     }
 
-    pub(super) fn become_websocket(
-        &mut self,
-        key: Key,
-        session: Key,
-        deflate: Option<WindowBits>,
-    ) {
+    pub(super) fn become_websocket(&mut self, key: Key, session: Key, deflate: Option<WindowBits>) {
         let limits = &self.shared.settings.options.limits;
         let control = Allowance::full(limits.control_frames_burst, self.now);
         let Some(conn) = self.connections.get_mut(key) else { return };
