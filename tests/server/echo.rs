@@ -51,8 +51,8 @@ fn m22_m24_a_text_is_refused_at_its_first_wrong_byte_inside_a_frame() {
 fn m22_messages_are_compressed_for_those_who_offer_it() {
     on_echo(|site| {
         let mut client = site.client();
-        let headers = WEBSOCKET_HEADERS.to_owned()
-            + "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let headers =
+            WEBSOCKET_HEADERS.to_owned() + "Sec-WebSocket-Extensions: permessage-deflate\r\n";
         let response = client.ask(request("GET /", &headers));
         assert_eq!(response.status, 101);
         assert!(response.header("sec-websocket-extensions").is_some(), "{}", response.head);
