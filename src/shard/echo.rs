@@ -1,9 +1,9 @@
 //! WebSockets that carry no session: what they say is sent back.
 //!
-//! Suites such as Autobahn test the framing alone, with a server that echoes. Here it is the
-//! server itself, with everything but Engine.IO: its driver, the handshake, the decoder, compression
-//! and its contexts, the queue, pongs and the closing handshake are those of every client. Only
-//! `examples/websocket_echo.rs` turns it on.
+//! Suites such as Autobahn test the framing alone, with a server that echoes. Here it is the server
+//! itself, with everything but Engine.IO: its driver, the handshake, the decoder, compression and
+//! its contexts, the queue, pongs and the closing handshake are those of every client. Only
+//! `examples/websocket_echo.rs` and tests turn it on.
 
 use crate::base::frame::Encoded;
 use crate::base::slab::Key;

@@ -1,5 +1,5 @@
-//! WebSockets outside the path on a server that echoes them, as `examples/websocket_echo.rs` does for
-//! Autobahn: what that finds of the framing is here for every build.
+//! WebSockets outside the path on a server that echoes them, as `examples/websocket_echo.rs` does
+//! for Autobahn. That takes a Python 2.7; this does not.
 
 use fanfare::internal::echo_websockets;
 use fanfare::proto::websocket::Opcode;
