@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -119,9 +120,17 @@ impl Plan {
 }
 
 /// Whether shards may have rings. That they may not is no fault: there is epoll.
+///
+/// It is tried on a thread of its own: the kernel takes a ring down later, and interrupts for that
+/// whoever made it, also in a read of the application's that is not taken up again.
 fn is_uring_there(limits: &Limits) -> bool {
-    match Uring::new(limits) {
-        Ok(_) => true,
+    let tried = thread::scope(|scope| {
+        let attempt = || Uring::new(limits).map(drop);
+        let thread = thread::Builder::new().spawn_scoped(scope, attempt)?;
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    });
+    match tried {
+        Ok(()) => true,
         Err(error) => {
             log::no_uring(&error);
             false

@@ -140,8 +140,6 @@ impl Client {
                 true
             }
             Err(error) if is_end(error.kind()) => false,
-            // A read with a timeout is not taken up again where a signal has come between.
-            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => panic!("{error} with {} waiting", escaped(&self.input)),
         }
     }
