@@ -3,6 +3,7 @@
 // were run. Those of compression take a quarter of an hour and are run with `AUTOBAHN=all`.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { test } from "node:test";
 import { startCommand } from "../clients/server.js";
 import { findPython, install, run } from "./suite.mjs";
@@ -10,6 +11,8 @@ import { findPython, install, run } from "./suite.mjs";
 const EXPECTATIONS = new URL("expectations.txt", import.meta.url);
 /** What may be expected at all: not NON-STRICT, and not UNIMPLEMENTED. */
 const GOOD = ["OK", "INFORMATIONAL"];
+/** The groups of cases of compression, of 18 cases each. */
+const COMPRESSION = ["12.1", "12.2", "12.3", "12.4", "12.5", "13.1", "13.2", "13.3", "13.4", "13.5", "13.6", "13.7"];
 /** In these the suite only looks at what a server does. */
 const LEFT_OPEN = ["7.1.6", "7.13.1", "7.13.2"];
 
@@ -21,11 +24,12 @@ test("m22 m23 m24 Autobahn 1 to 7, 9 and 10: framing, UTF-8, closing, limits", {
   await passes("framing", "none", ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"], 301);
 });
 
-test("m22 Autobahn 12 and 13: compression", { skip: ofMinutes, concurrency: true }, async (t) => {
-  await Promise.all([
-    t.test("m22 each message by itself", () => passes("deflate", "none", ["12.*", "13.*"], 216)),
-    t.test("m22 with the earlier ones in mind", () => passes("deflate-kept", "kept", ["12.*", "13.*"], 216)),
-  ]);
+test("m22 Autobahn 12 and 13: compression", { skip: ofMinutes, concurrency: availableParallelism() }, async (t) => {
+  // Messages each by itself, and with the earlier ones in mind. What is run for minutes is told piece by piece.
+  const runs = ["none", "kept"].flatMap((contexts) => COMPRESSION.map((group) => [contexts, group]));
+  await Promise.all(runs.map(([contexts, group]) => {
+    return t.test(`${group}.*, contexts: ${contexts}`, () => passes(`${contexts}-${group}`, contexts, [`${group}.*`], 18));
+  }));
 });
 
 async function passes(agent, contexts, cases, count) {

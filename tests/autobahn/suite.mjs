@@ -1,6 +1,5 @@
 // Installs and runs the fuzzing client of Autobahn|Testsuite, which is written for Python 2.7.
-import { spawnSync } from "node:child_process";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
