@@ -37,4 +37,19 @@ impl State {
             }
         }
     }
+
+    /// Gives away all that may be, or hold, user code.
+    pub(super) fn dismantle(&mut self) -> impl Sized + use<> {
+        let sockets = std::mem::take(&mut self.sockets);
+        let namespaces = std::mem::take(&mut self.namespaces);
+        let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
+        let listeners = std::mem::take(&mut self.session_listeners);
+        let drains = std::mem::take(&mut self.drains);
+        let outbox = std::mem::take(&mut self.outbox);
+        let connections = std::mem::take(&mut self.connections);
+        let recovery = self.dismantle_recovery();
+        let undecided = std::mem::take(&mut self.undecided);
+        let sessions = (connections, listeners, drains, undecided);
+        (sockets, namespaces, jobs, sleepers, outbox, sessions, recovery)
+    }
 }

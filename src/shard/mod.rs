@@ -9,6 +9,7 @@
 pub mod aliases;
 pub mod attach;
 mod batch;
+mod clock;
 mod close;
 mod compression;
 mod conn;
@@ -20,6 +21,7 @@ mod crowd;
 mod decide;
 mod dispatch;
 pub mod drains;
+mod due;
 mod emit;
 pub mod events;
 pub mod handler;

@@ -241,7 +241,7 @@ impl Start {
         let _ = self.report.send(Ok((self.index, Arc::clone(&post))));
         let mut shard = Shard::new(driver, index, self.shards, Arc::clone(shared), post);
         if let Some(inheritance) = self.inheritance {
-            shard.context().inherit(shard.driver().now(), inheritance);
+            shard.context().inherit(shard.now(), inheritance);
         }
         let Ok(listeners) = self.ordered.recv() else { return Ok(None) };
         listeners.into_iter().for_each(|listener| shard.listen(listener));

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
@@ -17,12 +18,12 @@ use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
+use super::clock::Clock;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
 use super::shared::{Post, Shared};
 use super::state::{Action, State};
-use super::timer::Owner;
 
 /// One shard.
 pub struct Shard<D: Driver> {
@@ -31,8 +32,10 @@ pub struct Shard<D: Driver> {
     completions: Vec<Completion<D::Handle>>,
     /// Connections that were accepted and wait for their turn.
     accepted: VecDeque<Key>,
-    /// When a closing shard stops waiting for its clients.
+    /// When a closing shard stops waiting for its clients, by the driver: that is promised to
+    /// whoever waits for the end.
     close_by: Option<Time>,
+    clock: Clock,
     /// Clients that have come and may have left.
     crowd: Crowd,
 }
@@ -71,6 +74,7 @@ impl<D: Driver> Shard<D> {
             completions: Vec::new(),
             accepted: VecDeque::new(),
             close_by: None,
+            clock: Clock::default(),
             crowd: Crowd::default(),
         }
     }
@@ -83,6 +87,11 @@ impl<D: Driver> Shard<D> {
     /// The shard without its driver.
     pub fn context(&self) -> &Rc<Context> {
         &self.context
+    }
+
+    /// The time of its deadlines: see [`Clock`].
+    pub fn now(&self) -> Time {
+        self.clock.at(self.driver.now())
     }
 
     /// The driver.
@@ -117,17 +126,24 @@ impl<D: Driver> Shard<D> {
             || !post.ready.is_empty()
             || self.context.shared.is_closing() != self.close_by.is_some();
         let until = if has_news { Some(Time::ZERO) } else { until };
+        self.clock.waits(until);
         self.driver.turn(until, &mut self.completions)?;
         bell.awake();
         let context = Rc::clone(&self.context);
-        Ok(context.enter(|| self.work()))
+        let outlook = context.enter(|| self.work());
+        let ended = self.driver.now();
+        context.with(|state| self.clock.ends(ended, &mut state.stats));
+        Ok(outlook)
     }
 
     fn work(&mut self) -> Outlook {
         let context = Rc::clone(&self.context);
-        let now = self.driver.now();
+        let woke = self.driver.now();
         context.with(|state| {
-            state.now = now;
+            state.now = self.clock.woke(woke, &mut state.stats);
+            if let Some(stall) = self.clock.tell() {
+                state.resumed(stall);
+            }
             state.follow_registrations();
         });
         self.take_completions();
@@ -281,7 +297,7 @@ impl<D: Driver> Shard<D> {
 
     /// Sends what was queued, has the driver do what it has to, and says what comes next.
     fn flush(&mut self) -> Outlook {
-        let (driver, close_by) = (&mut self.driver, self.close_by);
+        let driver = &mut self.driver;
         let outlook = self.context.with(|state| {
             let most = state.shared.settings.options.limits.flushes_per_turn;
             state.flush_batch(driver, most);
@@ -302,17 +318,27 @@ impl<D: Driver> Shard<D> {
                 }
             }
             let is_behind = state.retry_outbox();
-            state.outlook(is_behind, close_by)
+            state.outlook(is_behind)
         });
-        match outlook {
+        self.outlook(outlook)
+    }
+
+    /// What comes next for the whole shard, by the time of the driver.
+    fn outlook(&mut self, of_state: Outlook) -> Outlook {
+        let is_deserted = of_state != Outlook::Busy
+            && self.context.tasks() == 0
+            && self.context.with(|state| state.is_deserted());
+        if self.close_by.is_some() && (is_deserted || self.is_overdue()) {
+            return Outlook::Finished;
+        }
+        match of_state {
             Outlook::Idle(_) if !self.accepted.is_empty() => Outlook::Busy,
             Outlook::Idle(_) if !self.context.post.ready.is_empty() => Outlook::Busy,
-            Outlook::Finished if self.context.tasks() > 0 && !self.is_overdue() => {
-                // What they sleep for comes before the time when they are given up.
-                let due = self.context.with(|state| state.timers.next());
-                Outlook::Idle([due, self.close_by].into_iter().flatten().min())
+            Outlook::Idle(due) => {
+                let due = due.into_iter().chain(self.fit()).min();
+                let due = due.map(|due| self.clock.by_driver(due));
+                Outlook::Idle(due.into_iter().chain(self.close_by).min())
             }
-            Outlook::Idle(due) => Outlook::Idle(due.into_iter().chain(self.fit()).min()),
             outlook => outlook,
         }
     }
@@ -373,7 +399,7 @@ impl<D: Driver> Drop for Shard<D> {
 const LEAST_FITTED: usize = 64;
 
 /// Pause between two tries to post to a full mailbox.
-const OUTBOX_RETRY: std::time::Duration = std::time::Duration::from_millis(1);
+const OUTBOX_RETRY: Duration = Duration::from_millis(1);
 
 impl State {
     /// Whether so much waits for shards that are behind that nothing more may be taken in.
@@ -391,54 +417,6 @@ impl State {
         stats.connections_accepted += u64::from(admits);
         stats.connections_refused += u64::from(!admits);
         admits
-    }
-
-    /// Gives away all that may be, or hold, user code.
-    fn dismantle(&mut self) -> impl Sized + use<> {
-        let sockets = std::mem::take(&mut self.sockets);
-        let namespaces = std::mem::take(&mut self.namespaces);
-        let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
-        let listeners = std::mem::take(&mut self.session_listeners);
-        let drains = std::mem::take(&mut self.drains);
-        let outbox = std::mem::take(&mut self.outbox);
-        let connections = std::mem::take(&mut self.connections);
-        let recovery = self.dismantle_recovery();
-        let undecided = std::mem::take(&mut self.undecided);
-        let sessions = (connections, listeners, drains, undecided);
-        (sockets, namespaces, jobs, sleepers, outbox, sessions, recovery)
-    }
-
-    /// An entry among the timers is due. Gives who sleeps no longer.
-    fn came_up(&mut self, owner: Owner) -> Option<std::task::Waker> {
-        match owner {
-            Owner::Connection(index) => {
-                let key = self.connections.key_at(index)?;
-                let conn = self.connections.get_mut(key)?;
-                if conn.armed.came_up(self.now, owner, &mut self.timers) {
-                    match conn.deadline <= self.now {
-                        true => self.connection_overdue(key),
-                        false => self.rearm_connection(key),
-                    }
-                }
-            }
-            Owner::Session(index) => {
-                let key = self.sessions.key_at(index)?;
-                let entry = self.sessions.get_mut(key)?;
-                if entry.armed.came_up(self.now, owner, &mut self.timers) {
-                    self.expire_session(key);
-                }
-            }
-            Owner::Recovery => self.look_after_recovery(),
-            Owner::Acks(index) => self.expire_acks(self.sockets.key_at(index)?),
-            Owner::Sleep(index) => {
-                let name = self.sleepers.key_at(index)?;
-                let sleeper = self.sleepers.get_mut(name)?;
-                if sleeper.armed.came_up(self.now, owner, &mut self.timers) {
-                    return sleeper.waker.take();
-                }
-            }
-        }
-        None
     }
 
     fn obey(&mut self, command: Command) {
@@ -464,24 +442,23 @@ impl State {
         }
     }
 
-    fn outlook(&mut self, is_behind: bool, close_by: Option<Time>) -> Outlook {
+    /// Whether it has no clients.
+    fn is_deserted(&self) -> bool {
+        self.connections.is_empty() && self.sessions.is_empty()
+    }
+
+    /// What comes next, by the time of the shard.
+    fn outlook(&mut self, is_behind: bool) -> Outlook {
         let is_busy = !self.batch.is_empty()
             || !self.dirty.is_empty()
             || !self.dirty_sessions.is_empty()
             || !self.backlog.is_empty()
             || !self.resumed.is_empty()
             || !self.jobs.is_empty();
-        if let Some(close_by) = close_by {
-            let is_empty = self.connections.is_empty() && self.sessions.is_empty();
-            if close_by <= self.now || (is_empty && !is_busy) {
-                return Outlook::Finished;
-            }
-        }
         if is_busy {
             return Outlook::Busy;
         }
         let retry = is_behind.then(|| self.now.after(OUTBOX_RETRY));
-        let due = [self.timers.next(), close_by, retry].into_iter().flatten().min();
-        Outlook::Idle(due)
+        Outlook::Idle(self.timers.next().into_iter().chain(retry).min())
     }
 }
