@@ -32,8 +32,10 @@ pub enum Error {
     Driver(io::Error),
     /// The kernel does not give a thread, or signals.
     Thread(io::Error),
-    /// We are at fault: a shard has panicked. The others were closed.
-    ShardPanicked(u16),
+    /// The kernel does not let a shard, by index, go on. The others were ended.
+    ShardFailed(u16, io::Error),
+    /// We are at fault: a shard, by index, has panicked, with this message. The others were ended.
+    ShardPanicked(u16, String),
 }
 
 impl fmt::Display for Error {
@@ -60,10 +62,13 @@ impl fmt::Display for Error {
                 write!(formatter, "cannot write the state file {}: {error}", path.display())
             }
             Error::Started => formatter.write_str("this server was started before"),
-            Error::Driver(error) => write!(formatter, "a shard cannot go on: {error}"),
+            Error::Driver(error) => write!(formatter, "a shard cannot begin: {error}"),
             Error::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
-            Error::ShardPanicked(shard) => {
-                write!(formatter, "shard {shard} has panicked; this is a bug in fanfare")
+            Error::ShardFailed(shard, error) => {
+                write!(formatter, "shard {shard} cannot go on: {error}")
+            }
+            Error::ShardPanicked(shard, why) => {
+                write!(formatter, "shard {shard} has panicked, a bug in fanfare: {why}")
             }
         }
     }
@@ -77,8 +82,9 @@ impl error::Error for Error {
             | Error::Address(_, error)
             | Error::StateFile(_, error)
             | Error::Driver(error)
-            | Error::Thread(error) => Some(error),
-            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(_) => {
+            | Error::Thread(error)
+            | Error::ShardFailed(_, error) => Some(error),
+            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(..) => {
                 None
             }
         }

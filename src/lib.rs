@@ -181,7 +181,7 @@ pub use session::recovery::{ConnectionStateRecovery, StateFile};
 pub use shard::attach::{HandOverError, HandOverReason};
 pub use shard::events::PacketKind;
 pub use shard::hooks::{ConnectionError, ErrorContext};
-pub use shard::run::Running;
+pub use shard::running::Running;
 pub use shard::shared::ExpiredSession;
 
 /// The front page: its examples are tests.
@@ -203,6 +203,22 @@ pub mod internal {
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
+
+    /// Has a shard of a server panic, as a fault in it would: what it is told to adopt is no
+    /// connection, and panics when it is dropped.
+    pub fn break_shard(server: &crate::Server, shard: usize) {
+        struct Bomb;
+
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a test wants it to");
+            }
+        }
+
+        let post = &server.shared.posts()[shard];
+        let command = crate::command::Command::Adopt(Box::new(Bomb), Vec::new());
+        assert!(post.mailbox.post(command).is_ok(), "the shard is behind");
+    }
 
     /// The shards' common part of a server that a test drives by itself.
     pub fn shared(server: &crate::Server) -> std::sync::Arc<Shared> {

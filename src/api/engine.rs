@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::fanout::Encoder;
 use crate::shard::attach::HandOverError;
 use crate::shard::handler::{Place, Trigger};
-use crate::shard::run::Running;
+use crate::shard::running::Running;
 
 use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};

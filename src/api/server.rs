@@ -17,7 +17,8 @@ use crate::config::Builder;
 use crate::error::{Error, Result};
 use crate::shard::attach::HandOverError;
 use crate::shard::registry::Matcher;
-use crate::shard::run::{Plan, Running};
+use crate::shard::run::Plan;
+use crate::shard::running::Running;
 use crate::shard::shared::{ExpiredSession, Shared};
 
 use super::ack::Acknowledgements;
@@ -336,7 +337,7 @@ impl Server {
     /// Waits for a running server to end, as [`listen`](Server::listen) does.
     ///
     /// # Errors
-    /// What ends a shard before its time.
+    /// What ends a shard before its time, as [`Running::join`].
     pub fn wait(&self, running: Running) -> Result<()> {
         let signals = Signals::close_on_termination(&self.shared)?;
         let result = running.join();

@@ -13,11 +13,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::base::address::ListenAddress;
 use crate::base::driver_kind::DriverKind;
 use crate::base::slab::Key;
+use crate::error::Error;
 use crate::proto::http::{Fault, HandshakeFault};
 use crate::proto::socket::DecodeError;
 use crate::room::Target;
@@ -40,6 +41,11 @@ pub(super) fn no_uring(error: &io::Error) {
 
 pub(super) fn listening(addresses: &[ListenAddress], shards: usize, driver: DriverKind) {
     debug!(target: "socket.io:server", ?addresses, shards, %driver, "listening");
+}
+
+/// The error names the shard.
+pub(super) fn shard_died(why: &Error) {
+    error!(target: "socket.io:server", why = ?why.to_string(), "the server ends: a shard has died");
 }
 
 pub(super) fn closing_all(shard: u16, sessions: usize) {

@@ -43,6 +43,7 @@ mod response;
 mod rooms;
 mod route;
 pub mod run;
+pub mod running;
 mod session;
 pub mod shared;
 mod state;

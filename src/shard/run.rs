@@ -1,10 +1,12 @@
 //! Shards on threads of their own, and their end.
 
+use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use crate::base::address::ListenAddress;
 use crate::base::driver_kind::{DriverKind, UnknownDriver};
@@ -20,6 +22,7 @@ use crate::session::recovery::StateFile;
 
 use super::log;
 use super::recovery::{Inheritance, Section, file};
+use super::running::Running;
 use super::shared::{Post, Shared};
 use super::turn::Shard;
 
@@ -32,15 +35,6 @@ pub struct Plan {
     shards: usize,
     pin: bool,
     driver: DriverKind,
-}
-
-/// A server whose shards run. Dropping it closes the server and waits for them.
-#[derive(Debug)]
-pub struct Running {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<Result<Option<Section>>>>,
-    /// Removed when the threads have ended.
-    files: Vec<SocketFile>,
 }
 
 impl Plan {
@@ -70,8 +64,8 @@ impl Plan {
     ) -> Result<Running> {
         // The limits that a driver sees at its start count for its whole life.
         sys::raise_descriptor_limit().map_err(Error::Driver)?;
-        let mut running =
-            Running { shared: Arc::clone(shared), threads: Vec::new(), files: Vec::new() };
+        let (end, ends) = channel();
+        let mut running = Running::new(Arc::clone(shared), ends);
         let state_file = shared.settings.options.state_file();
         if let Some(file) = state_file {
             file::check(file).map_err(|error| unwritable(file, error))?;
@@ -92,16 +86,21 @@ impl Plan {
             let core = self.cores.get(index).copied().filter(|_| self.pin);
             let (report, inheritance) = (report.clone(), inheritances.next());
             let start = Start { index, shards: self.shards, core, report, ordered, inheritance };
-            let shared = Arc::clone(shared);
+            let (shared, end) = (Arc::clone(shared), end.clone());
             let thread = thread::Builder::new()
                 .name(format!("fanfare-{index}"))
-                .spawn(move || match is_uring {
-                    true => start.run(&shared, Uring::new),
-                    false => start.run(&shared, Epoll::new),
+                .spawn(move || {
+                    let ended = match is_uring {
+                        true => start.run(&shared, Uring::new),
+                        false => start.run(&shared, Epoll::new),
+                    };
+                    // Whoever would wait for it may have lost interest.
+                    let _ = end.send((index, ended));
                 })
                 .map_err(Error::Thread)?;
             running.threads.push(thread);
         }
+        drop(end);
         // A shard that is not ordered to run ends, so that an error here ends them all.
         introduce(shared, &reports, self.shards)?;
         let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
@@ -163,7 +162,7 @@ impl Doors {
     }
 }
 
-fn unwritable(file: &StateFile, error: std::io::Error) -> Error {
+pub(super) fn unwritable(file: &StateFile, error: std::io::Error) -> Error {
     Error::StateFile(file.path().to_owned(), error)
 }
 
@@ -188,7 +187,8 @@ type Report = Result<(usize, Arc<Post>)>;
 fn introduce(shared: &Shared, reports: &Receiver<Report>, shards: usize) -> Result<()> {
     let mut posts: Vec<Option<Arc<Post>>> = vec![None; shards];
     for _ in 0..shards {
-        let (index, post) = reports.recv().unwrap_or(Err(Error::ShardPanicked(0)))?;
+        let (index, post) =
+            reports.recv().unwrap_or(Err(Error::Driver(io::ErrorKind::BrokenPipe.into())))?;
         posts[index] = Some(post);
     }
     shared.start(posts.into_iter().flatten().collect());
@@ -245,65 +245,26 @@ impl Start {
         }
         let Ok(listeners) = self.ordered.recv() else { return Ok(None) };
         listeners.into_iter().for_each(|listener| shard.listen(listener));
-        shard.run().map_err(Error::Driver)?;
+        serve(&mut shard, index)?;
         Ok(shared.settings.options.state_file().map(|file| shard.context().section(file)))
     }
 }
 
-impl Running {
-    /// The first TCP address that the server listens on, with the port that was taken.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.shared.address()
-    }
-
-    /// All that the server listens on, in the order in which it was told to, with the ports that
-    /// were taken.
-    pub fn addresses(&self) -> &[ListenAddress] {
-        self.shared.addresses()
-    }
-
-    /// Waits until the server has been closed and all its shards have ended.
-    ///
-    /// # Errors
-    /// What ended a shard before its time; the others were closed then.
-    pub fn join(mut self) -> Result<()> {
-        self.join_threads()
-    }
-
-    fn join_threads(&mut self) -> Result<()> {
-        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
-        let panicked = |index| Err(Error::ShardPanicked(u16::try_from(index).unwrap_or(u16::MAX)));
-        let ended = ended.into_iter().enumerate();
-        let sections: Result<Vec<Option<Section>>> =
-            ended.map(|(index, ended)| ended.unwrap_or_else(|_| panicked(index))).collect();
-        let sections = sections.map(|sections| sections.into_iter().collect::<Option<Vec<_>>>());
-        // One that has not run takes nothing with it.
-        let result = match (self.shared.settings.options.state_file(), sections) {
-            (Some(file), Ok(Some(sections))) if !sections.is_empty() => {
-                let written = file::write(&self.shared, file, sections);
-                written.map_err(|error| unwritable(file, error))
-            }
-            (_, sections) => sections.map(drop),
-        };
-        self.files.clear();
-        self.shared.forget_handlers();
-        result
-    }
+/// Runs a shard to its end. If that comes before its time it is said at once, and the others end,
+/// too: what is dropped behind it may take a while, or panic as well.
+fn serve<D: Driver>(shard: &mut Shard<D>, index: u16) -> Result<()> {
+    let died = match catch_unwind(AssertUnwindSafe(|| shard.run())) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => Error::ShardFailed(index, error),
+        Err(panic) => Error::ShardPanicked(index, message_of(&*panic).to_owned()),
+    };
+    log::shard_died(&died);
+    shard.context().shared.abandon();
+    Err(died)
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.shared.close();
-        // Whoever wants to know calls `join`.
-        drop(self.join_threads());
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Shared")
-            .field("addresses", &self.addresses())
-            .finish_non_exhaustive()
-    }
+/// What a panic said.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
 }

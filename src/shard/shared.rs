@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -133,6 +133,24 @@ impl ClientFile {
     }
 }
 
+/// How far a server has come in its life. It only goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It serves, or will.
+    #[default]
+    Serving,
+    /// It takes nobody any more, and its clients are sent away, some after the others.
+    Draining,
+    /// Its clients are told that it ends.
+    Closing,
+    /// One of its shards has died: the others end at once.
+    Abandoned,
+}
+
+impl Stage {
+    const ALL: [Stage; 4] = [Stage::Serving, Stage::Draining, Stage::Closing, Stage::Abandoned];
+}
+
 /// How one shard is reached.
 pub struct Post {
     /// Its commands.
@@ -170,7 +188,8 @@ pub struct Shared {
     outside: Mutex<u64>,
     /// Counts what they emit to one.
     outside_to_one: AtomicU64,
-    closing: AtomicBool,
+    /// A [`Stage`].
+    stage: AtomicU8,
     addresses: OnceLock<Vec<ListenAddress>>,
     /// Counts the connections that applications hand over, which the shards get by turns.
     pub(super) attached: AtomicUsize,
@@ -197,7 +216,7 @@ impl Shared {
             moved: Moved::default(),
             outside: Mutex::default(),
             outside_to_one: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Serving as u8),
             addresses: OnceLock::new(),
             attached: AtomicUsize::new(0),
         });
@@ -354,16 +373,27 @@ impl Shared {
         let _ = self.addresses.set(addresses);
     }
 
-    /// Whether the server is being closed.
-    pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+    /// How far the server has come.
+    pub fn stage(&self) -> Stage {
+        let stage = self.stage.load(Ordering::Acquire);
+        Stage::ALL.get(usize::from(stage)).copied().unwrap_or(Stage::Abandoned)
+    }
+
+    /// The server goes on to a stage, unless it is there or beyond. Answers whether it was not.
+    fn goes_on(&self, stage: Stage) -> bool {
+        let is_first = self.stage.fetch_max(stage as u8, Ordering::AcqRel) < stage as u8;
+        self.ring();
+        is_first
     }
 
     /// Closes the server. Answers whether it was not being closed before.
     pub fn close(&self) -> bool {
-        let first = !self.closing.swap(true, Ordering::AcqRel);
-        self.posts().iter().for_each(|post| post.mailbox.bell().ring());
-        first
+        self.goes_on(Stage::Closing)
+    }
+
+    /// Ends the server without a word to its clients: a shard has died, and none is to serve half.
+    pub fn abandon(&self) {
+        self.goes_on(Stage::Abandoned);
     }
 }
 

@@ -22,7 +22,7 @@ use super::clock::Clock;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::queue::Outgoing;
-use super::shared::{Post, Shared};
+use super::shared::{Post, Shared, Stage};
 use super::state::{Action, State};
 
 /// One shard.
@@ -32,6 +32,8 @@ pub struct Shard<D: Driver> {
     completions: Vec<Completion<D::Handle>>,
     /// Connections that were accepted and wait for their turn.
     accepted: VecDeque<Key>,
+    /// How far it has followed the server.
+    stage: Stage,
     /// When a closing shard stops waiting for its clients, by the driver: that is promised to
     /// whoever waits for the end.
     close_by: Option<Time>,
@@ -47,7 +49,7 @@ pub enum Outlook {
     Busy,
     /// Nothing until then, unless the kernel or another thread has news.
     Idle(Option<Time>),
-    /// The server was closed, and all its clients are gone.
+    /// The server was closed, and all its clients are gone; or it has died.
     Finished,
 }
 
@@ -73,6 +75,7 @@ impl<D: Driver> Shard<D> {
             context,
             completions: Vec::new(),
             accepted: VecDeque::new(),
+            stage: Stage::default(),
             close_by: None,
             clock: Clock::default(),
             crowd: Crowd::default(),
@@ -124,11 +127,14 @@ impl<D: Driver> Shard<D> {
         let post = &self.context.post;
         let has_news = !post.mailbox.is_empty()
             || !post.ready.is_empty()
-            || self.context.shared.is_closing() != self.close_by.is_some();
+            || self.context.shared.stage() != self.stage;
         let until = if has_news { Some(Time::ZERO) } else { until };
         self.clock.waits(until);
         self.driver.turn(until, &mut self.completions)?;
         bell.awake();
+        if self.context.shared.stage() == Stage::Abandoned {
+            return Ok(Outlook::Finished);
+        }
         let context = Rc::clone(&self.context);
         let outlook = context.enter(|| self.work());
         let ended = self.driver.now();
@@ -153,7 +159,7 @@ impl<D: Driver> Shard<D> {
         context.run_ready();
         context.run_jobs();
         self.take_backlog();
-        self.follow_closing();
+        self.follow_stage();
         context.announce_packets();
         self.flush()
     }
@@ -277,19 +283,18 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Once the server is being closed: no new clients, and the old ones are told.
-    fn follow_closing(&mut self) {
-        if !self.context.shared.is_closing() {
-            return;
-        }
-        if self.close_by.is_none() {
+    /// Goes on in its life as far as the server has.
+    fn follow_stage(&mut self) {
+        let stage = self.context.shared.stage();
+        if stage >= Stage::Closing && self.close_by.is_none() {
             let timeout = self.context.shared.settings.options.limits.shutdown_timeout;
             self.close_by = Some(self.driver.now().after(timeout));
             self.context.with(State::close_all);
             self.context.run_jobs();
         }
+        self.stage = stage;
         // Until then polling clients come, also with new connections, to hear that they are closed.
-        if self.context.with(|state| state.sessions.is_empty()) {
+        if self.close_by.is_some() && self.context.with(|state| state.sessions.is_empty()) {
             self.driver.stop_listening();
             self.context.with(State::drop_idle);
         }

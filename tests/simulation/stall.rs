@@ -62,8 +62,7 @@ fn m60_a_handler_that_blocks_for_a_minute_costs_no_client_its_connection() {
         });
         world.run_for(Duration::from_secs(120));
         assert!(world.peers.iter().all(Peer::is_joined), "somebody was lost");
-        // Those of other shards have lost the same minute in a machine with one clock.
-        assert!(stats(&world).iter().all(|it| it.stalls >= 1 && it.stalled_us >= 55_000_000));
+        assert!(stats(&world).iter().any(|it| it.stalls >= 1 && it.stalled_us >= 59_000_000));
         world.finish();
     });
 }
@@ -72,8 +71,8 @@ fn m60_a_handler_that_blocks_for_a_minute_costs_no_client_its_connection() {
 fn m66_who_answers_nothing_is_dropped_after_a_stall_and_not_before_a_ping_round() {
     seeds::for_each("m66", 4, |seed| {
         let mut world = quiet_world(seed, 1);
-        world.peers[0].is_deaf = true;
         block(&mut world);
+        world.peers[0].is_deaf = true;
         let sessions = |world: &World| world.shards.iter().map(Inspect::sessions).sum::<usize>();
         world.run_for(Duration::from_millis(19_800));
         assert_eq!(sessions(&world), 1, "it had no time to answer");
