@@ -27,6 +27,7 @@ use crate::fanout::Encoder;
 use crate::shard::attach::HandOverError;
 use crate::shard::handler::{Place, Trigger};
 use crate::shard::running::Running;
+use crate::shard::watch::Label;
 
 use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
@@ -90,7 +91,8 @@ impl Server {
 
     fn add<A>(&self, trigger: Trigger, handler: impl Handler<A>) -> &Server {
         let shared = &self.0.shared;
-        shared.define("/").add_handler(trigger, Place::Last, recipe(handler));
+        let recipe = recipe(Label::of("engine", &trigger), handler);
+        shared.define("/").add_handler(trigger, Place::Last, recipe);
         shared.changed();
         self
     }

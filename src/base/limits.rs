@@ -197,6 +197,9 @@ pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
 /// Most shards of one server: what the two bytes of an id can name, less one that means "none".
 pub const SHARDS_MAX: usize = 1_024;
 
+/// Most handlers that the watchdog knows by name, in the whole process: 4,096.
+pub const LABELS_MAX: usize = 4_096;
+
 const _: () = assert!(SLICES_PER_SEND <= 1_024, "one gathered send must fit IOV_MAX");
 const _: () = assert!(SHARDS_MAX < u16::MAX as usize, "ids hold a shard in two bytes");
 

@@ -37,6 +37,8 @@ pub struct Stats {
     pub stalls: u64,
     /// What these took beyond the 100 ms, in all, in microseconds.
     pub stalled_us: u64,
+    /// Turns that the watchdog has told of: see [`Builder::watchdog`](crate::Builder::watchdog).
+    pub turns_blocked: u64,
     /// The longest time that the shard was at work without looking at the kernel, in microseconds.
     pub turn_longest_us: u64,
 }

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use tracing::{debug, error, info, trace, warn};
 
@@ -46,6 +47,11 @@ pub(super) fn listening(addresses: &[ListenAddress], shards: usize, driver: Driv
 /// The error names the shard.
 pub(super) fn shard_died(why: &Error) {
     error!(target: "socket.io:server", why = ?why.to_string(), "the server ends: a shard has died");
+}
+
+pub(super) fn shard_blocked(shard: usize, handler: &str, blocked: Duration) {
+    let blocked_ms = blocked.as_millis() as u64;
+    warn!(target: "socket.io:server", shard, handler, blocked_ms, "a handler blocks its shard");
 }
 
 pub(super) fn closing_all(shard: u16, sessions: usize) {

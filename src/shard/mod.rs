@@ -51,6 +51,7 @@ pub mod station;
 pub mod time;
 mod timer;
 mod turn;
+pub mod watch;
 
 pub use crate::session::departure::DisconnectDetail;
 pub use emit::Queued;

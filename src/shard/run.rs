@@ -25,6 +25,7 @@ use super::recovery::{Inheritance, Section, file};
 use super::running::Running;
 use super::shared::{Post, Shared};
 use super::turn::Shard;
+use super::watch::Watchdog;
 
 /// The environment variable that decides about the driver where the application leaves it open.
 const DRIVER_VARIABLE: &str = "FANFARE_DRIVER";
@@ -103,6 +104,8 @@ impl Plan {
         drop(end);
         // A shard that is not ordered to run ends, so that an error here ends them all.
         introduce(shared, &reports, self.shards)?;
+        let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
+        running.watchdog = watchdog.transpose()?;
         let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
         running.files = doors.files;
         let driver = if is_uring { DriverKind::IoUring } else { DriverKind::Epoll };

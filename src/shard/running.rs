@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use super::recovery::{Section, file};
 use super::run::unwritable;
 use super::shared::Shared;
+use super::watch::Watchdog;
 
 /// How long the shards of a server may take to end when one of them has died. One that a handler
 /// blocks is left behind then.
@@ -28,13 +29,15 @@ pub struct Running {
     pub(super) threads: Vec<JoinHandle<()>>,
     /// One of each thread, unless it has died while it was taken apart.
     ends: Receiver<End>,
+    /// Ends with the server.
+    pub(super) watchdog: Option<Watchdog>,
     /// Removed when the threads have ended.
     pub(super) files: Vec<SocketFile>,
 }
 
 impl Running {
     pub(super) fn new(shared: Arc<Shared>, ends: Receiver<End>) -> Running {
-        Running { shared, threads: Vec::new(), ends, files: Vec::new() }
+        Running { shared, threads: Vec::new(), ends, watchdog: None, files: Vec::new() }
     }
 
     /// The first TCP address that the server listens on, with the port that was taken.
@@ -71,6 +74,7 @@ impl Running {
             }
             (_, sections) => sections.map(drop),
         };
+        self.watchdog = None;
         self.files.clear();
         self.shared.forget_handlers();
         result

@@ -28,6 +28,7 @@ use super::handler::Definition;
 use super::hooks::{Hooks, Registered};
 use super::moved::Moved;
 use super::registry::Registry;
+use super::watch::Pulse;
 
 /// Answers requests outside the path of the server.
 pub type Fallback = Arc<dyn Fn(::http::Request<Bytes>) -> ::http::Response<Bytes> + Send + Sync>;
@@ -90,6 +91,8 @@ pub struct Settings {
     pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// How long a turn may take before the watchdog tells of it; `None`: there is no watchdog.
+    pub watchdog: Option<Duration>,
     /// The permissions of the files of Unix sockets.
     pub unix_socket_mode: u32,
 }
@@ -159,6 +162,8 @@ pub struct Post {
     pub ready: ReadyQueue<Runnable>,
     /// Its sessions, as it has counted them last.
     pub clients: AtomicUsize,
+    /// What it does.
+    pub pulse: Pulse,
 }
 
 /// One server, as all its shards and handles know it.

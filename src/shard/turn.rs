@@ -13,6 +13,7 @@ use crate::base::fit::Fit;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
+use crate::base::stats::Stats;
 use crate::command::{Command, SessionCommand};
 use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
@@ -24,6 +25,7 @@ use super::crowd::Crowd;
 use super::queue::Outgoing;
 use super::shared::{Post, Shared, Stage};
 use super::state::{Action, State};
+use super::watch::Pulse;
 
 /// One shard.
 pub struct Shard<D: Driver> {
@@ -64,6 +66,7 @@ impl<D: Driver> Shard<D> {
             mailbox: Mailbox::new(limits.mailbox_commands, Arc::clone(&bell)),
             ready: ReadyQueue::new(bell),
             clients: AtomicUsize::new(0),
+            pulse: Pulse::default(),
         })
     }
 
@@ -139,12 +142,14 @@ impl<D: Driver> Shard<D> {
         let outlook = context.enter(|| self.work());
         let ended = self.driver.now();
         context.with(|state| self.clock.ends(ended, &mut state.stats));
+        context.post.pulse.ends();
         Ok(outlook)
     }
 
     fn work(&mut self) -> Outlook {
         let context = Rc::clone(&self.context);
         let woke = self.driver.now();
+        context.post.pulse.begins(woke);
         context.with(|state| {
             state.now = self.clock.woke(woke, &mut state.stats);
             if let Some(stall) = self.clock.tell() {
@@ -443,8 +448,13 @@ impl State {
             Command::Fetch(audience, sender) => drop(sender.send(self.found(&audience))),
             Command::Recover(request) => self.recover(request),
             Command::Recovered(answer) => self.recovered(*answer),
-            Command::Stats(sender) => drop(sender.send(self.stats)),
+            Command::Stats(sender) => drop(sender.send(self.stats())),
         }
+    }
+
+    fn stats(&self) -> Stats {
+        let post = self.shared.posts().get(usize::from(self.index));
+        Stats { turns_blocked: post.map_or(0, |post| post.pulse.blocked()), ..self.stats }
     }
 
     /// Whether it has no clients.
