@@ -2,6 +2,7 @@
 
 mod client;
 mod compression;
+mod life;
 mod settings;
 
 use std::any::{Any, TypeId};
@@ -69,6 +70,7 @@ pub struct Builder {
     pub(crate) driver: DriverKind,
     pub(crate) addresses: Vec<ListenAddress>,
     unix_socket_mode: u32,
+    drain_timeout: Duration,
     watchdog: Option<Duration>,
 }
 
@@ -106,6 +108,7 @@ impl Builder {
             driver: DriverKind::default(),
             addresses: Vec::new(),
             unix_socket_mode: 0o660,
+            drain_timeout: Duration::from_secs(30),
             watchdog: Some(Duration::from_secs(1)),
         }
     }
@@ -419,22 +422,6 @@ impl Builder {
     /// the user and the group that the server runs as.
     pub fn unix_socket_mode(mut self, mode: u32) -> Builder {
         self.unix_socket_mode = mode;
-        self
-    }
-
-    /// How long a turn of a shard may take before a line at level `warn` tells which shard it is,
-    /// and which handler blocks it; once for each such turn. Default: 1 s. `None`: nobody watches.
-    ///
-    /// All clients of the shard wait as long as one handler computes, or waits in any other way than
-    /// by `await`. The deadlines of clients wait, too: see [`Stats::stalls`](crate::Stats::stalls).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let builder = fanfare::Server::builder().watchdog(Duration::from_millis(200));
-    /// ```
-    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Builder {
-        self.watchdog = limit.into();
         self
     }
 

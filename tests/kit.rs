@@ -4,6 +4,8 @@
 mod chat;
 #[path = "kit/clients.rs"]
 mod clients;
+#[path = "kit/drain.rs"]
+mod drain;
 #[path = "kit/rooms.rs"]
 mod rooms;
 #[path = "kit/time.rs"]

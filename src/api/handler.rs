@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use crate::shard::context::Context;
+use crate::shard::dismissal::Owed;
 use crate::shard::handler::{Decision, Event, HandlerRecipe, MiddlewareRecipe, Refused, Started};
 use crate::shard::watch::Label;
 
@@ -212,7 +213,9 @@ fn reusing_a_place<F: Future<Output = ()> + 'static>(
                 Started::Done
             }
             Poll::Pending => {
-                let waiting = Waiting { place, label, context: Rc::clone(context) };
+                let answers = event.socket.filter(|_| event.ack.is_some());
+                let owed = answers.map(|socket| context.owes(socket));
+                let waiting = Waiting { place, label, context: Rc::clone(context), _owed: owed };
                 Started::Waiting(Box::pin(waiting))
             }
         }
@@ -224,6 +227,7 @@ struct Waiting<F> {
     place: Place<F>,
     label: Label,
     context: Rc<Context>,
+    _owed: Option<Owed>,
 }
 
 impl<F: Future<Output = ()>> Future for Waiting<F> {

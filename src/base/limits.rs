@@ -197,6 +197,9 @@ pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
 /// Most shards of one server: what the two bytes of an id can name, less one that means "none".
 pub const SHARDS_MAX: usize = 1_024;
 
+/// Clients that a server which drains sends away each second, unless it has to hurry: 1,000.
+pub const DISMISSALS_PER_SECOND: u32 = 1_000;
+
 /// Most handlers that the watchdog knows by name, in the whole process: 4,096.
 pub const LABELS_MAX: usize = 4_096;
 

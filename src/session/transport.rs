@@ -183,6 +183,24 @@ pub enum Mismatch {
 }
 
 impl Session {
+    /// Closes the session because the server drains, behind what is queued. A polling client that
+    /// has no GET under way is told with its next one, if that comes soon.
+    pub fn send_away(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
+        let reason = DisconnectReason::ServerShuttingDown;
+        if !self.is_open() {
+            return;
+        }
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return self.end(reason, effects);
+        };
+        if let Some(held) = polling.get.take() {
+            let answer = polling.take_queued().unwrap_or(Answer::Close);
+            effects.push(polling.answer(held, answer));
+            return self.end(reason, effects);
+        }
+        self.start_closing(now.after(options.limits.farewell_timeout), reason, effects);
+    }
+
     /// A GET arrived. It is answered at once or held.
     pub fn poll(
         &mut self,

@@ -11,8 +11,8 @@ use std::task::Waker;
 use async_task::Task;
 use bytes::Bytes;
 
-use crate::base::slab::Key;
-use crate::command::Command;
+use crate::base::slab::{Key, Slab};
+use crate::command::{Command, SocketAddress};
 
 use super::copies::Copies;
 use super::drains;
@@ -35,6 +35,8 @@ pub struct Context {
     pub(super) texts: Cell<Vec<u8>>,
     /// Tasks that have not finished.
     tasks: Cell<usize>,
+    /// The sockets whose handlers wait, and may still acknowledge an event.
+    pub(super) owed: RefCell<Slab<SocketAddress>>,
 }
 
 thread_local! {
@@ -55,7 +57,8 @@ impl Context {
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Rc<Context> {
         let state = RefCell::new(State::new(index, shards, Arc::clone(&shared)));
         let (copies, texts, tasks) = (RefCell::default(), Cell::default(), Cell::new(0));
-        Rc::new(Context { index, shared, post, state, copies, texts, tasks })
+        let owed = RefCell::default();
+        Rc::new(Context { index, shared, post, state, copies, texts, tasks, owed })
     }
 
     /// The shard that this thread is working for.

@@ -70,7 +70,9 @@ impl Context {
     fn dispatch_behind(self: &Rc<Self>, middlewares: Vec<Middleware>, event: &Event<'_>) {
         let Some(socket) = event.socket else { return };
         let (context, kept) = (Rc::clone(self), Kept::of(event));
+        let owed = event.ack.as_ref().map(|_| self.owes(socket));
         self.start(async move {
+            let _owed = owed;
             for middleware in &middlewares {
                 let decision = middleware(&mut kept.event(&context, socket));
                 if let Err(refused) = decision.await {

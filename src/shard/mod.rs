@@ -19,6 +19,7 @@ pub mod context;
 mod copies;
 mod crowd;
 mod decide;
+pub mod dismissal;
 mod dispatch;
 pub mod drains;
 mod due;

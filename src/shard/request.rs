@@ -154,7 +154,7 @@ impl State {
         bytes: &[u8],
         name: Option<&str>,
     ) -> HttpStep {
-        if self.is_closing {
+        if self.is_closing || self.is_draining {
             return self.refuse_fault(key, SHUTTING_DOWN);
         }
         if self.sessions.len() >= self.shared.settings.options.limits.sessions {

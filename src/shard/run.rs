@@ -23,7 +23,7 @@ use crate::session::recovery::StateFile;
 use super::log;
 use super::recovery::{Inheritance, Section, file};
 use super::running::Running;
-use super::shared::{Post, Shared};
+use super::shared::{Post, Shared, Stage};
 use super::turn::Shard;
 use super::watch::Watchdog;
 
@@ -209,12 +209,15 @@ struct Start {
     inheritance: Option<Inheritance>,
 }
 
-/// Closes the server when its shard ends, however it ends: no server serves half.
+/// Closes the server when its shard ends before it was told to: no server serves half.
 struct CloseOnExit(Arc<Shared>);
 
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
-        self.0.close();
+        // One that drains has shards that are done before others.
+        if self.0.stage() == Stage::Serving {
+            self.0.close();
+        }
     }
 }
 

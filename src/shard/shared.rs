@@ -91,6 +91,8 @@ pub struct Settings {
     pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
     /// How long a turn may take before the watchdog tells of it; `None`: there is no watchdog.
     pub watchdog: Option<Duration>,
     /// The permissions of the files of Unix sockets.
@@ -389,6 +391,11 @@ impl Shared {
         let is_first = self.stage.fetch_max(stage as u8, Ordering::AcqRel) < stage as u8;
         self.ring();
         is_first
+    }
+
+    /// Drains the server. Answers whether nothing of that kind was under way before.
+    pub fn drain(&self) -> bool {
+        self.goes_on(Stage::Draining)
     }
 
     /// Closes the server. Answers whether it was not being closed before.

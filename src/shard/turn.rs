@@ -1,5 +1,7 @@
 //! A shard with its driver: turns.
 
+mod stages;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use crate::proto::socket::DisconnectReason;
 use super::clock::Clock;
 use super::context::Context;
 use super::crowd::Crowd;
+use super::dismissal::Dismissal;
 use super::queue::Outgoing;
 use super::shared::{Post, Shared, Stage};
 use super::state::{Action, State};
@@ -40,6 +43,8 @@ pub struct Shard<D: Driver> {
     /// whoever waits for the end.
     close_by: Option<Time>,
     clock: Clock,
+    /// Who is still to be sent away, when the server drains.
+    dismissal: Option<Dismissal>,
     /// Clients that have come and may have left.
     crowd: Crowd,
 }
@@ -81,6 +86,7 @@ impl<D: Driver> Shard<D> {
             stage: Stage::default(),
             close_by: None,
             clock: Clock::default(),
+            dismissal: None,
             crowd: Crowd::default(),
         }
     }
@@ -288,23 +294,6 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Goes on in its life as far as the server has.
-    fn follow_stage(&mut self) {
-        let stage = self.context.shared.stage();
-        if stage >= Stage::Closing && self.close_by.is_none() {
-            let timeout = self.context.shared.settings.options.limits.shutdown_timeout;
-            self.close_by = Some(self.driver.now().after(timeout));
-            self.context.with(State::close_all);
-            self.context.run_jobs();
-        }
-        self.stage = stage;
-        // Until then polling clients come, also with new connections, to hear that they are closed.
-        if self.close_by.is_some() && self.context.with(|state| state.sessions.is_empty()) {
-            self.driver.stop_listening();
-            self.context.with(State::drop_idle);
-        }
-    }
-
     /// Sends what was queued, has the driver do what it has to, and says what comes next.
     fn flush(&mut self) -> Outlook {
         let driver = &mut self.driver;
@@ -347,7 +336,9 @@ impl<D: Driver> Shard<D> {
             Outlook::Idle(due) => {
                 let due = due.into_iter().chain(self.fit()).min();
                 let due = due.map(|due| self.clock.by_driver(due));
-                Outlook::Idle(due.into_iter().chain(self.close_by).min())
+                let dismissal = self.dismissal.as_ref().filter(|_| self.close_by.is_none());
+                let next = dismissal.map(Dismissal::next);
+                Outlook::Idle(due.into_iter().chain(next).chain(self.close_by).min())
             }
             outlook => outlook,
         }
