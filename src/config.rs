@@ -70,6 +70,7 @@ pub struct Builder {
     pub(crate) driver: DriverKind,
     pub(crate) addresses: Vec<ListenAddress>,
     unix_socket_mode: u32,
+    hand_over_at: Option<PathBuf>,
     drain_timeout: Duration,
     watchdog: Option<Duration>,
 }
@@ -108,6 +109,7 @@ impl Builder {
             driver: DriverKind::default(),
             addresses: Vec::new(),
             unix_socket_mode: 0o660,
+            hand_over_at: None,
             drain_timeout: Duration::from_secs(30),
             watchdog: Some(Duration::from_secs(1)),
         }

@@ -26,6 +26,8 @@ pub enum Error {
     Address(String, io::Error),
     /// The caller named a state file that cannot be written.
     StateFile(PathBuf, io::Error),
+    /// The process that serves at this path cannot be taken over from, or no other can from this one.
+    HandOver(PathBuf, io::Error),
     /// The caller has started this server before.
     Started,
     /// The kernel does not give a shard what it needs.
@@ -61,6 +63,9 @@ impl fmt::Display for Error {
             Error::StateFile(path, error) => {
                 write!(formatter, "cannot write the state file {}: {error}", path.display())
             }
+            Error::HandOver(path, error) => {
+                write!(formatter, "cannot hand over at {}: {error}", path.display())
+            }
             Error::Started => formatter.write_str("this server was started before"),
             Error::Driver(error) => write!(formatter, "a shard cannot begin: {error}"),
             Error::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
@@ -81,6 +86,7 @@ impl error::Error for Error {
             | Error::Listen(_, error)
             | Error::Address(_, error)
             | Error::StateFile(_, error)
+            | Error::HandOver(_, error)
             | Error::Driver(error)
             | Error::Thread(error)
             | Error::ShardFailed(_, error) => Some(error),

@@ -8,9 +8,11 @@ mod arguments;
 mod raw;
 
 mod life {
+    mod activation;
     pub mod child;
     mod death;
     mod drain;
+    mod restart;
     mod stall;
 }
 

@@ -38,6 +38,7 @@ impl Builder {
             has_namespaces: self.has_namespaces,
             form: self.form.clone(),
             states: self.states.clone(),
+            hand_over_at: self.hand_over_at.clone(),
             drain_timeout: self.drain_timeout,
             watchdog: self.watchdog,
             unix_socket_mode: self.unix_socket_mode,

@@ -15,8 +15,10 @@
 
 pub mod epoll;
 pub mod net;
+pub mod rights;
 pub mod sim;
 pub mod sys;
+pub mod systemd;
 mod token;
 pub mod unix;
 pub mod uring;
@@ -105,8 +107,8 @@ pub trait Driver {
     /// Starts to accept connections.
     fn listen(&mut self, listener: Self::Listener);
 
-    /// Stops accepting; connections that were not reported yet are refused, and none is reported
-    /// any more.
+    /// Stops accepting. Connections that the kernel has accepted by then are still reported; what
+    /// waits to be accepted is refused, unless another process has the listener, too.
     fn stop_listening(&mut self);
 
     /// The address of the peer, if the connection still has one.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -155,6 +155,26 @@ pub fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Has a descriptor closed in programs that this one starts.
+///
+/// # Errors
+/// Those of `fcntl`: nothing is open there.
+pub fn close_on_exec(place: RawFd) -> io::Result<()> {
+    // SAFETY: the call takes no memory and fails for what is not open.
+    check(unsafe { libc::fcntl(place, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    Ok(())
+}
+
+/// Has operations on a socket wait.
+///
+/// # Errors
+/// Those of `fcntl`.
+pub fn set_blocking(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a descriptor that is open takes these flags; the call takes no memory.
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, 0) })?;
+    Ok(())
+}
+
 /// Waits until nobody else has the file locked, and locks it until its descriptor is closed.
 ///
 /// # Errors
@@ -268,7 +288,7 @@ fn send_slice(socket: BorrowedFd<'_>, slice: &[u8], follows: Follows) -> io::Res
 }
 
 /// The result of a call that tells how many bytes it took, or -1 and why.
-fn repeat_interrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+pub(super) fn repeat_interrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
     loop {
         match usize::try_from(call()) {
             Ok(taken) => return Ok(taken),

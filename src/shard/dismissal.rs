@@ -31,12 +31,14 @@ pub struct Dismissal {
     began: Time,
     window: Duration,
     next: Time,
+    /// Until then others may come.
+    grace: Time,
     by: Time,
 }
 
 impl Dismissal {
-    /// One of nobody, which is over after `timeout` at the latest.
-    pub fn new(now: Time, timeout: Duration) -> Dismissal {
+    /// One of nobody, which is over after `timeout` at the latest, and not before `grace`.
+    pub fn new(now: Time, timeout: Duration, grace: Duration) -> Dismissal {
         Dismissal {
             waiting: Vec::new(),
             held: Vec::new(),
@@ -44,13 +46,15 @@ impl Dismissal {
             began: now,
             window: Duration::ZERO,
             next: now,
+            grace: now.after(grace),
             by: now.after(timeout),
         }
     }
 
-    /// Sends these away from now on: as fast as they would have to go if all of `shards` had as
-    /// many, but no slower than in the time that is left.
-    pub fn add(&mut self, sessions: Vec<Key>, now: Time, shards: usize) {
+    /// Sends these away from now on, too, but for those that are owed an answer: as fast as they
+    /// would have to go if all of `shards` had as many, but no slower than in the time that is left.
+    pub fn add(&mut self, mut sessions: Vec<Key>, now: Time, shards: usize) {
+        sessions.retain(|session| !self.held.contains(session));
         let everywhere = u32::try_from(sessions.len().saturating_mul(shards)).unwrap_or(u32::MAX);
         let quick = Duration::from_secs(1) * everywhere / DISMISSALS_PER_SECOND;
         (self.total, self.began) = (sessions.len(), now);
@@ -58,14 +62,24 @@ impl Dismissal {
         self.waiting = sessions;
     }
 
-    /// Whether nobody is left.
-    pub fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.held.is_empty()
+    /// Whether the turn of all has come.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether somebody may have to go now.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.next <= now
     }
 
     /// When the next ones are to go.
     pub fn next(&self) -> Time {
         self.next.min(self.by)
+    }
+
+    /// Until when it is not over.
+    pub fn grace(&self) -> Time {
+        self.grace
     }
 
     /// When all have to be gone.
@@ -75,9 +89,6 @@ impl Dismissal {
 
     /// Those who are to go now. It asks who is owed an answer, and draws the pause behind it.
     pub fn take(&mut self, now: Time, owed: &HashSet<Key>, random: u8) -> Vec<Key> {
-        if now < self.next {
-            return Vec::new();
-        }
         self.next = now.after(PAUSE * 2 * u32::from(random) / 255 + Duration::from_millis(1));
         let elapsed = now.since(self.began).as_micros().saturating_add(1);
         let share = self.total as u128 * elapsed / self.window.as_micros().max(1);
@@ -151,10 +162,10 @@ mod tests {
     /// How long it takes to send so many away, and the most who go at once.
     fn run(count: u32, shards: usize) -> (Duration, usize) {
         let mut now = Time::ZERO;
-        let mut dismissal = Dismissal::new(now, TIMEOUT);
+        let mut dismissal = Dismissal::new(now, TIMEOUT, Duration::ZERO);
         dismissal.add(keys(count), now, shards);
         let (mut gone, mut most) = (HashSet::new(), 0);
-        while !dismissal.is_over() {
+        while !dismissal.is_idle() {
             let random = (now.as_micros() % 256) as u8;
             let go = dismissal.take(now, &HashSet::new(), random);
             most = most.max(go.len());
@@ -179,13 +190,12 @@ mod tests {
 
     #[test]
     fn m63_who_is_owed_an_answer_goes_last() {
-        let mut dismissal = Dismissal::new(Time::ZERO, TIMEOUT);
+        let mut dismissal = Dismissal::new(Time::ZERO, TIMEOUT, Duration::ZERO);
         dismissal.add(keys(2), Time::ZERO, 1);
         let owed: HashSet<Key> = keys(1).into_iter().collect();
         let later = Time::ZERO.after(Duration::from_secs(1));
         assert_eq!(dismissal.take(later, &owed, 0), keys(2)[1..]);
-        assert!(!dismissal.is_over());
         assert_eq!(dismissal.take(dismissal.next(), &HashSet::new(), 0), keys(1));
-        assert!(dismissal.is_over());
+        assert!(dismissal.is_idle() && dismissal.held.is_empty());
     }
 }

@@ -54,6 +54,24 @@ pub(super) fn shard_blocked(shard: usize, handler: &str, blocked: Duration) {
     warn!(target: "socket.io:server", shard, handler, blocked_ms, "a handler blocks its shard");
 }
 
+pub(super) fn hands_over() {
+    info!(target: "socket.io:server", "another process serves from now on: this one ends");
+}
+
+pub(super) fn takes_over() {
+    info!(target: "socket.io:server", "takes over from the process that has served so far");
+}
+
+pub(super) fn notified(result: io::Result<()>) {
+    if let Err(error) = result {
+        warn!(target: "socket.io:server", %error, "the service manager cannot be told");
+    }
+}
+
+pub(super) fn no_hand_over(error: &io::Error) {
+    warn!(target: "socket.io:server", %error, "a process has asked to take over, and did not");
+}
+
 pub(super) fn closing_all(shard: u16, sessions: usize) {
     debug!(target: "engine", shard, sessions, "closing all open clients");
 }

@@ -2,10 +2,9 @@
 
 use std::any::Any;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crate::base::address::ListenAddress;
@@ -13,13 +12,15 @@ use crate::base::driver_kind::{DriverKind, UnknownDriver};
 use crate::base::limits::{Limits, SHARDS_MAX};
 use crate::driver::Driver;
 use crate::driver::epoll::Epoll;
-use crate::driver::net::{self, Handle, Listener};
+use crate::driver::net::{Handle, Listener};
 use crate::driver::sys;
-use crate::driver::unix::SocketFile;
+use crate::driver::systemd;
 use crate::driver::uring::Uring;
 use crate::error::{Error, Result};
 use crate::session::recovery::StateFile;
 
+use super::doors::Doors;
+use super::hand_over::{Door, HandOver, Predecessor};
 use super::log;
 use super::recovery::{Inheritance, Section, file};
 use super::running::Running;
@@ -71,6 +72,11 @@ impl Plan {
         if let Some(file) = state_file {
             file::check(file).map_err(|error| unwritable(file, error))?;
         }
+        let (mut predecessor, theirs) = self.predecessor(shared)?.unzip();
+        if state_file.is_some() {
+            // What it leaves is what this one begins with.
+            predecessor.take().map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        }
         let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
         let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
         let mut inheritances = inheritances.into_iter().flatten();
@@ -106,7 +112,10 @@ impl Plan {
         introduce(shared, &reports, self.shards)?;
         let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
         running.watchdog = watchdog.transpose()?;
-        let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
+        let mode = shared.settings.unix_socket_mode;
+        let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
+        predecessor.map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        running.hand_over = wait_for_successor(shared, &doors)?;
         running.files = doors.files;
         let driver = if is_uring { DriverKind::IoUring } else { DriverKind::Epoll };
         log::listening(&doors.addresses, self.shards, driver);
@@ -116,8 +125,30 @@ impl Plan {
             // A thread that is gone has closed the server.
             let _ = order.send(listeners);
         }
+        log::notified(systemd::notify(&format!("READY=1\nMAINPID={}", std::process::id())));
         Ok(running)
     }
+
+    /// Who serves until this one does, with its listeners.
+    fn predecessor(&self, shared: &Shared) -> Result<Option<(Predecessor, Vec<Door>)>> {
+        let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
+        Predecessor::ask(path).map_err(|error| Error::HandOver(path.clone(), error))
+    }
+}
+
+/// Takes the place of whoever serves: from here on there is no way back.
+fn succeed(shared: &Shared, predecessor: Predecessor) -> Result<()> {
+    log::takes_over();
+    let path = shared.settings.hand_over_at.clone().unwrap_or_default();
+    predecessor.take_over().map_err(|error| Error::HandOver(path, error))
+}
+
+fn wait_for_successor(shared: &Arc<Shared>, doors: &Doors) -> Result<Option<HandOver>> {
+    let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
+    let failed = |error| Error::HandOver(path.clone(), error);
+    *shared.doors.lock().unwrap_or_else(PoisonError::into_inner) =
+        doors.copies().map_err(failed)?;
+    HandOver::start(shared, path).map(Some).map_err(failed)
 }
 
 /// Whether shards may have rings. That they may not is no fault: there is epoll.
@@ -131,56 +162,8 @@ fn is_uring_there(limits: &Limits) -> bool {
     }
 }
 
-/// All that a server listens on.
-struct Doors {
-    /// With the ports that were taken.
-    addresses: Vec<ListenAddress>,
-    /// For each shard, one of each address.
-    listeners: Vec<Vec<Listener>>,
-    files: Vec<SocketFile>,
-}
-
-impl Doors {
-    fn open(addresses: &[ListenAddress], unix_mode: u32, shards: usize) -> Result<Doors> {
-        let listeners = (0..shards).map(|_| Vec::new()).collect();
-        let mut doors = Doors { addresses: Vec::new(), listeners, files: Vec::new() };
-        for address in addresses {
-            let failed = |error| Error::Listen(address.clone(), error);
-            let (actual, opened) = match address {
-                ListenAddress::Unix(path) => {
-                    let opened = net::listen_unix(path, unix_mode, shards);
-                    let (file, opened) = opened.map_err(failed)?;
-                    doors.files.push(file);
-                    (address.clone(), opened)
-                }
-                ListenAddress::Tcp(tcp) => listen_tcp(*tcp, shards).map_err(failed)?,
-                ListenAddress::Named(name) => listen_tcp(look_up(name)?, shards).map_err(failed)?,
-            };
-            doors.addresses.push(actual);
-            for (shard, listener) in doors.listeners.iter_mut().zip(opened) {
-                shard.push(listener);
-            }
-        }
-        Ok(doors)
-    }
-}
-
 pub(super) fn unwritable(file: &StateFile, error: std::io::Error) -> Error {
     Error::StateFile(file.path().to_owned(), error)
-}
-
-fn listen_tcp(
-    address: SocketAddr,
-    shards: usize,
-) -> std::io::Result<(ListenAddress, Vec<Listener>)> {
-    let (actual, listeners) = net::listen(address, shards)?;
-    Ok((actual.into(), listeners))
-}
-
-fn look_up(name: &str) -> Result<SocketAddr> {
-    let failed = |error| Error::Address(name.to_owned(), error);
-    let found = name.to_socket_addrs().map_err(failed)?.next();
-    found.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
 }
 
 /// What a shard reports when it can run, or cannot.

@@ -10,6 +10,7 @@ use crate::base::address::ListenAddress;
 use crate::driver::unix::SocketFile;
 use crate::error::{Error, Result};
 
+use super::hand_over::HandOver;
 use super::recovery::{Section, file};
 use super::run::unwritable;
 use super::shared::Shared;
@@ -31,13 +32,22 @@ pub struct Running {
     ends: Receiver<End>,
     /// Ends with the server.
     pub(super) watchdog: Option<Watchdog>,
+    /// Waits for the next process.
+    pub(super) hand_over: Option<HandOver>,
     /// Removed when the threads have ended.
     pub(super) files: Vec<SocketFile>,
 }
 
 impl Running {
     pub(super) fn new(shared: Arc<Shared>, ends: Receiver<End>) -> Running {
-        Running { shared, threads: Vec::new(), ends, watchdog: None, files: Vec::new() }
+        Running {
+            shared,
+            threads: Vec::new(),
+            ends,
+            watchdog: None,
+            hand_over: None,
+            files: Vec::new(),
+        }
     }
 
     /// The first TCP address that the server listens on, with the port that was taken.
@@ -75,7 +85,13 @@ impl Running {
             (_, sections) => sections.map(drop),
         };
         self.watchdog = None;
-        self.files.clear();
+        let files = self.files.drain(..);
+        match self.shared.is_handing_over() {
+            true => files.for_each(SocketFile::leave),
+            false => files.for_each(drop),
+        }
+        // Nothing is left of the server: the next process may begin.
+        self.hand_over = None;
         self.shared.forget_handlers();
         result
     }

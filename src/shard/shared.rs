@@ -3,7 +3,8 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::base::address::ListenAddress;
 use crate::base::id::SocketId;
 use crate::base::offset::{Emitter, Offset};
 use crate::command::Command;
+use crate::driver::systemd;
 use crate::mailbox::{Mailbox, ReadyQueue};
 use crate::proto::http::{self, Cookie, Cors, Encoding};
 use crate::proto::parser::{Form, Message};
@@ -24,8 +26,10 @@ use crate::session::handshake::Offer;
 
 use super::aliases::Aliases;
 use super::compression::ContextBudget;
+use super::hand_over::Door;
 use super::handler::Definition;
 use super::hooks::{Hooks, Registered};
+use super::log;
 use super::moved::Moved;
 use super::registry::Registry;
 use super::watch::Pulse;
@@ -91,6 +95,8 @@ pub struct Settings {
     pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// Where the next process asks for what the server listens on.
+    pub hand_over_at: Option<PathBuf>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// How long a turn may take before the watchdog tells of it; `None`: there is no watchdog.
@@ -197,6 +203,12 @@ pub struct Shared {
     outside_to_one: AtomicU64,
     /// A [`Stage`].
     stage: AtomicU8,
+    /// Whether what it listens on is another process's.
+    handing_over: AtomicBool,
+    /// How many of its shards listen no more, since it drains.
+    not_listening: AtomicUsize,
+    /// What it listens on, for the next process; only if there may be one, and while it serves.
+    pub(super) doors: Mutex<Vec<Door>>,
     addresses: OnceLock<Vec<ListenAddress>>,
     /// Counts the connections that applications hand over, which the shards get by turns.
     pub(super) attached: AtomicUsize,
@@ -224,6 +236,9 @@ impl Shared {
             outside: Mutex::default(),
             outside_to_one: AtomicU64::new(0),
             stage: AtomicU8::new(Stage::Serving as u8),
+            handing_over: AtomicBool::new(false),
+            not_listening: AtomicUsize::new(0),
+            doors: Mutex::default(),
             addresses: OnceLock::new(),
             attached: AtomicUsize::new(0),
         });
@@ -388,14 +403,41 @@ impl Shared {
 
     /// The server goes on to a stage, unless it is there or beyond. Answers whether it was not.
     fn goes_on(&self, stage: Stage) -> bool {
-        let is_first = self.stage.fetch_max(stage as u8, Ordering::AcqRel) < stage as u8;
+        let before = self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        // Else connections would go on waiting here, and nobody accept them.
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.ring();
-        is_first
+        // A service that another process carries on does not stop.
+        if before == Stage::Serving as u8 && !self.is_handing_over() {
+            log::notified(systemd::notify("STOPPING=1"));
+        }
+        before < stage as u8
     }
 
     /// Drains the server. Answers whether nothing of that kind was under way before.
     pub fn drain(&self) -> bool {
         self.goes_on(Stage::Draining)
+    }
+
+    /// Drains the server, whose listeners another process has.
+    pub fn hand_over(&self) {
+        self.handing_over.store(true, Ordering::Release);
+        self.drain();
+    }
+
+    /// Whether what it listens on is another process's: files of sockets, too.
+    pub fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Acquire)
+    }
+
+    /// A shard listens no more.
+    pub(super) fn stops_listening(&self) {
+        self.not_listening.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether no shard listens any more.
+    pub fn has_stopped_listening(&self) -> bool {
+        self.not_listening.load(Ordering::Acquire) >= self.posts().len()
     }
 
     /// Closes the server. Answers whether it was not being closed before.

@@ -1,13 +1,14 @@
 //! A server in a process of its own: what a test does to it, no other test sees.
 
-use std::io::{BufRead, BufReader, Read, Write, stdin};
+use std::io::{BufRead, BufReader, Write, stdin};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 use std::process::{Child as Process, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use fanfare::{Ack, Data, DriverKind, Server};
+use fanfare::{Ack, ConnectionStateRecovery, Data, DriverKind, Server, StateFile};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,12 +33,25 @@ impl Child {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "server_of_another_test", "--ignored", "--nocapture"]);
         command.env("FANFARE_DRIVER", driver.to_string());
-        Child::of(command)
+        Child::of(&mut command)
+    }
+
+    /// A server of this program that recovers clients, and takes the place of the one before it.
+    pub fn successor(listen: &str, hand_over: &Path, state: &Path) -> Child {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "server_of_another_test", "--ignored", "--nocapture"]);
+        command.env("FANFARE_LISTEN", listen).env("FANFARE_STATE", state);
+        Child::of(command.env("FANFARE_HAND_OVER", hand_over))
     }
 
     /// What a command starts, once it says where it listens.
-    pub fn of(mut command: Command) -> Child {
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn of(command: &mut Command) -> Child {
+        Child::with_stdin(command, Stdio::piped())
+    }
+
+    /// The same, with something to read.
+    pub fn with_stdin(command: &mut Command, stdin: Stdio) -> Child {
+        let command = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut lines = lines.map(Result::unwrap);
@@ -53,7 +67,10 @@ impl Child {
             stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let stdin = process.stdin.take();
-        Child { process, address: address.expect("it listens"), stdin, errors }
+        let Some(address) = address else {
+            panic!("it does not listen: {:#?}", errors.iter().collect::<Vec<String>>());
+        };
+        Child { process, address, stdin, errors }
     }
 
     /// Tells it to do something: see [`obey`].
@@ -123,8 +140,19 @@ pub fn serve() {
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
     let warnings = Targets::new().with_default(LevelFilter::WARN);
     tracing_subscriber::registry().with(lines).with(warnings).init();
-    let io = Server::builder()
-        .listen("127.0.0.1:0")
+    let listen = std::env::var("FANFARE_LISTEN").unwrap_or("127.0.0.1:0".to_owned());
+    let mut builder = Server::builder();
+    if let (Ok(state), Ok(path)) =
+        (std::env::var("FANFARE_STATE"), std::env::var("FANFARE_HAND_OVER"))
+    {
+        let recovery = ConnectionStateRecovery::default();
+        builder = builder.hand_over_at(path).connection_state_recovery(ConnectionStateRecovery {
+            state_file: Some(StateFile::new(state)),
+            ..recovery
+        });
+    }
+    let io = builder
+        .listen(listen)
         .shards(2)
         .pin_shards(false)
         .serve_client(false)
@@ -172,11 +200,4 @@ fn take_drivers_away() {
             assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), place) }, place);
         }
     }
-}
-
-/// Reads what is left of a stream, whose peer may have reset it.
-pub fn rest(client: &mut impl Read) -> Vec<u8> {
-    let mut rest = Vec::new();
-    let _ = client.read_to_end(&mut rest);
-    rest
 }

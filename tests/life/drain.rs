@@ -9,9 +9,7 @@ use super::child::{BINARY, Child};
 use crate::raw::Client;
 
 fn binary() -> Child {
-    let mut command = Command::new(BINARY);
-    command.args(["--listen", "127.0.0.1:0", "--shards", "2"]);
-    Child::of(command)
+    Child::of(Command::new(BINARY).args(["--listen", "127.0.0.1:0", "--shards", "2"]))
 }
 
 fn crowd(child: &Child, count: usize) -> Vec<Client> {

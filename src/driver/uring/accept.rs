@@ -158,8 +158,6 @@ impl Uring {
             self.stats.operations_in_flight -= 1;
         }
         match socket {
-            // Dropping the socket refuses the connection.
-            Some(_) if listener.stopping => {}
             Some(socket) => {
                 listener.pause = PAUSE_MIN;
                 out.push(Completion::Accepted(self.admit(socket)));

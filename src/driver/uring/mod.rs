@@ -282,6 +282,8 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, listener: net::Listener) {
+        // It fails for no socket; an accept that does not wait is asked for again.
+        let _ = listener.set_blocking();
         self.listener_keys.push(self.listeners.insert(Listener::new(listener)));
     }
 

@@ -12,6 +12,14 @@ use super::Shard;
 /// How long a server whose drain has come to the end of its time waits for those that were left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a server that hands over serves connections on which nothing has come yet: those that
+/// were accepted just before.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long it does so when the next process waits for its state file, and how long its clients
+/// have to hear that it ends.
+const HURRY: Duration = Duration::from_millis(250);
+
 impl<D: Driver> Shard<D> {
     /// Goes on in its life as far as the server has.
     pub(super) fn follow_stage(&mut self) {
@@ -46,25 +54,31 @@ impl<D: Driver> Shard<D> {
         }
         let now = self.driver.now();
         let shared = &self.context.shared;
+        let is_handing_over = shared.is_handing_over();
+        let is_hurried = is_handing_over && shared.settings.options.state_file().is_some();
         let dismissal = self.dismissal.get_or_insert_with(|| {
             self.driver.stop_listening();
-            self.context.with(|state| state.is_draining = true);
-            Dismissal::new(now, shared.settings.drain_timeout)
+            shared.stops_listening();
+            // Whoever comes to the next process may be on a connection that this one has accepted.
+            self.context.with(|state| state.is_draining = !is_handing_over);
+            let timeout = if is_hurried { HURRY } else { shared.settings.drain_timeout };
+            Dismissal::new(now, timeout, if is_handing_over { GRACE } else { Duration::ZERO })
         });
         if dismissal.by() <= now {
-            return self.close_all(LAST_WORDS);
+            return self.close_all(if is_hurried { HURRY } else { LAST_WORDS });
         }
-        if dismissal.is_over() {
-            let sessions = self.context.with(|state| state.open_sessions());
-            dismissal.add(sessions, now, shared.posts().len());
+        if dismissal.is_due(now) {
+            if dismissal.is_idle() {
+                let sessions = self.context.with(|state| state.open_sessions());
+                dismissal.add(sessions, now, shared.posts().len());
+            }
+            let (owed, random) = (self.context.owed_sessions(), self.context.with(State::any_byte));
+            for session in dismissal.take(now, &owed, random) {
+                self.context.with(|state| state.send_away(session));
+            }
         }
-        let (owed, random) = (self.context.owed_sessions(), self.context.with(State::any_byte));
-        let go = dismissal.take(now, &owed, random);
-        let is_over = self.context.with(|state| {
-            go.into_iter().for_each(|session| state.send_away(session));
-            state.sessions.is_empty()
-        });
-        if is_over {
+        let is_over = self.context.with(|state| state.sessions.is_empty());
+        if is_over && dismissal.grace() <= now {
             // What else its tasks do has the time that it has when a server closes.
             let timeout = shared.settings.options.limits.shutdown_timeout;
             self.close_by = Some(dismissal.by().after(LAST_WORDS).min(now.after(timeout)));
