@@ -40,6 +40,8 @@
 //!   [`Builder::allow_eio3`].
 //! - Connections below sockets, and why they end: [`Session`], [`DisconnectReason`],
 //!   [`DisconnectDetail`].
+//! - The end of a server, and its next process: [`Server::drain`], [`Builder::hand_over_at`].
+//!   Handlers that block: [`Builder::watchdog`].
 //! - Messages alone, without namespaces and events: [`engine`].
 //!
 //! # Handlers
@@ -89,8 +91,9 @@
 //! subscriber, under the scopes of Socket.IO on Node.js as targets: `engine`, `engine:socket`,
 //! `engine:polling`, `engine:ws`, `socket.io:server`, `socket.io:client`, `socket.io:namespace`,
 //! `socket.io:parent-namespace`, `socket.io:socket`, `socket.io-parser`. The level is `debug`, for
-//! rooms that are joined and left `trace`, for a handler that has panicked `warn`. Packets are not
-//! logged, nor ids, with which one could speak as a client. [`Server::stats`] has counters.
+//! rooms that are joined and left `trace`, for a handler that has panicked or blocks its shard
+//! `warn`, for a shard that has died `error`. Packets are not logged, nor ids, with which one could
+//! speak as a client. [`Server::stats`] has counters.
 //!
 //! # How data flows
 //! ```text

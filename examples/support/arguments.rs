@@ -3,7 +3,7 @@
 use std::io::{Write, stdout};
 use std::process::exit;
 
-use fanfare::{DriverKind, ListenAddress};
+use fanfare::{ConnectionStateRecovery, DriverKind, ListenAddress, StateFile};
 use lexopt::Parser;
 use lexopt::prelude::*;
 
@@ -14,6 +14,7 @@ pub struct Arguments {
     client: Option<String>,
     driver: DriverKind,
     hand_over: Option<String>,
+    state: Option<String>,
 }
 
 /// Where to listen when nobody says.
@@ -25,6 +26,7 @@ const USAGE: &str =
   --shards COUNT          threads that serve (one for each core)
   --driver NAME           auto (io_uring where it can be used, else epoll), io_uring or epoll
   --hand-over PATH        a Unix socket by which the next process takes the place of this one
+  --state FILE            clients that come back have their state again, also after a restart
   --client FOLDER         the dist folder of the npm package socket.io-client";
 
 impl Arguments {
@@ -61,6 +63,12 @@ impl Arguments {
         if let Some(path) = &self.hand_over {
             builder = builder.hand_over_at(path);
         }
+        if let Some(path) = &self.state {
+            builder = builder.connection_state_recovery(ConnectionStateRecovery {
+                state_file: Some(StateFile::new(path)),
+                ..ConnectionStateRecovery::default()
+            });
+        }
         for address in &self.listen {
             builder = builder.listen(address);
         }
@@ -81,6 +89,7 @@ fn parse(
         client: None,
         driver: DriverKind::Auto,
         hand_over: None,
+        state: None,
     };
     while let Some(argument) = parser.next()? {
         let Long(name) = argument else { return Err(Some(argument.unexpected())) };
@@ -91,6 +100,7 @@ fn parse(
             "shards" => arguments.shards = Some(parser.value()?.parse()?),
             "driver" => arguments.driver = parser.value()?.parse()?,
             "hand-over" => arguments.hand_over = Some(parser.value()?.string()?),
+            "state" => arguments.state = Some(parser.value()?.string()?),
             "client" => arguments.client = Some(parser.value()?.string()?),
             other if more(other, &mut parser)? => {}
             _ => return Err(Some(Long(&name).unexpected())),

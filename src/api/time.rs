@@ -8,7 +8,8 @@ use crate::shard::context::Context;
 pub use crate::shard::time::Sleep;
 use crate::shard::watch::Label;
 
-/// Waits. The future belongs to the shard that it was made on.
+/// Waits. The future belongs to the shard that it was made on, and goes by its clock: what that
+/// shard stands still for does not count ([`Stats::stalls`](crate::Stats::stalls)).
 ///
 /// ```no_run
 /// # async fn example(socket: fanfare::Socket) {
