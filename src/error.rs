@@ -26,7 +26,8 @@ pub enum Error {
     Address(String, io::Error),
     /// The caller named a state file that cannot be written.
     StateFile(PathBuf, io::Error),
-    /// The process that serves at this path cannot be taken over from, or no other can from this one.
+    /// The process that serves at this path cannot be taken over from, or no other can from this
+    /// one.
     HandOver(PathBuf, io::Error),
     /// The caller has started this server before.
     Started,

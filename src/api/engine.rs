@@ -152,6 +152,11 @@ impl Server {
         self.0.addresses()
     }
 
+    /// See [`fanfare::Server::drain`](crate::Server::drain).
+    pub fn drain(&self) {
+        self.0.drain();
+    }
+
     /// See [`fanfare::Server::close`](crate::Server::close).
     pub fn close(&self) {
         self.0.close();

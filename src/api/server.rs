@@ -356,8 +356,9 @@ impl Server {
     /// Ends the server as its clients like it best: it accepts no more connections, and opens no
     /// session on those there are, which is answered 503; the clients are sent away one after the
     /// other, at 1,000 a second or as fast as [`Builder::drain_timeout`] demands, each behind what
-    /// is queued for it and behind the acknowledgement of its last event. They see `transport close`
-    /// and come back, to another server. Disconnect handlers run with `server shutting down`.
+    /// is queued for it and behind the acknowledgement of its last event. They see `transport
+    /// close` and come back, to another server. Disconnect handlers run with `server shutting
+    /// down`.
     ///
     /// SIGTERM and SIGINT do this to a server that [`listen`](Server::listen)s.
     pub fn drain(&self) {

@@ -28,8 +28,8 @@ pub enum ListenAddress {
     /// A host and a port, such as `localhost:3000`. It is looked up when the server starts, which
     /// listens on the first address that is found.
     Named(String),
-    /// A socket that the service manager has opened (`sd_listen_fds`, `LISTEN_FDS`): the one of this
-    /// name, as `FileDescriptorName=` of a systemd socket unit, or all there are. They go on
+    /// A socket that the service manager has opened (`sd_listen_fds`, `LISTEN_FDS`): the one of
+    /// this name, as `FileDescriptorName=` of a systemd socket unit, or all there are. They go on
     /// listening while the service restarts: connections wait.
     Systemd(Option<String>),
     /// The path of a Unix socket, relative to the working directory or not. Of the bytes of such a

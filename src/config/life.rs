@@ -10,14 +10,14 @@ impl Builder {
     /// that no client is refused and no connection reset while one takes the place of the other.
     /// Default: none.
     ///
-    /// A server that starts connects to it first. If one serves there, as the same user, it gets its
-    /// listeners; when it can serve itself the other accepts no more, and drains as
-    /// [`Server::drain`](crate::Server::drain) says. Then it waits at this path itself. Both have to
-    /// be told the same addresses; they may have different numbers of shards.
+    /// A server that starts connects to it first. If one serves there, as the same user, it gets
+    /// its listeners; when it can serve itself the other accepts no more, and drains as
+    /// [`Server::drain`](crate::Server::drain) says. Then it waits at this path itself. Both have
+    /// to be told the same addresses; they may have different numbers of shards.
     ///
     /// With a [state file](crate::StateFile) the other ends at once, within half a second, and what
-    /// is in the file is there when this one begins: clients that come back are recovered. Meanwhile
-    /// connections wait in the kernel.
+    /// is in the file is there when this one begins: clients that come back are recovered.
+    /// Meanwhile connections wait in the kernel.
     ///
     /// ```no_run
     /// # fn main() -> fanfare::Result<()> {
@@ -41,8 +41,9 @@ impl Builder {
     /// How long a turn of a shard may take before a line at level `warn` tells which shard it is,
     /// and which handler blocks it; once for each such turn. Default: 1 s. `None`: nobody watches.
     ///
-    /// All clients of the shard wait as long as one handler computes, or waits in any other way than
-    /// by `await`. The deadlines of clients wait, too: see [`Stats::stalls`](crate::Stats::stalls).
+    /// All clients of the shard wait as long as one handler computes, or waits in any other way
+    /// than by `await`. The deadlines of clients wait, too: see
+    /// [`Stats::stalls`](crate::Stats::stalls).
     ///
     /// ```
     /// use std::time::Duration;

@@ -80,8 +80,8 @@ impl Handle {
 }
 
 impl Listener {
-    /// One that another process has opened, and may still accept from: whether that waits is left as
-    /// it is until a driver listens. `is_shared`: other shards accept from it as well.
+    /// One that another process has opened, and may still accept from: whether that waits is left
+    /// as it is until a driver listens. `is_shared`: other shards accept from it as well.
     ///
     /// # Errors
     /// `InvalidInput` when it does not listen; else those of the kernel.

@@ -13,8 +13,8 @@ use super::sys;
 /// The first descriptor that is handed over.
 const FIRST: RawFd = 3;
 
-/// Sockets that this process was started with; those of a name (`FileDescriptorName=`), or all. They
-/// are copies: the manager's own goes on listening when they are closed.
+/// Sockets that this process was started with; those of a name (`FileDescriptorName=`), or all.
+/// They are copies: the manager's own goes on listening when they are closed.
 ///
 /// # Errors
 /// `NotFound`: there are none. `InvalidInput`: what is handed over is not open.

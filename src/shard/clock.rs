@@ -1,10 +1,10 @@
 //! The time of a shard: that of its driver, less what the shard itself has stood still.
 //!
 //! While a handler blocks, or the process is stopped, clients go on answering, and nobody reads it.
-//! No deadline of theirs may pass meanwhile, and here none does: beyond a tenth of a second in which
-//! it was not at work on what is due, time stands still for the shard. Only what the *server* owes
-//! goes by the clock on the wall: sessions are told how long it was, so that their pings leave at
-//! once ([`Session::resumed`](crate::session::Session::resumed)).
+//! No deadline of theirs may pass meanwhile, and here none does: beyond a tenth of a second in
+//! which it was not at work on what is due, time stands still for the shard. Only what the *server*
+//! owes goes by the clock on the wall: sessions are told how long it was, so that their pings leave
+//! at once ([`Session::resumed`](crate::session::Session::resumed)).
 
 use std::time::Duration;
 

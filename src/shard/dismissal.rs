@@ -52,7 +52,8 @@ impl Dismissal {
     }
 
     /// Sends these away from now on, too, but for those that are owed an answer: as fast as they
-    /// would have to go if all of `shards` had as many, but no slower than in the time that is left.
+    /// would have to go if all of `shards` had as many, but no slower than in the time that is
+    /// left.
     pub fn add(&mut self, mut sessions: Vec<Key>, now: Time, shards: usize) {
         sessions.retain(|session| !self.held.contains(session));
         let everywhere = u32::try_from(sessions.len().saturating_mul(shards)).unwrap_or(u32::MAX);

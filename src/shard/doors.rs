@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path;
 
 use crate::base::address::ListenAddress;
 use crate::driver::net::{self, Listener};
@@ -70,7 +71,7 @@ impl Doors {
     /// There is no descriptor left.
     pub fn copies(&self) -> io::Result<Vec<Door>> {
         let mut copies: Vec<Door> =
-            self.addresses.iter().map(|address| (address.clone(), Vec::new())).collect();
+            self.addresses.iter().map(|address| (absolute(address), Vec::new())).collect();
         for listener in self.listeners.iter().flatten() {
             let socket = listener.duplicate()?;
             let address = address_of(&socket)?;
@@ -140,8 +141,19 @@ impl Doors {
     }
 }
 
+/// The same, whatever folder a process is in.
+fn absolute(address: &ListenAddress) -> ListenAddress {
+    match address {
+        ListenAddress::Unix(path) => {
+            ListenAddress::Unix(path::absolute(path).unwrap_or_else(|_| path.clone()))
+        }
+        address => address.clone(),
+    }
+}
+
 /// Their sockets that listen there; port 0 stands for any port of theirs.
 fn take(theirs: &mut Vec<Door>, wanted: &ListenAddress) -> Option<Door> {
+    let wanted = &absolute(wanted);
     let is_wanted = |door: &Door| match (&door.0, wanted) {
         (ListenAddress::Tcp(theirs), ListenAddress::Tcp(wanted)) if wanted.port() == 0 => {
             theirs.ip() == wanted.ip()

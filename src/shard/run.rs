@@ -152,14 +152,15 @@ fn wait_for_successor(shared: &Arc<Shared>, doors: &Doors) -> Result<Option<Hand
 }
 
 /// Whether shards may have rings. That they may not is no fault: there is epoll.
+///
+/// It is tried on a thread that ends: the kernel takes a ring apart later, and interrupts whatever
+/// call the thread that has made it waits in then.
 fn is_uring_there(limits: &Limits) -> bool {
-    match Uring::new(limits) {
-        Ok(_) => true,
-        Err(error) => {
-            log::no_uring(&error);
-            false
-        }
-    }
+    let tried = thread::scope(|scope| {
+        let trial = scope.spawn(|| Uring::new(limits).map(drop));
+        trial.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+    });
+    tried.inspect_err(log::no_uring).is_ok()
 }
 
 pub(super) fn unwritable(file: &StateFile, error: std::io::Error) -> Error {

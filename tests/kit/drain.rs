@@ -109,7 +109,7 @@ fn m63_what_was_queued_comes_before_the_end_and_handlers_hear_why() {
 fn m63_a_server_that_drains_can_be_closed_at_once() {
     let app = App::start(patient(Server::builder()));
     let busy = app.connect("/");
-    drop(busy.emit_with_ack::<u64, _>("wait", 3600));
+    let _never = busy.emit_with_ack::<u64, _>("wait", 3600);
     app.settle();
     app.server().drain();
     app.advance(SECOND);

@@ -162,7 +162,8 @@ pub fn serve() {
         .build();
     if let Ok(io) = &io {
         io.of("/").on("block", async |Data(millis): Data<u64>, ack: Ack| {
-            std::thread::sleep(Duration::from_millis(millis));
+            let (_nobody, word) = channel::<()>();
+            assert!(word.recv_timeout(Duration::from_millis(millis)).is_err());
             ack.send(());
         });
         io.of("/").on("wait", async |ack: Ack| {

@@ -143,9 +143,9 @@ fn m64_a_unix_socket_is_handed_over_with_its_file() {
     let folder = Folder::new("take-over-unix");
     let (next, listen) = (folder.path("next"), folder.path("clients.sock"));
     let start = || {
-        let unix = format!("unix:{}", listen.display());
         let mut command = Command::new(BINARY);
-        command.args(["--listen", "127.0.0.1:0", "--listen", &unix, "--hand-over"]);
+        command.current_dir(&folder.0);
+        command.args(["--listen", "127.0.0.1:0", "--listen", "unix:clients.sock", "--hand-over"]);
         Child::of(command.arg(&next))
     };
     let mut old = start();
