@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -126,11 +126,19 @@ impl Predecessor {
     }
 }
 
+/// The file of the path, until it is the next process's.
+type HandedOverFile = Arc<Mutex<Option<SocketFile>>>;
+
+fn leave(file: &HandedOverFile) {
+    drop(file.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
 /// Waits for the next process, on a thread of its own, until it is dropped.
 #[derive(Debug)]
 pub struct HandOver {
     shared: Arc<Shared>,
     socket: UnixListener,
+    file: HandedOverFile,
     /// Dropped when nothing of the server is left but its end.
     ended: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -144,15 +152,21 @@ impl HandOver {
     pub fn start(shared: &Arc<Shared>, path: &Path) -> io::Result<HandOver> {
         let (socket, file) = unix::listen(path, 0o600)?;
         let socket = UnixListener::from(socket);
+        let file = Arc::new(Mutex::new(Some(file)));
         let (ended, ends) = channel();
-        let waiting =
-            Waiting { shared: Arc::clone(shared), socket: socket.try_clone()?, file, ends };
+        let waiting = Waiting {
+            shared: Arc::clone(shared),
+            socket: socket.try_clone()?,
+            file: Arc::clone(&file),
+            ends,
+        };
         let thread = thread::Builder::new()
             .name("fanfare-hand-over".to_owned())
             .spawn(move || waiting.wait())?;
         Ok(HandOver {
             shared: Arc::clone(shared),
             socket,
+            file,
             ended: Some(ended),
             thread: Some(thread),
         })
@@ -169,13 +183,14 @@ impl Drop for HandOver {
             // alone.
             drop(self.thread.take().map(JoinHandle::join));
         }
+        leave(&self.file);
     }
 }
 
 struct Waiting {
     shared: Arc<Shared>,
     socket: UnixListener,
-    file: SocketFile,
+    file: HandedOverFile,
     ends: Receiver<()>,
 }
 
@@ -207,7 +222,7 @@ impl Waiting {
         expect(stream, READY)
     }
 
-    fn hand_over(self, stream: &UnixStream) {
+    fn hand_over(&self, stream: &UnixStream) {
         log::hands_over();
         self.shared.hand_over();
         match self.shared.settings.options.state_file() {
@@ -216,7 +231,7 @@ impl Waiting {
             None => self.await_stop(),
         }
         // The path is the other's from now on.
-        drop((self.socket, self.file));
+        leave(&self.file);
         if let Err(error) = say(stream, YOURS, &[]) {
             log::no_hand_over(&error);
         }
