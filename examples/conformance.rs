@@ -4,6 +4,7 @@
 #[path = "support/arguments.rs"]
 mod arguments;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use arguments::Arguments;
@@ -70,8 +71,25 @@ fn option(
     Ok((builder, true))
 }
 
+/// Answers each request outside the path with what it was, and `GET /asked` with all of them since
+/// the last one.
+fn answer_requests(builder: Builder) -> Builder {
+    let asked = Mutex::new(Vec::new());
+    builder.fallback(move |request| {
+        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if request.uri() == "/asked" {
+            return http::Response::new(std::mem::take(&mut *asked).join("\n").into());
+        }
+        let (method, target, body) = (request.method(), request.uri(), request.body().len());
+        let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+        let line = format!("{method} {target} {body} {}", id.unwrap_or("-"));
+        asked.push(line.clone());
+        http::Response::new(line.into())
+    })
+}
+
 fn server(builder: Builder) -> fanfare::Result<Server> {
-    let io = builder.build()?;
+    let io = answer_requests(builder).build()?;
     for name in ["/", "/custom"] {
         let namespace = io.of(name);
         namespace.on_connect(async |socket: Socket, Auth(auth): Auth<Value>| {

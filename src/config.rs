@@ -2,6 +2,7 @@
 
 mod client;
 mod compression;
+mod life;
 mod overload;
 mod settings;
 
@@ -15,7 +16,6 @@ use bytes::Bytes;
 
 use crate::base::address::ListenAddress;
 use crate::base::driver_kind::DriverKind;
-use crate::base::limits::Limits;
 use crate::base::shed::SendQueuePolicy;
 use crate::proto::http::{CookieOptions, CorsOptions};
 use crate::proto::parser::{Form, Message};
@@ -66,6 +66,7 @@ pub struct Builder {
     http_compression: Option<HttpCompression>,
     cleanup_empty_child_namespaces: bool,
     fallback: Option<Fallback>,
+    pub(crate) echo_outside: bool,
     crowd_left: Option<CrowdLeft>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) has_namespaces: bool,
@@ -74,6 +75,9 @@ pub struct Builder {
     pub(crate) driver: DriverKind,
     pub(crate) addresses: Vec<ListenAddress>,
     unix_socket_mode: u32,
+    hand_over_at: Option<PathBuf>,
+    drain_timeout: Duration,
+    watchdog: Option<Duration>,
 }
 
 impl Builder {
@@ -105,6 +109,7 @@ impl Builder {
             http_compression: Some(HttpCompression::default()),
             cleanup_empty_child_namespaces: false,
             fallback: None,
+            echo_outside: false,
             crowd_left: None,
             states: HashMap::new(),
             has_namespaces,
@@ -113,6 +118,9 @@ impl Builder {
             driver: DriverKind::default(),
             addresses: Vec::new(),
             unix_socket_mode: 0o660,
+            hand_over_at: None,
+            drain_timeout: Duration::from_secs(30),
+            watchdog: Some(Duration::from_secs(1)),
         }
     }
 
@@ -383,8 +391,16 @@ impl Builder {
         self
     }
 
-    /// Which interface of the kernel the shards use. Default: io_uring, or epoll where that cannot
-    /// be used; what was chosen, and why, is logged when the server starts.
+    /// Which interface of the kernel the shards use. Default: [`DriverKind::Auto`], which is
+    /// io_uring, or epoll where that cannot be used. What was chosen, and why, is logged when the
+    /// server starts, for the target `engine` at the level `info`.
+    ///
+    /// ```
+    /// use fanfare::{DriverKind, Server};
+    ///
+    /// let io = Server::builder().driver(DriverKind::Epoll).serve_client(false).build()?;
+    /// # Ok::<(), fanfare::Error>(())
+    /// ```
     pub fn driver(mut self, driver: DriverKind) -> Builder {
         self.driver = driver;
         self
@@ -425,17 +441,6 @@ impl Builder {
     /// the user and the group that the server runs as.
     pub fn unix_socket_mode(mut self, mode: u32) -> Builder {
         self.unix_socket_mode = mode;
-        self
-    }
-
-    /// Changes limits that Socket.IO has no option for.
-    ///
-    /// ```
-    /// let builder = fanfare::Server::builder()
-    ///     .limits(|limits| limits.send_queue_bytes = 8 * 1024 * 1024);
-    /// ```
-    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Builder {
-        change(&mut self.options.limits);
         self
     }
 

@@ -26,14 +26,19 @@ pub enum Error {
     Address(String, io::Error),
     /// The caller named a state file that cannot be written.
     StateFile(PathBuf, io::Error),
+    /// The process that serves at this path cannot be taken over from, or no other can from this
+    /// one.
+    HandOver(PathBuf, io::Error),
     /// The caller has started this server before.
     Started,
     /// The kernel does not give a shard what it needs.
     Driver(io::Error),
     /// The kernel does not give a thread, or signals.
     Thread(io::Error),
-    /// We are at fault: a shard has panicked. The others were closed.
-    ShardPanicked(u16),
+    /// The kernel does not let a shard, by index, go on. The others were ended.
+    ShardFailed(u16, io::Error),
+    /// We are at fault: a shard, by index, has panicked, with this message. The others were ended.
+    ShardPanicked(u16, String),
 }
 
 impl fmt::Display for Error {
@@ -59,11 +64,17 @@ impl fmt::Display for Error {
             Error::StateFile(path, error) => {
                 write!(formatter, "cannot write the state file {}: {error}", path.display())
             }
+            Error::HandOver(path, error) => {
+                write!(formatter, "cannot hand over at {}: {error}", path.display())
+            }
             Error::Started => formatter.write_str("this server was started before"),
-            Error::Driver(error) => write!(formatter, "a shard cannot go on: {error}"),
+            Error::Driver(error) => write!(formatter, "a shard cannot begin: {error}"),
             Error::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
-            Error::ShardPanicked(shard) => {
-                write!(formatter, "shard {shard} has panicked; this is a bug in fanfare")
+            Error::ShardFailed(shard, error) => {
+                write!(formatter, "shard {shard} cannot go on: {error}")
+            }
+            Error::ShardPanicked(shard, why) => {
+                write!(formatter, "shard {shard} has panicked, a bug in fanfare: {why}")
             }
         }
     }
@@ -76,9 +87,11 @@ impl error::Error for Error {
             | Error::Listen(_, error)
             | Error::Address(_, error)
             | Error::StateFile(_, error)
+            | Error::HandOver(_, error)
             | Error::Driver(error)
-            | Error::Thread(error) => Some(error),
-            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(_) => {
+            | Error::Thread(error)
+            | Error::ShardFailed(_, error) => Some(error),
+            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(..) => {
                 None
             }
         }

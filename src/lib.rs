@@ -40,6 +40,8 @@
 //!   [`Builder::allow_eio3`].
 //! - Connections below sockets, and why they end: [`Session`], [`DisconnectReason`],
 //!   [`DisconnectDetail`].
+//! - The end of a server, and its next process: [`Server::drain`], [`Builder::hand_over_at`].
+//!   Handlers that block: [`Builder::watchdog`].
 //! - Messages alone, without namespaces and events: [`engine`].
 //!
 //! # Handlers
@@ -51,6 +53,10 @@
 //!
 //! A [`Socket`] is a few numbers, to be copied and sent to other threads. All can emit by it; what
 //! it *tells*, such as its rooms and data, is known on its own shard only.
+//!
+//! # Linux
+//! Shards are on io_uring, or on epoll where that is missing or forbidden, as it is in containers
+//! by default: [`DriverKind`] says what each of them needs.
 //!
 //! # Features
 //! - `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
@@ -89,8 +95,10 @@
 //! subscriber, under the scopes of Socket.IO on Node.js as targets: `engine`, `engine:socket`,
 //! `engine:polling`, `engine:ws`, `socket.io:server`, `socket.io:client`, `socket.io:namespace`,
 //! `socket.io:parent-namespace`, `socket.io:socket`, `socket.io-parser`. The level is `debug`, for
-//! rooms that are joined and left `trace`, for a handler that has panicked `warn`. Packets are not
-//! logged, nor ids, with which one could speak as a client. [`Server::stats`] has counters.
+//! rooms that are joined and left `trace`, for a handler that has panicked or blocks its shard
+//! `warn`, for a shard that has died `error`, and for what the shards are on and why `info`.
+//! Packets are not logged, nor ids, with which one could speak as a client. [`Server::stats`] has
+//! counters.
 //!
 //! # How data flows
 //! ```text
@@ -185,7 +193,7 @@ pub use shard::attach::{HandOverError, HandOverReason};
 pub use shard::events::PacketKind;
 pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::lag::Lagged;
-pub use shard::run::Running;
+pub use shard::running::Running;
 pub use shard::shared::ExpiredSession;
 
 /// The front page: its examples are tests.
@@ -212,6 +220,29 @@ pub mod internal {
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
+
+    /// A server that also sends back what WebSockets outside its path say, for suites that test
+    /// the framing alone.
+    pub fn echo_websockets(mut builder: crate::Builder) -> crate::Builder {
+        builder.echo_outside = true;
+        builder
+    }
+
+    /// Has a shard of a server panic, as a fault in it would: what it is told to adopt is no
+    /// connection, and panics when it is dropped.
+    pub fn break_shard(server: &crate::Server, shard: usize) {
+        struct Bomb;
+
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a test wants it to");
+            }
+        }
+
+        let post = &server.shared.posts()[shard];
+        let command = crate::command::Command::Adopt(Box::new(Bomb), Vec::new(), None);
+        assert!(post.mailbox.post(command).is_ok(), "the shard is behind");
+    }
 
     /// The shards' common part of a server that a test drives by itself.
     pub fn shared(server: &crate::Server) -> std::sync::Arc<Shared> {

@@ -18,7 +18,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const USAGE: &str = "
   --log FILTER            what is logged to standard error: scopes and levels, such as
-                          engine=debug,socket.io:socket=trace (or FANFARE_LOG, or RUST_LOG)";
+                          engine=debug,socket.io:socket=trace (or FANFARE_LOG, or RUST_LOG);
+                          warn, unless something else is said";
 
 fn main() {
     allocator::give_back_at_once();
@@ -29,9 +30,7 @@ fn main() {
         }
         Ok(name == "log")
     });
-    if let Some(filter) = filter {
-        log_to_standard_error(&filter);
-    }
+    log_to_standard_error(filter.as_deref().unwrap_or("warn"));
     let server = chat::server(arguments.apply(Server::builder().on_crowd_left(allocator::collect)));
     if server.as_ref().is_ok_and(|io| io.client_version().is_none()) {
         eprintln!(

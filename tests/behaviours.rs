@@ -53,13 +53,20 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
         let name = path.to_str().unwrap().to_owned();
         if path.is_dir() && !name.ends_with("node_modules") && !name.ends_with("target") {
             sources(&path, found);
-        } else if [".rs", ".test.js", ".test.mjs"].iter().any(|end| name.ends_with(end)) {
+        } else if is_source_of_tests(&name) {
             found.push((name, fs::read_to_string(&path).unwrap()));
         }
     }
 }
 
-/// The names of tests in a source: of functions, and of `test("…")` in JavaScript.
+/// Rust, tests of Node.js, and drills.
+fn is_source_of_tests(name: &str) -> bool {
+    let is_test = [".rs", ".test.js", ".test.mjs"].iter().any(|end| name.ends_with(end));
+    is_test || (name.contains("tests/drills/m") && name.ends_with(".js"))
+}
+
+/// The names of tests in a source: of functions, and what is quoted first in a line of JavaScript,
+/// such as `test("…")` and the `name: "…"` of a drill.
 fn tests(name: &str, source: &str) -> Vec<String> {
     let rust = |line: &str| {
         let rest = line.trim_start().strip_prefix("fn ")?;
@@ -90,7 +97,7 @@ fn ids(test: &str) -> Vec<String> {
             ids.push(format!("{}.{}", digits('b').unwrap(), words[at + 1]));
             at += 2;
         } else if is_number(digits('m').as_ref()) {
-            ids.push(format!("matrix {}", digits('m').unwrap()));
+            ids.push(format!("matrix {}", digits('m').unwrap().trim_start_matches('0')));
             at += 1;
         } else if words.get(at) == Some(&"cve") && is_number(words.get(at + 1)) {
             ids.push(format!("CVE-{}-{}", words[at + 1], words[at + 2]));
@@ -180,5 +187,6 @@ fn the_ids_of_a_name_are_those_it_begins_with() {
     assert_eq!(ids("b4_7_b4_9_events_flow_2_3"), ["4.7", "4.9"]);
     assert_eq!(ids("b24_5 a socket in two rooms"), ["24.5"]);
     assert_eq!(ids("m45_m46_cve_2022_21676_garbage"), ["matrix 45", "matrix 46", "CVE-2022-21676"]);
+    assert_eq!(ids("m05_m64_drills"), ["matrix 5", "matrix 64"]);
     assert!(ids("a_test_of_b4_7").is_empty() && ids("bytes_1").is_empty() && ids("m_1").is_empty());
 }

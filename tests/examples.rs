@@ -86,7 +86,8 @@ fn every_example_serves_and_ends_in_order() {
     assert!(names.len() >= 5, "{names:?}");
     for name in names {
         let server = Server::start(&example(&name), &[]);
-        let path = if name == "engine_suite" { "/engine.io/" } else { "/socket.io/" };
+        let is_engine = ["engine_suite", "websocket_echo"].contains(&&*name);
+        let path = if is_engine { "/engine.io/" } else { "/socket.io/" };
         let response = server.ask(&format!("GET {path}?EIO=4&transport=polling"));
         assert!(response.contains("\r\n\r\n0{\"sid\":\""), "{name}: {response}");
         server.terminate();
@@ -161,4 +162,52 @@ fn a_wrong_argument_is_named_and_an_asked_for_usage_is_no_error() {
     let output = Command::new(BINARY).arg("--help").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stdout).unwrap().contains("--listen"));
+}
+
+/// What a server logs of the driver that it has taken.
+fn driver_of(arguments: &[&str], variable: Option<&str>) -> String {
+    let mut command = Command::new(BINARY);
+    command.args(["--listen", "127.0.0.1:0", "--log", "engine=info"]).args(arguments);
+    match variable {
+        Some(name) => command.env("FANFARE_DRIVER", name),
+        None => command.env_remove("FANFARE_DRIVER"),
+    };
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = lines.map(Result::unwrap).find(|line| line.contains("the shards are on"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    line.expect("a line that says which driver it is")
+}
+
+#[test]
+fn the_driver_is_what_the_argument_or_else_the_environment_says_and_is_logged() {
+    let on_epoll = [
+        (["--driver", "epoll"].as_slice(), None),
+        (&["--driver", "epoll"], Some("io_uring")),
+        (&["--driver", "auto"], Some("epoll")),
+        (&[], Some("epoll")),
+    ];
+    for (arguments, variable) in on_epoll {
+        let line = driver_of(arguments, variable);
+        assert!(line.contains("INFO") && line.contains("on epoll, as they were told"), "{line}");
+    }
+    // Which one that is, this machine says; and why.
+    let line = driver_of(&[], None);
+    assert!(line.contains("on io_uring") || line.contains("there is no io_uring"), "{line}");
+}
+
+#[test]
+fn a_driver_that_does_not_exist_is_said_in_one_line() {
+    let output = Command::new(BINARY).args(["--driver", "uring"]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message.lines().next().unwrap().contains("auto, io_uring and epoll"), "{message}");
+    let mut command = Command::new(BINARY);
+    command.args(["--listen", "127.0.0.1:0"]).env("FANFARE_DRIVER", "uring");
+    let output = command.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let last = message.lines().last().unwrap();
+    assert!(last.contains("FANFARE_DRIVER") && last.contains("auto, io_uring and epoll"), "{last}");
 }

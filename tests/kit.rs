@@ -4,6 +4,8 @@
 mod chat;
 #[path = "kit/clients.rs"]
 mod clients;
+#[path = "kit/drain.rs"]
+mod drain;
 #[path = "kit/in_progress.rs"]
 mod in_progress;
 #[path = "kit/rooms.rs"]

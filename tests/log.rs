@@ -70,6 +70,7 @@ fn the_life_of_a_client_is_logged_under_the_scopes_of_the_reference() {
         io.of("/").on("panic", async || panic!("a handler"));
         io.of_pattern("^/child").expect("a pattern");
     });
+    await_line(&["INFO", "engine:", "the shards are on"]);
     await_line(&["socket.io:server", "listening"]);
     let polling = Polling::open(server.address);
     await_line(&["engine:", "handshaking client", "Polling"]);

@@ -17,6 +17,7 @@ mod server {
     mod compression;
     mod cookie;
     mod cross_origin;
+    mod echo;
     mod engine_v3;
     mod hand_over;
     mod handshake;

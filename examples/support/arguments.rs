@@ -3,7 +3,7 @@
 use std::io::{Write, stdout};
 use std::process::exit;
 
-use fanfare::{DriverKind, ListenAddress};
+use fanfare::{ConnectionStateRecovery, DriverKind, ListenAddress, StateFile};
 use lexopt::Parser;
 use lexopt::prelude::*;
 
@@ -13,15 +13,20 @@ pub struct Arguments {
     shards: Option<usize>,
     client: Option<String>,
     driver: DriverKind,
+    hand_over: Option<String>,
+    state: Option<String>,
 }
 
 /// Where to listen when nobody says.
 const DEFAULT: &str = "127.0.0.1:3000";
 
 const USAGE: &str =
-    "  --listen ADDRESS:PORT   where to listen (127.0.0.1:3000); also unix:PATH, and several times
+    "  --listen ADDRESS:PORT   where to listen (127.0.0.1:3000); also unix:PATH, systemd or
+                          systemd:NAME, and several times
   --shards COUNT          threads that serve (one for each core)
   --driver NAME           auto (io_uring where it can be used, else epoll), io_uring or epoll
+  --hand-over PATH        a Unix socket by which the next process takes the place of this one
+  --state FILE            clients that come back have their state again, also after a restart
   --client FOLDER         the dist folder of the npm package socket.io-client";
 
 impl Arguments {
@@ -55,6 +60,15 @@ impl Arguments {
         if let Some(shards) = self.shards {
             builder = builder.shards(shards);
         }
+        if let Some(path) = &self.hand_over {
+            builder = builder.hand_over_at(path);
+        }
+        if let Some(path) = &self.state {
+            builder = builder.connection_state_recovery(ConnectionStateRecovery {
+                state_file: Some(StateFile::new(path)),
+                ..ConnectionStateRecovery::default()
+            });
+        }
         for address in &self.listen {
             builder = builder.listen(address);
         }
@@ -69,8 +83,14 @@ fn parse(
     more: &mut dyn FnMut(&str, &mut Parser) -> Result<bool, lexopt::Error>,
 ) -> Result<Arguments, Option<lexopt::Error>> {
     let mut parser = Parser::from_env();
-    let mut arguments =
-        Arguments { listen: Vec::new(), shards: None, client: None, driver: DriverKind::Auto };
+    let mut arguments = Arguments {
+        listen: Vec::new(),
+        shards: None,
+        client: None,
+        driver: DriverKind::Auto,
+        hand_over: None,
+        state: None,
+    };
     while let Some(argument) = parser.next()? {
         let Long(name) = argument else { return Err(Some(argument.unexpected())) };
         let name = name.to_owned();
@@ -79,6 +99,8 @@ fn parse(
             "listen" => arguments.listen.push(parser.value()?.string()?),
             "shards" => arguments.shards = Some(parser.value()?.parse()?),
             "driver" => arguments.driver = parser.value()?.parse()?,
+            "hand-over" => arguments.hand_over = Some(parser.value()?.string()?),
+            "state" => arguments.state = Some(parser.value()?.string()?),
             "client" => arguments.client = Some(parser.value()?.string()?),
             other if more(other, &mut parser)? => {}
             _ => return Err(Some(Long(&name).unexpected())),

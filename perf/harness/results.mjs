@@ -25,7 +25,12 @@ export class Results {
 
   /** The same as a multiple of the bare send loop's in the same round. */
   ratioToBare(server, scenario, key) {
-    return ratio(this.runs(server, scenario), this.runs(BARE, scenario), key);
+    return this.ratioTo(BARE, server, scenario, key);
+  }
+
+  /** The same as a multiple of another server's. */
+  ratioTo(other, server, scenario, key) {
+    return ratio(this.runs(server, scenario), this.runs(other, scenario), key);
   }
 
   /** The servers that a scenario compares. */

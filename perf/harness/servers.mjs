@@ -82,6 +82,13 @@ function fanfare() {
       command: benchmark("--shards", "1", "--no-handshake"),
       only: ["memory"],
     },
+    {
+      ...server,
+      name: "fanfare-epoll",
+      label: "fanfare on epoll",
+      command: benchmark("--shards", "1", "--driver", "epoll"),
+      only: ["thousand", "ten-thousand"],
+    },
   ];
 }
 

@@ -26,7 +26,8 @@ use crate::error::Result;
 use crate::fanout::Encoder;
 use crate::shard::attach::HandOverError;
 use crate::shard::handler::{Place, Trigger};
-use crate::shard::run::Running;
+use crate::shard::running::Running;
+use crate::shard::watch::Label;
 
 use super::emit::Emitted;
 use super::extract::{EventParts, FromEvent, Rejection};
@@ -90,7 +91,8 @@ impl Server {
 
     fn add<A>(&self, trigger: Trigger, handler: impl Handler<A>) -> &Server {
         let shared = &self.0.shared;
-        shared.define("/").add_handler(trigger, Place::Last, recipe(handler));
+        let recipe = recipe(Label::of("engine", &trigger), handler);
+        shared.define("/").add_handler(trigger, Place::Last, recipe);
         shared.changed();
         self
     }
@@ -148,6 +150,11 @@ impl Server {
     /// See [`fanfare::Server::addresses`](crate::Server::addresses).
     pub fn addresses(&self) -> &[ListenAddress] {
         self.0.addresses()
+    }
+
+    /// See [`fanfare::Server::drain`](crate::Server::drain).
+    pub fn drain(&self) {
+        self.0.drain();
     }
 
     /// See [`fanfare::Server::close`](crate::Server::close).

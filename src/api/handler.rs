@@ -7,7 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
+use crate::shard::context::Context;
+use crate::shard::dismissal::Owed;
 use crate::shard::handler::{Decision, Event, HandlerRecipe, MiddlewareRecipe, Refused, Started};
+use crate::shard::watch::Label;
 
 use super::extract::{EventParts, FromEvent, Rejection};
 use super::socket::Socket;
@@ -155,22 +158,29 @@ middlewares!(A, B, C);
 middlewares!(A, B, C, D);
 
 /// How each shard makes its own of a handler.
-pub(crate) fn recipe<A, H: Handler<A>>(handler: H) -> HandlerRecipe {
+pub(crate) fn recipe<A, H: Handler<A>>(label: Label, handler: H) -> HandlerRecipe {
     let handler = Arc::new(handler);
     Arc::new(move || {
         let handler = Arc::clone(&handler);
-        reusing_a_place(move |event| handler.begin(&mut EventParts(event)))
+        reusing_a_place(label, move |event| handler.begin(&mut EventParts(event)))
     })
 }
 
 /// How each shard makes its own of a middleware.
-pub(crate) fn middleware_recipe<A, M: Middleware<A>>(middleware: M) -> MiddlewareRecipe {
+pub(crate) fn middleware_recipe<A, M: Middleware<A>>(
+    label: Label,
+    middleware: M,
+) -> MiddlewareRecipe {
     let middleware = Arc::new(middleware);
     Arc::new(move || {
         let middleware = Arc::clone(&middleware);
         Rc::new(move |event: &mut Event<'_>| -> Decision {
+            let context = Rc::clone(event.context);
+            let runs = context.runs(label);
             let decision = middleware.begin(&mut EventParts(event));
-            Box::pin(async move { decision.await.map_err(|refuse| refuse.0) })
+            drop(runs);
+            let decision = async move { decision.await.map_err(|refuse| refuse.0) };
+            Box::pin(context.labelled(label, decision))
         })
     })
 }
@@ -181,10 +191,13 @@ type Place<F> = Pin<Box<Option<F>>>;
 /// A handler whose futures all begin in the same place, so that an event whose handler does not
 /// wait costs no allocation. One that waits keeps its place, and the next event makes a new one.
 fn reusing_a_place<F: Future<Output = ()> + 'static>(
+    label: Label,
     begin: impl Fn(&mut Event<'_>) -> Option<F> + 'static,
 ) -> Rc<dyn Fn(&mut Event<'_>) -> Started> {
     let vacant: RefCell<Option<Place<F>>> = RefCell::new(None);
     Rc::new(move |event| {
+        let context = event.context;
+        let _runs = context.runs(label);
         // While this one runs the place is taken: an event inside an event makes another.
         let mut place = vacant.take().unwrap_or_else(|| Box::pin(None));
         // Into its place right away: a future is as large as all that it was given.
@@ -199,18 +212,31 @@ fn reusing_a_place<F: Future<Output = ()> + 'static>(
                 vacant.replace(Some(place));
                 Started::Done
             }
-            Poll::Pending => Started::Waiting(Box::pin(Waiting(place))),
+            Poll::Pending => {
+                let answers = event.socket.filter(|_| event.ack.is_some());
+                let owed = answers.map(|socket| context.owes(socket));
+                let waiting = Waiting { place, label, context: Rc::clone(context), _owed: owed };
+                Started::Waiting(Box::pin(waiting))
+            }
         }
     })
 }
 
-struct Waiting<F>(Place<F>);
+/// A handler that has begun and waits.
+struct Waiting<F> {
+    place: Place<F>,
+    label: Label,
+    context: Rc<Context>,
+    _owed: Option<Owed>,
+}
 
 impl<F: Future<Output = ()>> Future for Waiting<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<()> {
-        match self.0.as_mut().as_pin_mut() {
+        let this = &mut *self;
+        let _runs = this.context.runs(this.label);
+        match this.place.as_mut().as_pin_mut() {
             Some(future) => future.poll(task),
             None => Poll::Ready(()),
         }

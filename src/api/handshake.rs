@@ -22,9 +22,9 @@ impl Handshake {
         Handshake { request, auth }
     }
 
-    /// The address of the peer: the client, or a proxy in front of the server, unless that is one of
-    /// [`Builder::trusted_proxies`](crate::Builder::trusted_proxies) and tells the client's. A peer
-    /// on a Unix socket has none.
+    /// The address of the peer: the client, or a proxy in front of the server, unless that is one
+    /// of [`Builder::trusted_proxies`](crate::Builder::trusted_proxies) and tells the client's. A
+    /// peer on a Unix socket has none.
     pub fn address(&self) -> Option<SocketAddr> {
         crate::shard::split_request(&self.request).0
     }

@@ -12,6 +12,7 @@ use crate::shard::hooks::{
     Asked, ConnectionError, Exchange, GenerateId, HttpMiddleware, Interruption,
 };
 use crate::shard::shared::Shared;
+use crate::shard::watch::Label;
 
 use super::handler::{Handler, recipe};
 
@@ -86,7 +87,8 @@ impl Engine {
     /// ```
     pub fn on_connection<A>(&self, handler: impl Handler<A>) -> &Engine {
         let root = self.shared.define("/");
-        root.add_handler(Trigger::Session, Place::Last, recipe(handler));
+        let recipe = recipe(Label::of("engine", &Trigger::Session), handler);
+        root.add_handler(Trigger::Session, Place::Last, recipe);
         self.shared.changed();
         self
     }

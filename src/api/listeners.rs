@@ -3,6 +3,7 @@
 use crate::proto::socket::is_reserved;
 use crate::shard::handler::{Handler as ShardHandler, Place};
 use crate::shard::listeners::{Direction, ListenerId, Listeners};
+use crate::shard::watch::Label;
 
 use super::event::{Heard, Named};
 use super::handler::{self, Handler, Middleware};
@@ -123,7 +124,7 @@ impl Socket {
     /// Asks `middleware` before the handlers of each event of this socket (`use`), behind those of
     /// its namespace ([`Namespace::packet_middleware`](crate::Namespace::packet_middleware)).
     pub fn use_<A>(&self, middleware: impl Middleware<A>) -> Option<Listener> {
-        let mut middleware = Some(handler::middleware_recipe(middleware)());
+        let mut middleware = Some(handler::middleware_recipe(Label::LISTENER, middleware)());
         self.with_listeners(|listeners| {
             Some(Listener(listeners.add_middleware(middleware.take()?)))
         })?
@@ -131,7 +132,7 @@ impl Socket {
 
     fn listen<A>(&self, event: &str, handler: impl Handler<A>, is_once: bool) -> Option<Listener> {
         assert!(!is_reserved(event), "{event:?} is reserved: see `Namespace::on_disconnect`");
-        let mut handler = Some(handler::recipe(handler)());
+        let mut handler = Some(handler::recipe(Label::LISTENER, handler)());
         self.with_listeners(|listeners| {
             Some(Listener(listeners.add(event, handler.take()?, is_once)))
         })?
@@ -143,7 +144,7 @@ impl Socket {
         place: Place,
         handler: impl Handler<A>,
     ) -> Option<Listener> {
-        let mut handler: Option<ShardHandler> = Some(handler::recipe(handler)());
+        let mut handler: Option<ShardHandler> = Some(handler::recipe(Label::LISTENER, handler)());
         self.with_state(|state, key| {
             let socket = state.sockets.get_mut(key)?;
             let listeners = socket.extra.get_or_insert_default().listeners.get_or_insert_default();

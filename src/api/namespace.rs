@@ -10,6 +10,7 @@ use crate::base::id::SocketId;
 use crate::proto::json::{ArgsError, Arguments, FromArguments};
 use crate::shard::handler::{Definition, Gate, Place, Trigger};
 use crate::shard::shared::Shared;
+use crate::shard::watch::Label;
 
 use super::ack::Acknowledgements;
 use super::emit::{Emitted, Emitter};
@@ -211,10 +212,7 @@ impl Namespace {
     /// # }
     /// ```
     pub fn packet_middleware<A>(&self, middleware: impl Middleware<A>) -> &Namespace {
-        let recipe = handler::middleware_recipe(middleware);
-        self.definition.add_middleware(Gate::Packet, recipe);
-        self.shared.changed();
-        self
+        self.ask(Gate::Packet, middleware)
     }
 
     /// Asks `middleware` before a client joins (`use`). Those of a namespace are asked in the order
@@ -239,10 +237,7 @@ impl Namespace {
     /// # }
     /// ```
     pub fn middleware<A>(&self, middleware: impl Middleware<A>) -> &Namespace {
-        let recipe = handler::middleware_recipe(middleware);
-        self.definition.add_middleware(Gate::Connection, recipe);
-        self.shared.changed();
-        self
+        self.ask(Gate::Connection, middleware)
     }
 
     /// Sends an event to every socket of the namespace. See [`Emitter::emit`].
@@ -362,7 +357,15 @@ impl Namespace {
     }
 
     fn add<A>(&self, trigger: Trigger, place: Place, handler: impl Handler<A>) -> &Namespace {
-        self.definition.add_handler(trigger, place, handler::recipe(handler));
+        let label = Label::of(self.name(), &trigger);
+        self.definition.add_handler(trigger, place, handler::recipe(label, handler));
+        self.shared.changed();
+        self
+    }
+
+    fn ask<A>(&self, gate: Gate, middleware: impl Middleware<A>) -> &Namespace {
+        let recipe = handler::middleware_recipe(Label::of_gate(self.name(), gate), middleware);
+        self.definition.add_middleware(gate, recipe);
         self.shared.changed();
         self
     }

@@ -17,7 +17,8 @@ use crate::config::Builder;
 use crate::error::{Error, Result};
 use crate::shard::attach::HandOverError;
 use crate::shard::registry::Matcher;
-use crate::shard::run::{Plan, Running};
+use crate::shard::run::Plan;
+use crate::shard::running::Running;
 use crate::shard::shared::{ExpiredSession, Shared};
 
 use super::ack::Acknowledgements;
@@ -328,8 +329,9 @@ impl Server {
     }
 
     /// Serves clients on an address, and on those of [`Builder::listen`], until
-    /// [`close`](Server::close) is called or the process gets SIGTERM or SIGINT; both disconnect
-    /// the clients in order. A second signal ends the process.
+    /// [`close`](Server::close) is called, or the process gets SIGTERM or SIGINT, which
+    /// [`drain`](Server::drain) it. A second signal ends the process at once, with 128 and its
+    /// number as the exit code.
     ///
     /// # Errors
     /// Those of [`spawn`](Server::spawn), and what ends a shard later.
@@ -341,9 +343,9 @@ impl Server {
     /// Waits for a running server to end, as [`listen`](Server::listen) does.
     ///
     /// # Errors
-    /// What ends a shard before its time.
+    /// What ends a shard before its time, as [`Running::join`].
     pub fn wait(&self, running: Running) -> Result<()> {
-        let signals = Signals::close_on_termination(&self.shared)?;
+        let signals = Signals::drain_on_termination(&self.shared)?;
         let result = running.join();
         signals.stop();
         result
@@ -354,6 +356,18 @@ impl Server {
     /// that were queued before this turn of their shard have been sent; others are lost.
     pub fn close(&self) {
         self.shared.close();
+    }
+
+    /// Ends the server as its clients like it best: it accepts no more connections, and opens no
+    /// session on those there are, which is answered 503; the clients are sent away one after the
+    /// other, at 1,000 a second or as fast as [`Builder::drain_timeout`] demands, each behind what
+    /// is queued for it and behind the acknowledgement of its last event. They see `transport
+    /// close` and come back, to another server. Disconnect handlers run with `server shutting
+    /// down`.
+    ///
+    /// SIGTERM and SIGINT do this to a server that [`listen`](Server::listen)s.
+    pub fn drain(&self) {
+        self.shared.drain();
     }
 
     /// Takes a connection that the application has accepted, with the bytes that it has read from

@@ -12,6 +12,7 @@ use crate::shard::context::Context;
 use crate::shard::events::{Occasion, PacketKind};
 use crate::shard::lag::Lagged;
 use crate::shard::shared::Shared;
+use crate::shard::watch::Label;
 
 use super::ask::ask_shard;
 use super::emit::Emitted;
@@ -210,7 +211,7 @@ impl Session {
     }
 
     fn listen<A>(&self, occasion: Occasion, handler: impl Handler<A>) -> Option<Listener> {
-        let handler = recipe(handler)();
+        let handler = recipe(Label::LISTENER, handler)();
         self.with_state(|state, key| {
             state.sessions.get(key)?;
             Some(Listener(state.session_listeners.add(key, occasion, handler)))

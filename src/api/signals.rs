@@ -16,8 +16,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Closes the server at the first SIGTERM or SIGINT; the second ends the process.
-    pub(crate) fn close_on_termination(shared: &Arc<Shared>) -> Result<Signals> {
+    /// Drains the server at the first SIGTERM or SIGINT; the second ends the process.
+    pub(crate) fn drain_on_termination(shared: &Arc<Shared>) -> Result<Signals> {
         let mut incoming = Incoming::new([SIGTERM, SIGINT]).map_err(Error::Thread)?;
         let handle = incoming.handle();
         let shared = Arc::clone(shared);
@@ -25,7 +25,7 @@ impl Signals {
             .name("fanfare-signals".to_owned())
             .spawn(move || {
                 for signal in incoming.forever() {
-                    if !shared.close() {
+                    if !shared.drain() {
                         // The shell's convention for a process that a signal has ended.
                         std::process::exit(128 + signal);
                     }

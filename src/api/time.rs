@@ -1,12 +1,15 @@
 //! Time and tasks on a shard, without a runtime.
 
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::shard::context::Context;
 pub use crate::shard::time::Sleep;
+use crate::shard::watch::Label;
 
-/// Waits. The future belongs to the shard that it was made on.
+/// Waits. The future belongs to the shard that it was made on, and goes by its clock: what that
+/// shard stands still for does not count ([`Stats::stalls`](crate::Stats::stalls)).
 ///
 /// ```no_run
 /// # async fn example(socket: fanfare::Socket) {
@@ -26,10 +29,11 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// # Panics
 /// Elsewhere than in code that a shard runs: handlers, and what they spawn.
 pub fn spawn_local(future: impl Future<Output = ()> + 'static) {
-    current("spawn_local").start(future);
+    let context = current("spawn_local");
+    context.start(Rc::clone(&context).labelled(Label::TASK, future));
 }
 
-fn current(what: &str) -> std::rc::Rc<Context> {
+fn current(what: &str) -> Rc<Context> {
     match Context::current() {
         Some(context) => context,
         None => panic!("`{what}` is for code that runs on a shard of fanfare"),

@@ -4,14 +4,21 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The kernel's interface for connections ([`Builder::driver`](crate::Builder::driver)).
+///
+/// - io_uring needs Linux 5.19, and does more at a time from 6.0 and 6.1 on. Neither the sysctl
+///   `kernel.io_uring_disabled` nor a seccomp filter, such as the default one of containers, may
+///   forbid it; and since Linux 6.14 `RLIMIT_MEMLOCK` must leave about 90 KiB for each shard.
+/// - epoll needs Linux 4.5.
+///
+/// Clients cannot tell them apart. On epoll a shard takes more calls for the same work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DriverKind {
-    /// io_uring where the kernel has it and the process may use it, else epoll; or what the
-    /// environment variable `FANFARE_DRIVER` says. The default.
+    /// What the environment variable `FANFARE_DRIVER` says (`io_uring` or `epoll`); without it,
+    /// io_uring if every shard can have it, else epoll. The default.
     #[default]
     Auto,
-    /// io_uring, or no start: Linux 6.1 is needed, and that neither `kernel.io_uring_disabled` nor
-    /// a seccomp filter, such as that of containers, forbids it.
+    /// io_uring, or no start: [`Error::Driver`](crate::Error::Driver) says what is missing or
+    /// forbids it.
     IoUring,
     /// epoll, which every Linux of use has and every sandbox allows.
     Epoll,

@@ -68,8 +68,8 @@ pub struct Limits {
     pub handshakes_per_address: Option<Rate>,
     /// Addresses that are counted at a time: 100,000. What comes from others is not limited then.
     pub addresses: usize,
-    /// Engine.IO packets that one client may send: `None`, the default, is any number. Beyond it the
-    /// client is disconnected, a WebSocket with 1008.
+    /// Engine.IO packets that one client may send: `None`, the default, is any number. Beyond it
+    /// the client is disconnected, a WebSocket with 1008.
     pub packets_per_client: Option<Rate>,
     /// Bytes of those packets: `None`, the default, is any number. Beyond it the same happens.
     pub bytes_per_client: Option<Rate>,
@@ -244,6 +244,12 @@ pub const COMPRESSED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most shards of one server: what the two bytes of an id can name, less one that means "none".
 pub const SHARDS_MAX: usize = 1_024;
+
+/// Clients that a server which drains sends away each second, unless it has to hurry: 1,000.
+pub const DISMISSALS_PER_SECOND: u32 = 1_000;
+
+/// Most handlers that the watchdog knows by name, in the whole process: 4,096.
+pub const LABELS_MAX: usize = 4_096;
 
 const _: () = assert!(SLICES_PER_SEND <= 255, "one gathered send fits IOV_MAX and one byte");
 const _: () = assert!(SHARDS_MAX < u16::MAX as usize, "ids hold a shard in two bytes");

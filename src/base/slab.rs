@@ -20,6 +20,11 @@ pub struct Slab<T> {
     next_generation: u32,
 }
 
+impl Key {
+    /// Names nothing: no slab has so many values.
+    pub const NONE: Key = Key { index: u32::MAX, generation: 0 };
+}
+
 impl<T> Default for Slab<T> {
     fn default() -> Self {
         Slab { values: Chunks::default(), next_generation: 0 }
@@ -50,7 +55,7 @@ impl<T> Slab<T> {
     /// Puts a value in and names it.
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
-        assert!(key.index < u32::MAX, "a slab holds fewer than 2^32 - 1 values");
+        assert!(key.index < Key::NONE.index, "a slab holds fewer than 2^32 - 1 values");
         self.values.put(key.index as usize, (key.generation, value));
         self.next_generation = self.next_generation.wrapping_add(1);
         key

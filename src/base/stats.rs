@@ -56,4 +56,13 @@ pub struct Stats {
     pub slow_clients: u64,
     /// Commands that found a mailbox full.
     pub mailbox_overflows: u64,
+    /// Times that the shard stood still for more than 100 ms: a handler blocked it, or the process
+    /// did not run. No deadline of a client passes meanwhile.
+    pub stalls: u64,
+    /// What these took beyond the 100 ms, in all, in microseconds.
+    pub stalled_us: u64,
+    /// Turns that the watchdog has told of: see [`Builder::watchdog`](crate::Builder::watchdog).
+    pub turns_blocked: u64,
+    /// The longest time that the shard was at work without looking at the kernel, in microseconds.
+    pub turn_longest_us: u64,
 }

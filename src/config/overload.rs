@@ -1,5 +1,6 @@
 //! What the server does when it is asked for more than it can give.
 
+use crate::base::limits::Limits;
 use crate::base::network::{InvalidNetwork, Network};
 use crate::base::shed::SendQueuePolicy;
 use crate::error::{Error, Result};
@@ -7,6 +8,17 @@ use crate::error::{Error, Result};
 use super::Builder;
 
 impl Builder {
+    /// Changes limits that Socket.IO has no option for.
+    ///
+    /// ```
+    /// let builder = fanfare::Server::builder()
+    ///     .limits(|limits| limits.send_queue_bytes = 8 * 1024 * 1024);
+    /// ```
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Builder {
+        change(&mut self.options.limits);
+        self
+    }
+
     /// What becomes of what is queued for a client that does not take it as fast as it comes.
     /// Default: [`SendQueuePolicy::Disconnect`]. Socket.IO on Node.js has no such option: there
     /// everything waits, without a limit.

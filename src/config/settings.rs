@@ -1,6 +1,8 @@
 //! From options to what a server is built with: they are checked, and an option that makes no sense
 //! is named.
 
+use std::time::Duration;
+
 use crate::base::limits::SHARDS_MAX;
 use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, Cors, InvalidOption};
@@ -35,10 +37,14 @@ impl Builder {
             client: self.client()?,
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
             fallback: self.fallback.clone(),
+            echo_outside: self.echo_outside,
             crowd_left: self.crowd_left.clone(),
             has_namespaces: self.has_namespaces,
             form: self.form.clone(),
             states: self.states.clone(),
+            hand_over_at: self.hand_over_at.clone(),
+            drain_timeout: self.drain_timeout,
+            watchdog: self.watchdog,
             unix_socket_mode: self.unix_socket_mode,
         })
     }
@@ -67,6 +73,7 @@ impl Builder {
                 "receive_buffer_bytes must be 512 or more",
             ),
             (self.unix_socket_mode <= 0o777, "unix_socket_mode", "it must be from 0 to 0o777"),
+            (self.watchdog != Some(Duration::ZERO), "watchdog", "it must not be zero"),
             (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
             (
                 limits.headers <= crate::base::limits::HEADERS_MAX,

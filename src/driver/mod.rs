@@ -2,9 +2,11 @@
 //!
 //! A [`Driver`] belongs to one thread and is shaped by completions: an operation is asked for, and
 //! what became of it is reported by a later [`Driver::turn`]. The same shard code runs on
-//! `uring::Uring` and on `sim::Sim`, a seeded fake kernel.
+//! `uring::Uring`, on `epoll::Epoll` where there is no io_uring, and on `sim::Sim`, a seeded fake
+//! kernel.
 //!
-//! Rules that every driver keeps, so that a shard can rely on them:
+//! Rules that every driver keeps, so that a shard can rely on them (`tests.rs` has each on every
+//! driver of a real kernel):
 //! - A connection is named by a [`Key`] whose generation is new for each connection. After
 //!   [`Driver::close`] no completion names it again, although the kernel may still work on it.
 //! - At most one send is in flight for a connection.
@@ -13,10 +15,15 @@
 //! - What the kernel runs out of (descriptors on accept, buffers on receive) is retried by the
 //!   driver; a shard never sees it but in [`DriverStats`].
 
+mod backoff;
 pub mod epoll;
 pub mod net;
+pub mod rights;
 pub mod sim;
 pub mod sys;
+pub mod systemd;
+#[cfg(test)]
+mod tests;
 mod token;
 pub mod unix;
 pub mod uring;
@@ -33,6 +40,25 @@ use crate::base::slab::Key;
 /// Names a filled receive buffer until [`Driver::release`] gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BufferId(pub u16);
+
+/// Most receive buffers of a driver: the most that io_uring takes.
+const RECEIVE_BUFFERS_MAX: u16 = 1 << 15;
+
+/// Checks what is asked for receive buffers; in the same way for every driver, so that options that
+/// are good on one machine are good on another.
+///
+/// # Errors
+/// `InvalidInput` unless their number is a power of two up to 32,768 and their size 1 to 2^31 - 1.
+fn check_receive_buffers(count: u16, bytes_each: usize) -> io::Result<()> {
+    let invalid = |message: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    if !count.is_power_of_two() || count > RECEIVE_BUFFERS_MAX {
+        return invalid("receive_buffers must be a power of two up to 32768");
+    }
+    if bytes_each == 0 || bytes_each > i32::MAX as usize {
+        return invalid("receive_buffer_bytes must be 1 to 2147483647");
+    }
+    Ok(())
+}
 
 /// What became of an operation.
 #[derive(Debug)]
@@ -105,8 +131,8 @@ pub trait Driver {
     /// Starts to accept connections.
     fn listen(&mut self, listener: Self::Listener);
 
-    /// Stops accepting; connections that were not reported yet are refused, and none is reported
-    /// any more.
+    /// Stops accepting. Connections that the kernel has accepted by then are still reported; what
+    /// waits to be accepted is refused, unless another process has the listener, too.
     fn stop_listening(&mut self);
 
     /// The address of the peer, if the connection still has one.

@@ -9,9 +9,11 @@ use std::mem;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
 use super::sys;
-use super::unix::{self, SocketFile};
+use super::unix::{self, DYING_TIME, LOOK_INTERVAL, SocketFile};
 use crate::base::limits::{Limits, SILENCE_TIMEOUT};
 
 /// Connections that the kernel keeps for a listener until they are accepted. It cuts this down to
@@ -28,7 +30,7 @@ pub struct Listener {
 
 /// Descriptors that a limit of connections derived from the process's leaves for other uses:
 /// listeners, drivers, wakers, and what the application opens.
-pub(super) const DESCRIPTORS_RESERVED: u64 = 64;
+const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// How many connections a driver may have. Raises the process's limit of descriptors as far as it
 /// may be.
@@ -78,12 +80,42 @@ impl Handle {
 }
 
 impl Listener {
-    /// Makes its accepts not wait: the driver asks it when it reports, and others may be faster.
+    /// One that another process has opened, and may still accept from: whether that waits is left
+    /// as it is until a driver listens. `is_shared`: other shards accept from it as well.
     ///
     /// # Errors
-    /// Those of the kernel.
-    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
-        sys::set_nonblocking(self.socket.as_fd())
+    /// `InvalidInput` when it does not listen; else those of the kernel.
+    pub fn taken_over(socket: OwnedFd, is_shared: bool) -> io::Result<Listener> {
+        if sys::option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
+        }
+        Ok(Listener { socket, is_shared })
+    }
+
+    /// Whether others accept from the same socket.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+}
+
+/// Checks that nobody listens on `address`, or will in a moment.
+fn await_vacant(address: SocketAddr) -> io::Result<()> {
+    let until = Instant::now() + DYING_TIME;
+    loop {
+        match check_vacant(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                thread::park_timeout(LOOK_INTERVAL);
+            }
+            result => return result,
+        }
     }
 }
 
@@ -98,7 +130,7 @@ impl Listener {
 /// # Errors
 /// Those of the kernel: the address is in use, not local, or not permitted.
 pub fn listen(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<Listener>)> {
-    check_vacant(address)?;
+    await_vacant(address)?;
     let mut address = address;
     let mut listeners = Vec::new();
     for _ in 0..shards {
@@ -108,6 +140,14 @@ pub fn listen(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec
         listeners.push(Listener { socket: listener.into(), is_shared: false });
     }
     Ok((address, listeners))
+}
+
+/// Opens one more socket that listens where others of ours do.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn listen_too(address: SocketAddr) -> io::Result<Listener> {
+    Ok(Listener { socket: listen_beside(address)?.into(), is_shared: false })
 }
 
 /// Opens a socket that listens on `path`, for all of `shards`: there can be one alone.
@@ -120,8 +160,25 @@ pub fn listen_unix(
     shards: usize,
 ) -> io::Result<(SocketFile, Vec<Listener>)> {
     let (socket, file) = unix::listen(path, mode)?;
+    Ok((file, share(&socket, shards)?))
+}
+
+/// Has what is accepted from a socket send at once what is small, as from those that are opened
+/// here.
+///
+/// # Errors
+/// It is no TCP socket.
+pub fn send_at_once(socket: &OwnedFd) -> io::Result<()> {
+    sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
+/// A socket for all of `shards`.
+///
+/// # Errors
+/// There is no descriptor left.
+pub fn share(socket: &OwnedFd, shards: usize) -> io::Result<Vec<Listener>> {
     let share = |_| Ok(Listener { socket: socket.try_clone()?, is_shared: true });
-    Ok((file, (0..shards).map(share).collect::<io::Result<_>>()?))
+    (0..shards).map(share).collect()
 }
 
 /// Opens a socket that listens on `address`; others may listen there, too.
@@ -129,7 +186,7 @@ fn listen_beside(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = tcp_socket(address)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
-    sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    send_at_once(&socket)?;
     sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, SILENCE_MS)?;
     bind(socket.as_fd(), address)?;
     sys::start_listening(socket.as_fd(), BACKLOG)?;
@@ -208,6 +265,15 @@ mod tests {
     use super::*;
 
     const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+    #[test]
+    fn without_a_limit_connections_are_bounded_by_the_descriptors_less_a_reserve() {
+        let limit = |connections| Limits { connections, ..Limits::default() };
+        let descriptors = sys::raise_descriptor_limit().unwrap();
+        let most = usize::try_from(descriptors - DESCRIPTORS_RESERVED).unwrap();
+        assert_eq!(connections_max(&limit(0)).unwrap(), most);
+        assert_eq!(connections_max(&limit(7)).unwrap(), 7);
+    }
 
     #[test]
     fn the_sockets_of_all_shards_listen_on_one_port() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -145,13 +145,24 @@ pub fn option(
     Ok(value)
 }
 
-/// Has operations on a socket fail rather than wait.
+/// Says whether operations on a socket wait, or fail when they would have to.
 ///
 /// # Errors
 /// Those of `fcntl`.
-pub fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub fn set_blocking(socket: BorrowedFd<'_>, blocks: bool) -> io::Result<()> {
+    let flags = if blocks { 0 } else { libc::O_NONBLOCK };
     // SAFETY: a descriptor that is open takes these flags; the call takes no memory.
-    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags) })?;
+    Ok(())
+}
+
+/// Has a descriptor closed in programs that this one starts.
+///
+/// # Errors
+/// Those of `fcntl`: nothing is open there.
+pub fn close_on_exec(place: RawFd) -> io::Result<()> {
+    // SAFETY: the call takes no memory and fails for what is not open.
+    check(unsafe { libc::fcntl(place, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     Ok(())
 }
 
@@ -185,7 +196,7 @@ pub fn bind<T: SocketAddress>(socket: BorrowedFd<'_>, address: &T) -> io::Result
 pub fn connect(socket: BorrowedFd<'_>, address: &libc::sockaddr_un) -> io::Result<()> {
     let length = size_of_val(address) as libc::socklen_t;
     let address = ptr::from_ref(address).cast();
-    set_nonblocking(socket)?;
+    set_blocking(socket, false)?;
     // SAFETY: `address` points to a live structure of the length given, which the call reads.
     check(unsafe { libc::connect(socket.as_raw_fd(), address, length) })?;
     Ok(())
@@ -268,7 +279,7 @@ fn send_slice(socket: BorrowedFd<'_>, slice: &[u8], follows: Follows) -> io::Res
 }
 
 /// The result of a call that tells how many bytes it took, or -1 and why.
-fn repeat_interrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+pub(super) fn repeat_interrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
     loop {
         match usize::try_from(call()) {
             Ok(taken) => return Ok(taken),

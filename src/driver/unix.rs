@@ -8,7 +8,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{self, Path, PathBuf};
@@ -50,6 +50,29 @@ pub fn listen(path: &Path, mode: u32) -> io::Result<(OwnedFd, SocketFile)> {
     Ok((socket, file))
 }
 
+/// Makes all accepts of a socket that listens fail, those that wait first.
+pub fn stop_listening(socket: BorrowedFd<'_>) {
+    // SAFETY: the call takes no memory. It fails for no socket that listens.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+impl SocketFile {
+    /// The file of a socket that another process has made and hands over.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn taken_over(path: &Path) -> io::Result<SocketFile> {
+        let path = path::absolute(path)?;
+        Ok(SocketFile { identity: identity(&path)?, path })
+    }
+
+    /// Leaves it to another process, which listens there.
+    pub fn leave(mut self) {
+        // No file has that number.
+        self.identity = (0, 0);
+    }
+}
+
 /// Holds the lock on the folder of a file until it is dropped.
 fn lock_folder(path: &Path) -> io::Result<File> {
     let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
@@ -59,10 +82,10 @@ fn lock_folder(path: &Path) -> io::Result<File> {
 
 /// How long a process that was killed may go on listening: the kernel takes its rings apart after
 /// it has gone, and what they accept from with them.
-const DYING_TIME: Duration = Duration::from_secs(1);
+pub(super) const DYING_TIME: Duration = Duration::from_secs(1);
 
 /// Pause between two looks whether somebody listens.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Whether a file is that of a socket on which nobody listens any more, or will in a moment.
 fn is_left_behind(path: &Path) -> io::Result<bool> {

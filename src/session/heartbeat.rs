@@ -9,10 +9,6 @@ use std::time::Duration;
 
 use crate::base::clock::Time;
 
-/// A deadline that is looked at this late was missed because we stood still. The client may have
-/// answered meanwhile: it gets the time again.
-const STALL: Duration = Duration::from_secs(1);
-
 /// When the next ping, or the answer to the last one, is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
@@ -91,22 +87,31 @@ impl Heartbeat {
         if now < self.due {
             return Beat::Quiet;
         }
-        let is_stalled = now.since(self.due) > STALL;
-        let from = if is_stalled { now } else { self.due };
         match self.state {
             State::Resting => {
                 // From when the ping was due, not from when we came to it: what the client may
                 // take does not depend on how busy we are.
-                self.due = from.after(timeout);
+                self.due = self.due.after(timeout);
                 self.pinged_us = wrapping_micros(now);
                 self.state = State::Pinged;
                 Beat::Ping
             }
-            _ if is_stalled => {
-                self.due = now.after(timeout);
-                Beat::Quiet
-            }
             _ => Beat::Dead,
+        }
+    }
+
+    /// We have stood still for so long, which does not count in `now`. The client has waited for
+    /// its ping all the while and may soon give us up, so that it is sent as if time had passed. An
+    /// answer that is awaited may be behind much else that has come meanwhile: it gets the whole
+    /// timeout again, but no answer more than once, or who is gone would never be missed.
+    pub fn resumed(&mut self, now: Time, stall: Duration, timeout: Duration) {
+        match self.state {
+            State::Resting => self.due = self.due.before(stall).max(now),
+            State::Pinged => {
+                self.due = now.after(timeout);
+                self.state = State::PingedAndExtended;
+            }
+            State::PingedAndExtended | State::Listening => {}
         }
     }
 
@@ -142,6 +147,7 @@ impl Heartbeat {
     pub fn forgive(&mut self, now: Time, interval: Duration, patience: Duration) {
         match self.state {
             State::Resting => {}
+            _ if self.due > now => {}
             State::Listening => self.due = now.after(patience),
             State::Pinged | State::PingedAndExtended => {
                 self.due = now.after(interval);
@@ -166,6 +172,7 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_millis(300);
     const TIMEOUT: Duration = Duration::from_millis(200);
+    const STALL: Duration = Duration::from_secs(60);
 
     fn at(millis: u64) -> Time {
         Time::from_micros(millis * 1000)
@@ -197,9 +204,21 @@ mod tests {
     fn m66_a_client_is_not_dropped_because_the_server_stood_still() {
         let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
         assert_eq!(heartbeat.expire(at(300), TIMEOUT), Beat::Ping);
-        assert_eq!(heartbeat.expire(at(60_000), TIMEOUT), Beat::Quiet);
-        assert_eq!(heartbeat.expire(at(60_199), TIMEOUT), Beat::Quiet);
-        assert_eq!(heartbeat.expire(at(60_200), TIMEOUT), Beat::Dead);
+        heartbeat.resumed(at(499), STALL, TIMEOUT);
+        assert_eq!(heartbeat.expire(at(698), TIMEOUT), Beat::Quiet);
+        heartbeat.resumed(at(698), STALL, TIMEOUT);
+        assert_eq!(heartbeat.expire(at(699), TIMEOUT), Beat::Dead, "it gets the time again once");
+    }
+
+    #[test]
+    fn m66_a_ping_that_was_due_while_the_server_stood_still_is_due_now() {
+        let mut heartbeat = Heartbeat::new(at(0), INTERVAL);
+        heartbeat.resumed(at(10), Duration::from_millis(100), TIMEOUT);
+        assert_eq!(heartbeat.expire(at(199), TIMEOUT), Beat::Quiet);
+        heartbeat.resumed(at(199), STALL, TIMEOUT);
+        assert_eq!(heartbeat.expire(at(199), TIMEOUT), Beat::Ping);
+        assert_eq!(heartbeat.expire(at(398), TIMEOUT), Beat::Quiet);
+        assert_eq!(heartbeat.expire(at(399), TIMEOUT), Beat::Dead);
     }
 
     #[test]

@@ -303,6 +303,13 @@ impl Session {
         }
     }
 
+    /// The shard has stood still for so long, which does not count in `now`.
+    pub fn resumed(&mut self, now: Time, stall: Duration, options: &Options) {
+        if self.is_open() {
+            self.heartbeat.resumed(now, stall, options.ping_timeout);
+        }
+    }
+
     /// A ping came in, from a client of protocol 3. Answers whether a pong is due: pings of which
     /// the client has not fetched the answers share the next one.
     pub fn ping(&mut self, now: Time, options: &Options) -> bool {
@@ -325,9 +332,7 @@ impl Session {
 
     /// What the client has sent is not read, for a reason of the server's: it is not overdue.
     pub fn forgive(&mut self, now: Time, options: &Options) {
-        if self.is_open() && self.heartbeat.due() <= now {
-            self.heartbeat.forgive(now, options.ping_interval, options.patience());
-        }
+        self.heartbeat.forgive(now, options.ping_interval, options.patience());
     }
 
     /// The client said that it leaves (Engine.IO `1`). A polling client has a GET under way then,

@@ -200,6 +200,24 @@ pub enum Mismatch {
 }
 
 impl Session {
+    /// Closes the session because the server drains, behind what is queued. A polling client that
+    /// has no GET under way is told with its next one, if that comes soon.
+    pub fn send_away(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
+        let reason = DisconnectReason::ServerShuttingDown;
+        if !self.is_open() {
+            return;
+        }
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return self.end(reason, effects);
+        };
+        if let Some(held) = polling.get.take() {
+            let answer = polling.take_queued().unwrap_or(Answer::Close);
+            effects.push(polling.answer(held, answer));
+            return self.end(reason, effects);
+        }
+        self.start_closing(now.after(options.limits.farewell_timeout), reason, effects);
+    }
+
     /// A GET arrived. It is answered at once or held.
     pub fn poll(
         &mut self,
@@ -288,8 +306,8 @@ impl Session {
         matches!(&self.carrier, Carrier::Polling(polling) if polling.post == Some(connection))
     }
 
-    /// Queues a packet for the next poll, in place of the one of its key; only for a session that no
-    /// WebSocket carries. `None` when the session takes no packets any more.
+    /// Queues a packet for the next poll, in place of the one of its key; only for a session that
+    /// no WebSocket carries. `None` when the session takes no packets any more.
     pub fn queue(&mut self, frame: Frame) -> Option<Waiting> {
         if !self.is_open() {
             return None;

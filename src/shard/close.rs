@@ -22,8 +22,8 @@ impl State {
         }
     }
 
-    /// Closes connections on which nothing is under way, and those that wait for the application to
-    /// decide; once no session can need them.
+    /// Closes connections on which nothing is under way, those that only echo, and those that wait
+    /// for the application to decide; once no session can need them.
     pub(super) fn drop_idle(&mut self) {
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -33,8 +33,24 @@ impl State {
                 Role::Http(http) if matches!(http.stage, Stage::Deciding(_)) => {
                     self.refuse_fault(key, SHUTTING_DOWN);
                 }
+                Role::WebSocket(socket) if socket.session == Key::NONE => self.drop_connection(key),
                 _ => {}
             }
         }
+    }
+
+    /// Gives away all that may be, or hold, user code.
+    pub(super) fn dismantle(&mut self) -> impl Sized + use<> {
+        let sockets = std::mem::take(&mut self.sockets);
+        let namespaces = std::mem::take(&mut self.namespaces);
+        let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
+        let listeners = std::mem::take(&mut self.session_listeners);
+        let drains = std::mem::take(&mut self.drains);
+        let outbox = std::mem::take(&mut self.outbox);
+        let connections = std::mem::take(&mut self.connections);
+        let recovery = self.dismantle_recovery();
+        let undecided = std::mem::take(&mut self.undecided);
+        let sessions = (connections, listeners, drains, undecided);
+        (sockets, namespaces, jobs, sleepers, outbox, sessions, recovery)
     }
 }

@@ -131,7 +131,7 @@ pub enum Purpose {
 /// The state of a WebSocket connection.
 #[derive(Debug)]
 pub struct WebSocket {
-    /// The session it carries, or wants to.
+    /// The session it carries, or wants to; [`Key::NONE`] where it only echoes.
     pub session: Key,
     /// Frames that have not arrived completely.
     pub decoder: Decoder,

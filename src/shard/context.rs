@@ -1,7 +1,9 @@
 //! The shard that this thread is working for, as handlers and handles see it.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,14 +11,15 @@ use std::task::Waker;
 use async_task::Task;
 use bytes::Bytes;
 
-use crate::base::slab::Key;
-use crate::command::Command;
+use crate::base::slab::{Key, Slab};
+use crate::command::{Command, SocketAddress};
 
 use super::copies::Copies;
 use super::drains;
 use super::handler::{Event, Handler, Parked, Started};
 use super::shared::{Post, Shared};
 use super::state::{Job, State};
+use super::watch::{AtWork, Label};
 
 /// One shard without its driver.
 pub struct Context {
@@ -32,6 +35,8 @@ pub struct Context {
     pub(super) texts: Cell<Vec<u8>>,
     /// Tasks that have not finished.
     tasks: Cell<usize>,
+    /// The sockets whose handlers wait, and may still acknowledge an event.
+    pub(super) owed: RefCell<Slab<SocketAddress>>,
 }
 
 thread_local! {
@@ -52,7 +57,8 @@ impl Context {
     pub fn new(index: u16, shards: usize, shared: Arc<Shared>, post: Arc<Post>) -> Rc<Context> {
         let state = RefCell::new(State::new(index, shards, Arc::clone(&shared)));
         let (copies, texts, tasks) = (RefCell::default(), Cell::default(), Cell::new(0));
-        Rc::new(Context { index, shared, post, state, copies, texts, tasks })
+        let owed = RefCell::default();
+        Rc::new(Context { index, shared, post, state, copies, texts, tasks, owed })
     }
 
     /// The shard that this thread is working for.
@@ -185,8 +191,24 @@ impl Context {
         }
     }
 
+    /// Has the watchdog know what runs, until what it gives is dropped.
+    pub fn runs(&self, label: Label) -> AtWork<'_> {
+        self.post.pulse.runs(label)
+    }
+
+    /// User code that the watchdog knows by a name whenever it is polled.
+    pub async fn labelled<T>(self: Rc<Self>, label: Label, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        let poll = |task: &mut std::task::Context<'_>| {
+            let _runs = self.runs(label);
+            future.as_mut().poll(task)
+        };
+        poll_fn(poll).await
+    }
+
     /// Runs user code whose panic must not spread.
     pub(super) fn isolated(&self, work: impl FnOnce()) {
+        let _runs = self.runs(Label::CALLBACK);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             self.handler_panicked(panic);
         }

@@ -25,6 +25,7 @@ use super::hooks::{ConnectionError, ErrorContext, Exchange, Hooks, Interruption}
 use super::request::HttpStep;
 use super::response::Rejected;
 use super::state::{Job, State};
+use super::watch::Label;
 
 /// A request that the application is to be asked about.
 pub struct Undecided {
@@ -70,7 +71,9 @@ impl Context {
             let head = Rc::clone(&undecided.head);
             let reply = Reply { context, connection: key, head: Some(head) };
             let mut fields = Vec::new();
-            let ruling = reply.context.rule(&mut undecided, &mut fields).await;
+            let context = Rc::clone(&reply.context);
+            let asking = reply.context.rule(&mut undecided, &mut fields);
+            let ruling = context.labelled(Label::HOOK, asking).await;
             reply.send(fields, ruling);
         });
         // One for which there is no use any more is dropped outside the state, as a task is.

@@ -71,8 +71,9 @@ impl Context {
         let Some(socket) = event.socket else { return };
         let (context, kept) = (Rc::clone(self), Kept::of(event));
         let counted = self.count_event(event);
+        let owed = event.ack.as_ref().map(|_| self.owes(socket));
         self.start(async move {
-            let _counted = counted;
+            let _counted = (counted, owed);
             for middleware in &middlewares {
                 let decision = middleware(&mut kept.event(&context, socket));
                 if let Err(refused) = decision.await {

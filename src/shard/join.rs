@@ -20,6 +20,7 @@ use super::recovery::Recoverable;
 use super::registry::{Candidate, NoChild};
 use super::state::{Extra, Job, Socket, SocketPhase, State};
 use super::time::Sleep;
+use super::watch::Label;
 
 /// Pause between two looks at what is there in a moment.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -41,7 +42,8 @@ impl Context {
         let (name, auth) = (Arc::clone(&candidate.name), candidate.auth.clone());
         // A panic ends this client's attempt: nobody takes the name.
         let undecided = Undecided { context: Rc::clone(self), session, name, auth, taken: None };
-        let deciding = Box::pin(Rc::clone(self).taken(parents, candidate));
+        let deciding = Rc::clone(self).taken(parents, candidate);
+        let deciding = Box::pin(Rc::clone(self).labelled(Label::TASK, deciding));
         self.start(async move {
             let (mut undecided, mut deciding) = (undecided, deciding);
             let asked = poll_fn(|task| match undecided.is_asked(task.waker()) {

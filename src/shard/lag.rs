@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! queued ─▶ sent at the end of the turn, as far as the kernel takes it
-//!             │ more than the soft mark is left      ─▶ `lagged`; the oldest events go, if they may
+//!             │ more than the soft mark is left      ─▶ `lagged`; the oldest events go, if so set
 //!             │ nothing was taken for a time (stall) ─▶ the end
-//! queued ─▶ more than the hard mark                  ─▶ the oldest events go, if they may; the end
+//! queued ─▶ more than the hard mark                  ─▶ the oldest events go, if so set; the end
 //! ```
 
 use crate::base::frame::Frame;

@@ -12,12 +12,14 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::base::address::ListenAddress;
-use crate::base::driver_kind::DriverKind;
 use crate::base::slab::Key;
+use crate::driver::uring::Features;
+use crate::error::Error;
 use crate::proto::http::{Fault, HandshakeFault};
 use crate::proto::socket::DecodeError;
 use crate::room::Target;
@@ -36,12 +38,48 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn no_uring(error: &io::Error) {
-    info!(target: "engine", why = %error, "io_uring cannot be used: epoll is used instead");
+pub(super) fn uring(features: Features) {
+    info!(target: "engine", missing = %features, "the shards are on io_uring");
 }
 
-pub(super) fn listening(addresses: &[ListenAddress], shards: usize, driver: DriverKind) {
-    debug!(target: "socket.io:server", ?addresses, shards, %driver, "listening");
+pub(super) fn epoll_takes_its_place(error: &io::Error) {
+    info!(target: "engine", why = %error, "the shards are on epoll, for there is no io_uring");
+}
+
+pub(super) fn epoll_is_wanted() {
+    info!(target: "engine", "the shards are on epoll, as they were told to be");
+}
+
+pub(super) fn listening(addresses: &[ListenAddress], shards: usize) {
+    debug!(target: "socket.io:server", ?addresses, shards, "listening");
+}
+
+/// The error names the shard.
+pub(super) fn shard_died(why: &Error) {
+    error!(target: "socket.io:server", why = ?why.to_string(), "the server ends: a shard has died");
+}
+
+pub(super) fn shard_blocked(shard: usize, handler: &str, blocked: Duration) {
+    let blocked_ms = blocked.as_millis() as u64;
+    warn!(target: "socket.io:server", shard, handler, blocked_ms, "a handler blocks its shard");
+}
+
+pub(super) fn hands_over() {
+    info!(target: "socket.io:server", "another process serves from now on: this one ends");
+}
+
+pub(super) fn takes_over() {
+    info!(target: "socket.io:server", "takes over from the process that has served so far");
+}
+
+pub(super) fn notified(result: io::Result<()>) {
+    if let Err(error) = result {
+        warn!(target: "socket.io:server", %error, "the service manager cannot be told");
+    }
+}
+
+pub(super) fn no_hand_over(error: &io::Error) {
+    warn!(target: "socket.io:server", %error, "a process has asked to take over, and did not");
 }
 
 pub(super) fn closing_all(shard: u16, sessions: usize) {

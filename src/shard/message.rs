@@ -138,7 +138,10 @@ impl State {
         inbound: &'a Inbound<'_>,
     ) -> Step<'a> {
         let (options, now) = (Rc::clone(&self.options), self.now);
-        let Some(entry) = self.sessions.get_mut(key) else { return Step::Nothing };
+        let Some(entry) = self.sessions.get_mut(key) else {
+            self.echo(connection, inbound);
+            return Step::Nothing;
+        };
         if entry.session.is_probing(connection) {
             self.drive(key, |session, effects| match inbound {
                 Inbound::Text(text) => session.probe_text(text, now, &options, effects),

@@ -19,6 +19,7 @@ use super::message::Inbound;
 use super::request::HttpStep;
 use super::shared::Shared;
 use super::state::{Backlog, State};
+use super::watch::Label;
 
 impl Context {
     /// Handles bytes that arrived on a connection.
@@ -55,7 +56,9 @@ impl Context {
         let shared: &Shared = &self.shared;
         let is_head = request.method() == ::http::Method::HEAD;
         let Some(fallback) = &shared.settings.fallback else { return };
+        let runs = self.runs(Label::FALLBACK);
         let response = catch_unwind(AssertUnwindSafe(|| fallback(request)));
+        drop(runs);
         self.with(|state| {
             let response = response.unwrap_or_else(|_| {
                 state.stats.handlers_panicked += 1;

@@ -157,7 +157,7 @@ impl State {
         bytes: &[u8],
         name: Option<&str>,
     ) -> HttpStep {
-        if self.is_closing {
+        if self.is_closing || self.is_draining {
             return self.refuse_fault(key, SHUTTING_DOWN);
         }
         let peer = self.http_mut(key).and_then(|http| http.peer);
@@ -335,7 +335,7 @@ impl State {
 
     /// Checks a handshake. With the answer comes the server's window, if messages may be
     /// compressed: those of older clients may not.
-    fn websocket_handshake<'h>(
+    pub(super) fn websocket_handshake<'h>(
         &mut self,
         key: Key,
         protocol: Protocol,
@@ -360,7 +360,7 @@ impl State {
     }
 
     /// Answers a handshake with 101; gives the bytes behind it.
-    fn switch(&mut self, key: Key, accept: &http::Accept<'_>) -> Vec<u8> {
+    pub(super) fn switch(&mut self, key: Key, accept: &http::Accept<'_>) -> Vec<u8> {
         let Some(http) = self.http_mut(key) else { return Vec::new() };
         let (fields, rest) = (std::mem::take(&mut http.fields), std::mem::take(&mut http.input));
         let fields: Vec<Field<'_>> = fields.iter().map(FieldBuf::as_field).collect();
@@ -370,7 +370,7 @@ impl State {
         rest
     }
 
-    fn become_websocket(&mut self, key: Key, session: Key, deflate: Option<WindowBits>) {
+    pub(super) fn become_websocket(&mut self, key: Key, session: Key, deflate: Option<WindowBits>) {
         let limits = &self.shared.settings.options.limits;
         let control = Allowance::full(limits.control_frames_burst, self.now);
         let Some(conn) = self.connections.get_mut(key) else { return };
@@ -381,6 +381,9 @@ impl State {
     }
 
     pub(super) fn outside(&mut self, key: Key, shared: &Arc<Shared>, head: &Head<'_>) -> HttpStep {
+        if head.upgrade && shared.settings.echo_outside {
+            return self.open_echo(key, head);
+        }
         if head.upgrade {
             self.leave_alone(key);
             return HttpStep::Wait;

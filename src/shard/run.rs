@@ -1,27 +1,32 @@
 //! Shards on threads of their own, and their end.
 
+use std::any::Any;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, PoisonError};
+use std::thread;
 
 use crate::base::address::ListenAddress;
 use crate::base::driver_kind::{DriverKind, UnknownDriver};
-use crate::base::limits::{Limits, SHARDS_MAX};
+use crate::base::limits::SHARDS_MAX;
 use crate::driver::Driver;
 use crate::driver::epoll::Epoll;
-use crate::driver::net::{self, Handle, Listener};
+use crate::driver::net::{Handle, Listener};
 use crate::driver::sys;
-use crate::driver::unix::SocketFile;
-use crate::driver::uring::Uring;
+use crate::driver::systemd;
+use crate::driver::uring::{Features, Uring};
 use crate::error::{Error, Result};
 use crate::session::recovery::StateFile;
 
+use super::doors::Doors;
+use super::hand_over::{Door, HandOver, Predecessor};
 use super::log;
 use super::recovery::{Inheritance, Section, file};
-use super::shared::{Post, Shared};
+use super::running::Running;
+use super::shared::{Post, Shared, Stage};
 use super::turn::Shard;
+use super::watch::Watchdog;
 
 /// The environment variable that decides about the driver where the application leaves it open.
 const DRIVER_VARIABLE: &str = "FANFARE_DRIVER";
@@ -34,15 +39,6 @@ pub struct Plan {
     driver: DriverKind,
 }
 
-/// A server whose shards run. Dropping it closes the server and waits for them.
-#[derive(Debug)]
-pub struct Running {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<Result<Option<Section>>>>,
-    /// Removed when the threads have ended.
-    files: Vec<SocketFile>,
-}
-
 impl Plan {
     /// So many shards, or one for each core that this process may use; pinned to them or not.
     pub(crate) fn new(shards: Option<usize>, pin: bool, driver: DriverKind) -> Result<Plan> {
@@ -52,7 +48,7 @@ impl Plan {
     }
 
     /// What the application says, or else the environment.
-    fn driver(&self) -> Result<DriverKind> {
+    fn wanted_driver(&self) -> Result<DriverKind> {
         match (self.driver, std::env::var(DRIVER_VARIABLE)) {
             (DriverKind::Auto, Ok(name)) => name
                 .parse()
@@ -61,8 +57,9 @@ impl Plan {
         }
     }
 
-    /// Starts the shards. Each makes its own ring, which belongs to its thread; none listens before
-    /// all of them are there, so that a connection may be handed to any of them.
+    /// Starts the shards. Each makes its own driver, which belongs to its thread, and all make one
+    /// of the same kind. None listens before all of them are there, so that a connection may be
+    /// handed to any of them.
     pub(crate) fn start(
         self,
         shared: &Arc<Shared>,
@@ -70,115 +67,129 @@ impl Plan {
     ) -> Result<Running> {
         // The limits that a driver sees at its start count for its whole life.
         sys::raise_descriptor_limit().map_err(Error::Driver)?;
-        let mut running =
-            Running { shared: Arc::clone(shared), threads: Vec::new(), files: Vec::new() };
+        let (end, ends) = channel();
+        let mut running = Running::new(Arc::clone(shared), ends);
         let state_file = shared.settings.options.state_file();
         if let Some(file) = state_file {
             file::check(file).map_err(|error| unwritable(file, error))?;
         }
+        let (mut predecessor, theirs) = self.predecessor(shared)?.unzip();
+        if state_file.is_some() {
+            // What it leaves is what this one begins with.
+            predecessor.take().map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        }
         let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
         let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
         let mut inheritances = inheritances.into_iter().flatten();
-        let limits = &shared.settings.options.limits;
-        let is_uring = match self.driver()? {
-            DriverKind::Auto => is_uring_there(limits),
-            driver => driver == DriverKind::IoUring,
-        };
-        let (report, reports) = channel();
+        let wanted = self.wanted_driver()?;
+        let ((trial, trials), (report, reports)) = (channel(), channel());
         let mut orders = Vec::new();
         for index in 0..self.shards {
-            let (order, ordered) = channel();
-            orders.push(order);
+            let ((choose, chosen), (order, ordered)) = (channel(), channel());
+            orders.push((choose, order));
             let core = self.cores.get(index).copied().filter(|_| self.pin);
-            let (report, inheritance) = (report.clone(), inheritances.next());
-            let start = Start { index, shards: self.shards, core, report, ordered, inheritance };
-            let shared = Arc::clone(shared);
+            let (trial, report) = (trial.clone(), report.clone());
+            let (shards, inheritance) = (self.shards, inheritances.next());
+            let start = Start { index, shards, core, trial, chosen, report, ordered, inheritance };
+            let (shared, end) = (Arc::clone(shared), end.clone());
             let thread = thread::Builder::new()
                 .name(format!("fanfare-{index}"))
-                .spawn(move || match is_uring {
-                    true => start.run(&shared, Uring::new),
-                    false => start.run(&shared, Epoll::new),
+                .spawn(move || {
+                    let ended = start.choose_and_run(&shared, wanted);
+                    // Whoever would wait for it may have lost interest.
+                    let _ = end.send((index, ended));
                 })
                 .map_err(Error::Thread)?;
             running.threads.push(thread);
         }
+        drop((trial, report, end));
         // A shard that is not ordered to run ends, so that an error here ends them all.
+        let chosen = choose_driver(wanted, &trials, self.shards)?;
+        for (choose, _) in &orders {
+            // A thread that is gone reports nothing, which is seen right below.
+            let _ = choose.send(chosen);
+        }
         introduce(shared, &reports, self.shards)?;
-        let doors = Doors::open(addresses, shared.settings.unix_socket_mode, self.shards)?;
+        let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
+        running.watchdog = watchdog.transpose()?;
+        let mode = shared.settings.unix_socket_mode;
+        let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
+        predecessor.map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        running.hand_over = wait_for_successor(shared, &doors)?;
         running.files = doors.files;
-        let driver = if is_uring { DriverKind::IoUring } else { DriverKind::Epoll };
-        log::listening(&doors.addresses, self.shards, driver);
+        log::listening(&doors.addresses, self.shards);
         shared.listens(doors.addresses);
         used.into_iter().for_each(file::remove);
-        for (order, listeners) in orders.iter().zip(doors.listeners) {
+        for ((_, order), listeners) in orders.iter().zip(doors.listeners) {
             // A thread that is gone has closed the server.
             let _ = order.send(listeners);
         }
+        log::notified(systemd::notify(&format!("READY=1\nMAINPID={}", std::process::id())));
         Ok(running)
     }
-}
 
-/// Whether shards may have rings. That they may not is no fault: there is epoll.
-fn is_uring_there(limits: &Limits) -> bool {
-    match Uring::new(limits) {
-        Ok(_) => true,
-        Err(error) => {
-            log::no_uring(&error);
-            false
-        }
+    /// Who serves until this one does, with its listeners.
+    fn predecessor(&self, shared: &Shared) -> Result<Option<(Predecessor, Vec<Door>)>> {
+        let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
+        Predecessor::ask(path).map_err(|error| Error::HandOver(path.clone(), error))
     }
 }
 
-/// All that a server listens on.
-struct Doors {
-    /// With the ports that were taken.
-    addresses: Vec<ListenAddress>,
-    /// For each shard, one of each address.
-    listeners: Vec<Vec<Listener>>,
-    files: Vec<SocketFile>,
+/// Takes the place of whoever serves: from here on there is no way back.
+fn succeed(shared: &Shared, predecessor: Predecessor) -> Result<()> {
+    log::takes_over();
+    let path = shared.settings.hand_over_at.clone().unwrap_or_default();
+    predecessor.take_over().map_err(|error| Error::HandOver(path, error))
 }
 
-impl Doors {
-    fn open(addresses: &[ListenAddress], unix_mode: u32, shards: usize) -> Result<Doors> {
-        let listeners = (0..shards).map(|_| Vec::new()).collect();
-        let mut doors = Doors { addresses: Vec::new(), listeners, files: Vec::new() };
-        for address in addresses {
-            let failed = |error| Error::Listen(address.clone(), error);
-            let (actual, opened) = match address {
-                ListenAddress::Unix(path) => {
-                    let opened = net::listen_unix(path, unix_mode, shards);
-                    let (file, opened) = opened.map_err(failed)?;
-                    doors.files.push(file);
-                    (address.clone(), opened)
-                }
-                ListenAddress::Tcp(tcp) => listen_tcp(*tcp, shards).map_err(failed)?,
-                ListenAddress::Named(name) => listen_tcp(look_up(name)?, shards).map_err(failed)?,
-            };
-            doors.addresses.push(actual);
-            for (shard, listener) in doors.listeners.iter_mut().zip(opened) {
-                shard.push(listener);
+fn wait_for_successor(shared: &Arc<Shared>, doors: &Doors) -> Result<Option<HandOver>> {
+    let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
+    let failed = |error| Error::HandOver(path.clone(), error);
+    *shared.doors.lock().unwrap_or_else(PoisonError::into_inner) =
+        doors.copies().map_err(failed)?;
+    HandOver::start(shared, path).map(Some).map_err(failed)
+}
+
+/// The drivers that there are.
+#[derive(Clone, Copy)]
+enum Chosen {
+    Uring,
+    Epoll,
+}
+
+/// What came of a shard's attempt to have a ring.
+type Trial = io::Result<Features>;
+
+/// Chooses io_uring if every shard has got a ring: limits may allow some of them only.
+fn choose_driver(wanted: DriverKind, trials: &Receiver<Trial>, shards: usize) -> Result<Chosen> {
+    if wanted == DriverKind::Epoll {
+        log::epoll_is_wanted();
+        return Ok(Chosen::Epoll);
+    }
+    let mut features = Features::ALL;
+    for _ in 0..shards {
+        match trials.recv() {
+            Ok(Ok(found)) => features = found,
+            // That there is none is no fault: there is epoll.
+            Ok(Err(error)) if wanted == DriverKind::Auto => {
+                log::epoll_takes_its_place(&error);
+                return Ok(Chosen::Epoll);
             }
+            Ok(Err(error)) => return Err(Error::Driver(error)),
+            Err(_) => return Err(gone()),
         }
-        Ok(doors)
     }
+    log::uring(features);
+    Ok(Chosen::Uring)
 }
 
-fn unwritable(file: &StateFile, error: std::io::Error) -> Error {
+/// A thread has ended and has not said why.
+fn gone() -> Error {
+    Error::Driver(io::ErrorKind::BrokenPipe.into())
+}
+
+pub(super) fn unwritable(file: &StateFile, error: std::io::Error) -> Error {
     Error::StateFile(file.path().to_owned(), error)
-}
-
-fn listen_tcp(
-    address: SocketAddr,
-    shards: usize,
-) -> std::io::Result<(ListenAddress, Vec<Listener>)> {
-    let (actual, listeners) = net::listen(address, shards)?;
-    Ok((actual.into(), listeners))
-}
-
-fn look_up(name: &str) -> Result<SocketAddr> {
-    let failed = |error| Error::Address(name.to_owned(), error);
-    let found = name.to_socket_addrs().map_err(failed)?.next();
-    found.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
 }
 
 /// What a shard reports when it can run, or cannot.
@@ -188,7 +199,7 @@ type Report = Result<(usize, Arc<Post>)>;
 fn introduce(shared: &Shared, reports: &Receiver<Report>, shards: usize) -> Result<()> {
     let mut posts: Vec<Option<Arc<Post>>> = vec![None; shards];
     for _ in 0..shards {
-        let (index, post) = reports.recv().unwrap_or(Err(Error::ShardPanicked(0)))?;
+        let (index, post) = reports.recv().unwrap_or_else(|_| Err(gone()))?;
         posts[index] = Some(post);
     }
     shared.start(posts.into_iter().flatten().collect());
@@ -199,6 +210,10 @@ struct Start {
     index: usize,
     shards: usize,
     core: Option<usize>,
+    /// To say whether there is a ring.
+    trial: Sender<Trial>,
+    /// The driver of all shards.
+    chosen: Receiver<Chosen>,
     report: Sender<Report>,
     /// Where to listen, once it may run.
     ordered: Receiver<Vec<Listener>>,
@@ -206,104 +221,83 @@ struct Start {
     inheritance: Option<Inheritance>,
 }
 
-/// Closes the server when its shard ends, however it ends: no server serves half.
+/// Closes the server when its shard ends before it was told to: no server serves half.
 struct CloseOnExit(Arc<Shared>);
 
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
-        self.0.close();
+        // One that drains has shards that are done before others.
+        if self.0.stage() == Stage::Serving {
+            self.0.close();
+        }
     }
 }
 
 impl Start {
-    fn run<D>(
-        self,
-        shared: &Arc<Shared>,
-        make: impl FnOnce(&Limits) -> io::Result<D>,
-    ) -> Result<Option<Section>>
-    where
-        D: Driver<Handle = Handle, Listener = Listener>,
-    {
+    /// Tries to have a ring, and runs on the driver that was chosen with that in view.
+    fn choose_and_run(self, shared: &Arc<Shared>, wanted: DriverKind) -> Result<Option<Section>> {
         let _close = CloseOnExit(Arc::clone(shared));
         // A core that may not be used is no reason not to serve.
         let _ = self.core.map(sys::pin_to_core);
         let limits = &shared.settings.options.limits;
-        let driver = match make(limits) {
-            Ok(driver) => driver,
+        let mut uring = None;
+        if wanted != DriverKind::Epoll {
+            let made = Uring::new(limits);
+            // The receiver lives until the driver is chosen.
+            let _ = self.trial.send(made.map(|made| uring.insert(made).features()));
+        }
+        let driver = match (self.chosen.recv(), uring) {
+            (Ok(Chosen::Uring), Some(uring)) => return self.run(shared, uring),
+            (Ok(Chosen::Epoll), uring) => {
+                drop(uring);
+                Epoll::new(limits)
+            }
+            _ => return Ok(None),
+        };
+        match driver {
+            Ok(epoll) => self.run(shared, epoll),
             Err(error) => {
                 let _ = self.report.send(Err(Error::Driver(error)));
-                return Ok(None);
+                Ok(None)
             }
-        };
+        }
+    }
+
+    fn run<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
+    where
+        D: Driver<Handle = Handle, Listener = Listener>,
+    {
+        let limits = &shared.settings.options.limits;
         let post = Shard::post(&driver, limits);
         let index = u16::try_from(self.index).unwrap_or(u16::MAX);
         // The receiver lives until every shard has reported.
         let _ = self.report.send(Ok((self.index, Arc::clone(&post))));
         let mut shard = Shard::new(driver, index, self.shards, Arc::clone(shared), post);
         if let Some(inheritance) = self.inheritance {
-            shard.context().inherit(shard.driver().now(), inheritance);
+            shard.context().inherit(shard.now(), inheritance);
         }
         let Ok(listeners) = self.ordered.recv() else { return Ok(None) };
         listeners.into_iter().for_each(|listener| shard.listen(listener));
-        shard.run().map_err(Error::Driver)?;
+        serve(&mut shard, index)?;
         Ok(shared.settings.options.state_file().map(|file| shard.context().section(file)))
     }
 }
 
-impl Running {
-    /// The first TCP address that the server listens on, with the port that was taken.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.shared.address()
-    }
-
-    /// All that the server listens on, in the order in which it was told to, with the ports that
-    /// were taken.
-    pub fn addresses(&self) -> &[ListenAddress] {
-        self.shared.addresses()
-    }
-
-    /// Waits until the server has been closed and all its shards have ended.
-    ///
-    /// # Errors
-    /// What ended a shard before its time; the others were closed then.
-    pub fn join(mut self) -> Result<()> {
-        self.join_threads()
-    }
-
-    fn join_threads(&mut self) -> Result<()> {
-        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
-        let panicked = |index| Err(Error::ShardPanicked(u16::try_from(index).unwrap_or(u16::MAX)));
-        let ended = ended.into_iter().enumerate();
-        let sections: Result<Vec<Option<Section>>> =
-            ended.map(|(index, ended)| ended.unwrap_or_else(|_| panicked(index))).collect();
-        let sections = sections.map(|sections| sections.into_iter().collect::<Option<Vec<_>>>());
-        // One that has not run takes nothing with it.
-        let result = match (self.shared.settings.options.state_file(), sections) {
-            (Some(file), Ok(Some(sections))) if !sections.is_empty() => {
-                let written = file::write(&self.shared, file, sections);
-                written.map_err(|error| unwritable(file, error))
-            }
-            (_, sections) => sections.map(drop),
-        };
-        self.files.clear();
-        self.shared.forget_handlers();
-        result
-    }
+/// Runs a shard to its end. If that comes before its time it is said at once, and the others end,
+/// too: what is dropped behind it may take a while, or panic as well.
+fn serve<D: Driver>(shard: &mut Shard<D>, index: u16) -> Result<()> {
+    let died = match catch_unwind(AssertUnwindSafe(|| shard.run())) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => Error::ShardFailed(index, error),
+        Err(panic) => Error::ShardPanicked(index, message_of(&*panic).to_owned()),
+    };
+    log::shard_died(&died);
+    shard.context().shared.abandon();
+    Err(died)
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.shared.close();
-        // Whoever wants to know calls `join`.
-        drop(self.join_threads());
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Shared")
-            .field("addresses", &self.addresses())
-            .finish_non_exhaustive()
-    }
+/// What a panic said.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
 }

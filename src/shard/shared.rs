@@ -3,7 +3,8 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::base::network::Network;
 use crate::base::offset::{Emitter, Offset};
 use crate::base::shed::SendQueuePolicy;
 use crate::command::Command;
+use crate::driver::systemd;
 use crate::mailbox::{Mailbox, ReadyQueue};
 use crate::proto::http::{self, Cookie, Cors, Encoding};
 use crate::proto::parser::{Form, Message};
@@ -27,10 +29,13 @@ use crate::session::handshake::Offer;
 use super::addresses::Addresses;
 use super::aliases::Aliases;
 use super::compression::ContextBudget;
+use super::hand_over::Door;
 use super::handler::Definition;
 use super::hooks::{Hooks, Registered};
+use super::log;
 use super::moved::Moved;
 use super::registry::Registry;
+use super::watch::Pulse;
 
 /// Answers requests outside the path of the server.
 pub type Fallback = Arc<dyn Fn(::http::Request<Bytes>) -> ::http::Response<Bytes> + Send + Sync>;
@@ -89,6 +94,8 @@ pub struct Settings {
     pub client: Option<ClientFiles>,
     /// Answers other paths.
     pub fallback: Option<Fallback>,
+    /// Whether WebSockets outside the path are sent back what they say.
+    pub echo_outside: bool,
     /// Called when most clients of a shard have left.
     pub crowd_left: Option<CrowdLeft>,
     /// Whether a child namespace goes with its last socket.
@@ -99,6 +106,12 @@ pub struct Settings {
     pub form: Form,
     /// What handlers may ask for, by type.
     pub states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// Where the next process asks for what the server listens on.
+    pub hand_over_at: Option<PathBuf>,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// How long a turn may take before the watchdog tells of it; `None`: there is no watchdog.
+    pub watchdog: Option<Duration>,
     /// The permissions of the files of Unix sockets.
     pub unix_socket_mode: u32,
 }
@@ -142,6 +155,24 @@ impl ClientFile {
     }
 }
 
+/// How far a server has come in its life. It only goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It serves, or will.
+    #[default]
+    Serving,
+    /// It takes nobody any more, and its clients are sent away, some after the others.
+    Draining,
+    /// Its clients are told that it ends.
+    Closing,
+    /// One of its shards has died: the others end at once.
+    Abandoned,
+}
+
+impl Stage {
+    const ALL: [Stage; 4] = [Stage::Serving, Stage::Draining, Stage::Closing, Stage::Abandoned];
+}
+
 /// How one shard is reached.
 pub struct Post {
     /// Its commands.
@@ -150,6 +181,8 @@ pub struct Post {
     pub ready: ReadyQueue<Runnable>,
     /// Its sessions, as it has counted them last.
     pub clients: AtomicUsize,
+    /// What it does.
+    pub pulse: Pulse,
 }
 
 /// One server, as all its shards and handles know it.
@@ -181,7 +214,14 @@ pub struct Shared {
     outside: Mutex<u64>,
     /// Counts what they emit to one.
     outside_to_one: AtomicU64,
-    closing: AtomicBool,
+    /// A [`Stage`].
+    stage: AtomicU8,
+    /// Whether what it listens on is another process's.
+    handing_over: AtomicBool,
+    /// How many of its shards listen no more, since it drains.
+    not_listening: AtomicUsize,
+    /// What it listens on, for the next process; only if there may be one, and while it serves.
+    pub(super) doors: Mutex<Vec<Door>>,
     addresses: OnceLock<Vec<ListenAddress>>,
     /// Counts the connections that applications hand over, which the shards get by turns.
     pub(super) attached: AtomicUsize,
@@ -209,7 +249,10 @@ impl Shared {
             moved: Moved::default(),
             outside: Mutex::default(),
             outside_to_one: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Serving as u8),
+            handing_over: AtomicBool::new(false),
+            not_listening: AtomicUsize::new(0),
+            doors: Mutex::default(),
             addresses: OnceLock::new(),
             attached: AtomicUsize::new(0),
         });
@@ -366,16 +409,59 @@ impl Shared {
         let _ = self.addresses.set(addresses);
     }
 
-    /// Whether the server is being closed.
-    pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+    /// How far the server has come.
+    pub fn stage(&self) -> Stage {
+        let stage = self.stage.load(Ordering::Acquire);
+        Stage::ALL.get(usize::from(stage)).copied().unwrap_or(Stage::Abandoned)
+    }
+
+    /// The server goes on to a stage, unless it is there or beyond. Answers whether it was not.
+    fn goes_on(&self, stage: Stage) -> bool {
+        let before = self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        // Else connections would go on waiting here, and nobody accept them.
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.ring();
+        // A service that another process carries on does not stop.
+        if before == Stage::Serving as u8 && !self.is_handing_over() {
+            log::notified(systemd::notify("STOPPING=1"));
+        }
+        before < stage as u8
+    }
+
+    /// Drains the server. Answers whether nothing of that kind was under way before.
+    pub fn drain(&self) -> bool {
+        self.goes_on(Stage::Draining)
+    }
+
+    /// Drains the server, whose listeners another process has.
+    pub fn hand_over(&self) {
+        self.handing_over.store(true, Ordering::Release);
+        self.drain();
+    }
+
+    /// Whether what it listens on is another process's: files of sockets, too.
+    pub fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Acquire)
+    }
+
+    /// A shard listens no more.
+    pub(super) fn stops_listening(&self) {
+        self.not_listening.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether no shard listens any more.
+    pub fn has_stopped_listening(&self) -> bool {
+        self.not_listening.load(Ordering::Acquire) >= self.posts().len()
     }
 
     /// Closes the server. Answers whether it was not being closed before.
     pub fn close(&self) -> bool {
-        let first = !self.closing.swap(true, Ordering::AcqRel);
-        self.posts().iter().for_each(|post| post.mailbox.bell().ring());
-        first
+        self.goes_on(Stage::Closing)
+    }
+
+    /// Ends the server without a word to its clients: a shard has died, and none is to serve half.
+    pub fn abandon(&self) {
+        self.goes_on(Stage::Abandoned);
     }
 }
 

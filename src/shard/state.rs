@@ -269,6 +269,8 @@ pub struct State {
     pub chosen: Vec<u32>,
     /// Random bytes for ids, filled by the driver.
     pub random: VecDeque<u8>,
+    /// Whether no session is opened any more.
+    pub is_draining: bool,
     /// Whether the sessions have been told that the server closes.
     pub is_closing: bool,
     /// Counters.
@@ -320,6 +322,7 @@ impl State {
             is_telling: false,
             chosen: Vec::new(),
             random: VecDeque::new(),
+            is_draining: false,
             is_closing: false,
             stats: Stats::default(),
         }

@@ -61,7 +61,11 @@ impl Station {
         if !self.is_runnable() {
             return Ok(false);
         }
-        self.outlook = self.shard.turn(None)?;
+        let until = match self.outlook {
+            Outlook::Idle(due) => due,
+            Outlook::Busy | Outlook::Finished => Some(Time::ZERO),
+        };
+        self.outlook = self.shard.turn(until)?;
         // It goes to sleep, as it would at the beginning of a next turn: from now on only the
         // kernel, its bell or its deadline bring it back.
         self.post.mailbox.bell().announce_sleep();

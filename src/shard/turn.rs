@@ -1,29 +1,35 @@
 //! A shard with its driver: turns.
 
+mod stages;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
+use crate::base::stats::Stats;
 use crate::command::{Command, SessionCommand};
 use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
+use super::clock::Clock;
 use super::conn::Origin;
 use super::context::Context;
 use super::crowd::Crowd;
+use super::dismissal::Dismissal;
 use super::queue::Outgoing;
-use super::shared::{Post, Shared};
+use super::shared::{Post, Shared, Stage};
 use super::state::{Action, State};
-use super::timer::Owner;
+use super::watch::Pulse;
 
 /// One shard.
 pub struct Shard<D: Driver> {
@@ -32,8 +38,14 @@ pub struct Shard<D: Driver> {
     completions: Vec<Completion<D::Handle>>,
     /// Connections that were accepted and wait for their turn.
     accepted: VecDeque<Key>,
-    /// When a closing shard stops waiting for its clients.
+    /// How far it has followed the server.
+    stage: Stage,
+    /// When a closing shard stops waiting for its clients, by the driver: that is promised to
+    /// whoever waits for the end.
     close_by: Option<Time>,
+    clock: Clock,
+    /// Who is still to be sent away, when the server drains.
+    dismissal: Option<Dismissal>,
     /// Clients that have come and may have left.
     crowd: Crowd,
 }
@@ -45,7 +57,7 @@ pub enum Outlook {
     Busy,
     /// Nothing until then, unless the kernel or another thread has news.
     Idle(Option<Time>),
-    /// The server was closed, and all its clients are gone.
+    /// The server was closed, and all its clients are gone; or it has died.
     Finished,
 }
 
@@ -60,6 +72,7 @@ impl<D: Driver> Shard<D> {
             mailbox: Mailbox::new(limits.mailbox_commands, Arc::clone(&bell)),
             ready: ReadyQueue::new(bell),
             clients: AtomicUsize::new(0),
+            pulse: Pulse::default(),
         })
     }
 
@@ -71,7 +84,10 @@ impl<D: Driver> Shard<D> {
             context,
             completions: Vec::new(),
             accepted: VecDeque::new(),
+            stage: Stage::default(),
             close_by: None,
+            clock: Clock::default(),
+            dismissal: None,
             crowd: Crowd::default(),
         }
     }
@@ -84,6 +100,11 @@ impl<D: Driver> Shard<D> {
     /// The shard without its driver.
     pub fn context(&self) -> &Rc<Context> {
         &self.context
+    }
+
+    /// The time of its deadlines: see [`Clock`].
+    pub fn now(&self) -> Time {
+        self.clock.at(self.driver.now())
     }
 
     /// The driver.
@@ -116,19 +137,31 @@ impl<D: Driver> Shard<D> {
         let post = &self.context.post;
         let has_news = !post.mailbox.is_empty()
             || !post.ready.is_empty()
-            || self.context.shared.is_closing() != self.close_by.is_some();
+            || self.context.shared.stage() != self.stage;
         let until = if has_news { Some(Time::ZERO) } else { until };
+        self.clock.waits(until);
         self.driver.turn(until, &mut self.completions)?;
         bell.awake();
+        if self.context.shared.stage() == Stage::Abandoned {
+            return Ok(Outlook::Finished);
+        }
         let context = Rc::clone(&self.context);
-        Ok(context.enter(|| self.work()))
+        let outlook = context.enter(|| self.work());
+        let ended = self.driver.now();
+        context.with(|state| self.clock.ends(ended, &mut state.stats));
+        context.post.pulse.ends();
+        Ok(outlook)
     }
 
     fn work(&mut self) -> Outlook {
         let context = Rc::clone(&self.context);
-        let now = self.driver.now();
+        let woke = self.driver.now();
+        context.post.pulse.begins(woke);
         context.with(|state| {
-            state.now = now;
+            state.now = self.clock.woke(woke, &mut state.stats);
+            if let Some(stall) = self.clock.tell() {
+                state.resumed(stall);
+            }
             state.follow_registrations();
         });
         self.take_completions();
@@ -138,7 +171,7 @@ impl<D: Driver> Shard<D> {
         context.run_ready();
         context.run_jobs();
         self.take_backlog();
-        self.follow_closing();
+        self.follow_stage();
         context.announce_packets();
         self.flush()
     }
@@ -268,27 +301,9 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Once the server is being closed: no new clients, and the old ones are told.
-    fn follow_closing(&mut self) {
-        if !self.context.shared.is_closing() {
-            return;
-        }
-        if self.close_by.is_none() {
-            let timeout = self.context.shared.settings.options.limits.shutdown_timeout;
-            self.close_by = Some(self.driver.now().after(timeout));
-            self.context.with(State::close_all);
-            self.context.run_jobs();
-        }
-        // Until then polling clients come, also with new connections, to hear that they are closed.
-        if self.context.with(|state| state.sessions.is_empty()) {
-            self.driver.stop_listening();
-            self.context.with(State::drop_idle);
-        }
-    }
-
     /// Sends what was queued, has the driver do what it has to, and says what comes next.
     fn flush(&mut self) -> Outlook {
-        let (driver, close_by) = (&mut self.driver, self.close_by);
+        let driver = &mut self.driver;
         let outlook = self.context.with(|state| {
             let most = state.shared.settings.options.limits.flushes_per_turn;
             state.flush_batch(driver, most);
@@ -311,17 +326,29 @@ impl<D: Driver> Shard<D> {
                 }
             }
             let is_behind = state.retry_outbox();
-            state.outlook(is_behind, close_by)
+            state.outlook(is_behind)
         });
-        match outlook {
+        self.outlook(outlook)
+    }
+
+    /// What comes next for the whole shard, by the time of the driver.
+    fn outlook(&mut self, of_state: Outlook) -> Outlook {
+        let is_deserted = of_state != Outlook::Busy
+            && self.context.tasks() == 0
+            && self.context.with(|state| state.is_deserted());
+        if self.close_by.is_some() && (is_deserted || self.is_overdue()) {
+            return Outlook::Finished;
+        }
+        match of_state {
             Outlook::Idle(_) if !self.accepted.is_empty() => Outlook::Busy,
             Outlook::Idle(_) if !self.context.post.ready.is_empty() => Outlook::Busy,
-            Outlook::Finished if self.context.tasks() > 0 && !self.is_overdue() => {
-                // What they sleep for comes before the time when they are given up.
-                let due = self.context.with(|state| state.timers.next());
-                Outlook::Idle([due, self.close_by].into_iter().flatten().min())
+            Outlook::Idle(due) => {
+                let due = due.into_iter().chain(self.fit()).min();
+                let due = due.map(|due| self.clock.by_driver(due));
+                let dismissal = self.dismissal.as_ref().filter(|_| self.close_by.is_none());
+                let next = dismissal.map(Dismissal::next);
+                Outlook::Idle(due.into_iter().chain(next).chain(self.close_by).min())
             }
-            Outlook::Idle(due) => Outlook::Idle(due.into_iter().chain(self.fit()).min()),
             outlook => outlook,
         }
     }
@@ -382,7 +409,7 @@ impl<D: Driver> Drop for Shard<D> {
 const LEAST_FITTED: usize = 64;
 
 /// Pause between two tries to post to a full mailbox.
-const OUTBOX_RETRY: std::time::Duration = std::time::Duration::from_millis(1);
+const OUTBOX_RETRY: Duration = Duration::from_millis(1);
 
 impl State {
     /// Whether so much waits for shards that are behind that nothing more may be taken in.
@@ -400,54 +427,6 @@ impl State {
         stats.connections_accepted += u64::from(admits);
         stats.connections_refused += u64::from(!admits);
         admits
-    }
-
-    /// Gives away all that may be, or hold, user code.
-    fn dismantle(&mut self) -> impl Sized + use<> {
-        let sockets = std::mem::take(&mut self.sockets);
-        let namespaces = std::mem::take(&mut self.namespaces);
-        let (jobs, sleepers) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.sleepers));
-        let listeners = std::mem::take(&mut self.session_listeners);
-        let drains = std::mem::take(&mut self.drains);
-        let outbox = std::mem::take(&mut self.outbox);
-        let connections = std::mem::take(&mut self.connections);
-        let recovery = self.dismantle_recovery();
-        let undecided = std::mem::take(&mut self.undecided);
-        let sessions = (connections, listeners, drains, undecided);
-        (sockets, namespaces, jobs, sleepers, outbox, sessions, recovery)
-    }
-
-    /// An entry among the timers is due. Gives who sleeps no longer.
-    fn came_up(&mut self, owner: Owner) -> Option<std::task::Waker> {
-        match owner {
-            Owner::Connection(index) => {
-                let key = self.connections.key_at(index)?;
-                let conn = self.connections.get_mut(key)?;
-                if conn.armed.came_up(self.now, owner, &mut self.timers) {
-                    match conn.deadline <= self.now {
-                        true => self.connection_overdue(key),
-                        false => self.rearm_connection(key),
-                    }
-                }
-            }
-            Owner::Session(index) => {
-                let key = self.sessions.key_at(index)?;
-                let entry = self.sessions.get_mut(key)?;
-                if entry.armed.came_up(self.now, owner, &mut self.timers) {
-                    self.expire_session(key);
-                }
-            }
-            Owner::Recovery => self.look_after_recovery(),
-            Owner::Acks(index) => self.expire_acks(self.sockets.key_at(index)?),
-            Owner::Sleep(index) => {
-                let name = self.sleepers.key_at(index)?;
-                let sleeper = self.sleepers.get_mut(name)?;
-                if sleeper.armed.came_up(self.now, owner, &mut self.timers) {
-                    return sleeper.waker.take();
-                }
-            }
-        }
-        None
     }
 
     fn obey(&mut self, command: Command) {
@@ -469,28 +448,32 @@ impl State {
             Command::Fetch(audience, sender) => drop(sender.send(self.found(&audience))),
             Command::Recover(request) => self.recover(request),
             Command::Recovered(answer) => self.recovered(*answer),
-            Command::Stats(sender) => drop(sender.send(self.stats)),
+            Command::Stats(sender) => drop(sender.send(self.stats())),
         }
     }
 
-    fn outlook(&mut self, is_behind: bool, close_by: Option<Time>) -> Outlook {
+    fn stats(&self) -> Stats {
+        let post = self.shared.posts().get(usize::from(self.index));
+        Stats { turns_blocked: post.map_or(0, |post| post.pulse.blocked()), ..self.stats }
+    }
+
+    /// Whether it has no clients.
+    fn is_deserted(&self) -> bool {
+        self.connections.is_empty() && self.sessions.is_empty()
+    }
+
+    /// What comes next, by the time of the shard.
+    fn outlook(&mut self, is_behind: bool) -> Outlook {
         let is_busy = !self.batch.is_empty()
             || !self.dirty.is_empty()
             || !self.dirty_sessions.is_empty()
             || !self.backlog.is_empty()
             || !self.resumed.is_empty()
             || !self.jobs.is_empty();
-        if let Some(close_by) = close_by {
-            let is_empty = self.connections.is_empty() && self.sessions.is_empty();
-            if close_by <= self.now || (is_empty && !is_busy) {
-                return Outlook::Finished;
-            }
-        }
         if is_busy {
             return Outlook::Busy;
         }
         let retry = is_behind.then(|| self.now.after(OUTBOX_RETRY));
-        let due = [self.timers.next(), close_by, retry].into_iter().flatten().min();
-        Outlook::Idle(due)
+        Outlook::Idle(self.timers.next().into_iter().chain(retry).min())
     }
 }

@@ -1,10 +1,12 @@
 //! Several addresses of one server: ports and Unix sockets.
 
 use std::fs;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use fanfare::{Builder, Error, ListenAddress, Server, Socket};
 
@@ -137,4 +139,17 @@ fn a_host_is_looked_up_and_one_that_is_not_found_is_named() {
     let error = options(1).build().unwrap().spawn("no port").unwrap_err();
     assert!(matches!(&error, Error::Address(name, _) if name == "no port"));
     assert!(error.to_string().contains("\"no port\""), "{error}");
+}
+
+/// The kernel takes a ring down some time after its end, and interrupts for that whoever made it.
+#[test]
+fn a_thread_that_starts_a_server_is_not_interrupted_by_that() {
+    let (mut idle, _peer) = UnixStream::pair().unwrap();
+    idle.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let io = options(1).build().unwrap();
+    let running = io.spawn("127.0.0.1:0").unwrap();
+    let error = idle.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+    io.close();
+    running.join().unwrap();
 }

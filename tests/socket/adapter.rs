@@ -194,6 +194,8 @@ fn rooms_that_are_there_when_somebody_begins_to_listen_count() {
         let mut clients = server.client_on_each();
         clients.iter_mut().for_each(|(client, _)| ask(client, "[\"join\",[\"r\"]]"));
         log_rooms(&server.io, "/", &log);
+        // Every shard has taken a turn since.
+        drop(block_on(server.io.stats()));
         let (mut late, id) = server.client_on(0);
         while events.next() != format!("join {id} {id}") {}
         drop(events.rest());

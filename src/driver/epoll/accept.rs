@@ -2,21 +2,16 @@
 //! has as many connections as it may.
 
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use super::poll::{self, Interest};
 use super::{Completions, Epoll};
 use crate::base::clock::Time;
 use crate::base::slab::Key;
+use crate::driver::backoff::Backoff;
 use crate::driver::token::{Kind, Token};
 use crate::driver::{Completion, net, sys};
-
-/// The first pause after an accept that the kernel refused; each further one is twice as long.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Connections that are accepted from one listener before the driver looks at others.
 const ACCEPTS_PER_REPORT: usize = 64;
@@ -26,17 +21,15 @@ pub struct Listener {
     listener: net::Listener,
     /// Whether the kernel reports of it.
     is_watched: bool,
-    /// How long the next pause will be.
-    pause: Duration,
-    /// When to go on after a refusal.
-    resume_at: Option<Time>,
+    /// Whether to wait before the next accept.
+    backoff: Backoff,
 }
 
 impl Epoll {
     pub(super) fn add_listener(&mut self, listener: net::Listener) {
         // It fails for no socket; an accept that waits would be the worst that comes of it.
-        let _ = listener.set_nonblocking();
-        let listener = Listener { listener, is_watched: false, pause: PAUSE_MIN, resume_at: None };
+        let _ = sys::set_blocking(listener.socket.as_fd(), false);
+        let listener = Listener { listener, is_watched: false, backoff: Backoff::new() };
         self.listener_keys.push(self.listeners.insert(listener));
     }
 
@@ -52,10 +45,10 @@ impl Epoll {
         let room = self.room();
         for &key in &self.listener_keys {
             let Some(listener) = self.listeners.get_mut(key) else { continue };
-            if listener.resume_at.is_some_and(|time| time <= now) {
-                listener.resume_at = None;
+            if !listener.backoff.is_pausing(now) {
+                listener.backoff.end();
             }
-            let is_wanted = room > 0 && listener.resume_at.is_none();
+            let is_wanted = room > 0 && listener.backoff.until().is_none();
             let socket = listener.listener.socket.as_fd();
             match (is_wanted, listener.is_watched) {
                 (true, false) => {
@@ -71,7 +64,7 @@ impl Epoll {
 
     /// Closes all listeners.
     pub(super) fn stop_listeners(&mut self) {
-        for key in std::mem::take(&mut self.listener_keys) {
+        for key in mem::take(&mut self.listener_keys) {
             // One that shards share is not closed with this descriptor, and would go on reporting.
             if let Some(listener) = self.listeners.remove(key).filter(|it| it.is_watched) {
                 let _ = self.poll.remove(listener.listener.socket.as_fd());
@@ -79,44 +72,57 @@ impl Epoll {
         }
     }
 
-    /// Takes the connections that wait at a listener.
-    pub(super) fn accept(&mut self, key: Key, out: &mut Completions) {
+    /// Takes the connections that wait at a listener; of one that shards share, one connection.
+    ///
+    /// # Errors
+    /// The kernel cannot watch the listener any more.
+    pub(super) fn accept(&mut self, key: Key, out: &mut Completions) -> io::Result<()> {
+        let Some(listener) = self.listeners.get(key) else { return Ok(()) };
+        if listener.listener.is_shared {
+            self.accept_one(key, out);
+            return self.let_others_go_first(key);
+        }
         for _ in 0..ACCEPTS_PER_REPORT.min(self.room()) {
-            let Some(listener) = self.listeners.get_mut(key) else { return };
-            match poll::accept(listener.listener.socket.as_fd()) {
-                Ok(socket) => {
-                    listener.pause = PAUSE_MIN;
-                    out.push(Completion::Accepted(self.admit(socket)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => self.refused(key, &error),
+            if !self.accept_one(key, out) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a connection, if there is one, and says whether to ask for the next.
+    fn accept_one(&mut self, key: Key, out: &mut Completions) -> bool {
+        let Some(listener) = self.listeners.get_mut(key) else { return false };
+        match poll::accept(listener.listener.socket.as_fd()) {
+            Ok(socket) => {
+                listener.backoff.accepted();
+                out.push(Completion::Accepted(self.admit(socket)));
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                let number = error.raw_os_error().unwrap_or(libc::EIO);
+                let pauses = listener.backoff.refused(number, sys::monotonic_time());
+                self.stats.accepts_refused += u64::from(pauses);
+                !pauses
             }
         }
     }
 
-    /// Decides when to go on after an accept that failed.
-    fn refused(&mut self, key: Key, error: &io::Error) {
-        let now = sys::monotonic_time();
-        let Some(listener) = self.listeners.get_mut(key) else { return };
-        match error.raw_os_error().unwrap_or(libc::EIO) {
-            // The connection failed before it was accepted (accept(2)).
-            libc::EINTR | libc::ECONNABORTED | libc::EPERM | libc::EPROTO | libc::ENETDOWN => {}
-            libc::ENETUNREACH | libc::EHOSTDOWN | libc::EHOSTUNREACH => {}
-            libc::ENOPROTOOPT | libc::ENONET => {}
-            // Descriptors or memory are used up. What else there may be must not spin either.
-            _ => {
-                self.stats.accepts_refused += 1;
-                listener.resume_at = Some(now.after(listener.pause));
-                listener.pause = (2 * listener.pause).min(PAUSE_MAX);
-            }
-        }
+    /// Watches a listener anew: the kernel wakes the first of those who wait, which would always be
+    /// the same.
+    fn let_others_go_first(&mut self, key: Key) -> io::Result<()> {
+        let Some(listener) = self.listeners.get(key) else { return Ok(()) };
+        let socket = listener.listener.socket.as_fd();
+        self.poll.remove(socket)?;
+        self.poll.add(socket, Interest::Accept, Token::new(Kind::Accept, key))
     }
 
     /// A descriptor was closed: there may be one to accept with.
     pub(super) fn resume_accepting(&mut self) {
         for &key in &self.listener_keys {
             if let Some(listener) = self.listeners.get_mut(key) {
-                listener.resume_at = None;
+                listener.backoff.end();
             }
         }
     }
@@ -127,6 +133,6 @@ impl Epoll {
             return None;
         }
         let listeners = self.listener_keys.iter().filter_map(|&key| self.listeners.get(key));
-        listeners.filter_map(|listener| listener.resume_at).min()
+        listeners.filter_map(|listener| listener.backoff.until()).min()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! listen ─▶ readable ─▶ accept ─▶ Accepted
-//! receive ─▶ readable ─▶ a free buffer, recv, until there is nothing ─▶ Received
+//! receive ─▶ readable ─▶ a free buffer, recv, until it is not filled ─▶ Received
 //! send   ─▶ sendmsg, no waiting ─▶ Sent::Now     (socket full) ─▶ writable ─▶ sendmsg ─▶ Sent
 //! close  ─▶ close(fd)
 //! ```
@@ -15,6 +15,8 @@
 mod accept;
 mod buffers;
 mod poll;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -70,6 +72,8 @@ struct Connection {
     is_wanted: bool,
     /// Whether there may be something to receive, as far as the kernel has said.
     is_readable: bool,
+    /// Whether that ends with the peer's end or an error, of which it does not tell again.
+    is_ending: bool,
     /// Whether it stands in [`Epoll::ready`].
     is_queued: bool,
     /// Whether the peer has finished, or the connection has failed: nothing more is reported.
@@ -90,21 +94,23 @@ impl Epoll {
     /// `limits.connections` the driver takes that many connections, less a reserve.
     ///
     /// # Errors
-    /// What the kernel forbids or has run out of.
+    /// What the kernel forbids or has run out of; `InvalidInput` for receive buffers that no driver
+    /// has.
     pub fn new(limits: &Limits) -> io::Result<Epoll> {
         let connections_max = net::connections_max(limits)?;
         // A sandbox without randomness is found out now, and not with the first session.
         sys::fill_random(&mut [0])?;
         let poll = Poll::new()?;
+        let buffers = Buffers::new(limits.receive_buffers, limits.receive_buffer_bytes)?;
         let signal = WakeSignal::new()?;
-        poll.add(signal.counter(), Interest::Changes, Token::wake())?;
+        poll.add(signal.counter(), Interest::Additions, Token::wake())?;
         Ok(Epoll {
             poll,
             connections: Slab::new(),
             connections_max,
             listeners: Slab::new(),
             listener_keys: Vec::new(),
-            buffers: Buffers::new(limits.receive_buffers, limits.receive_buffer_bytes),
+            buffers,
             ready: VecDeque::new(),
             settled: Vec::new(),
             unwatched: Vec::new(),
@@ -112,6 +118,12 @@ impl Epoll {
             woken: false,
             stats: DriverStats::default(),
         })
+    }
+
+    /// The socket of a connection.
+    #[cfg(test)]
+    pub(super) fn socket(&self, key: Key) -> Option<&TcpStream> {
+        self.connections.get(key).map(|found| &found.socket)
     }
 
     fn admit(&mut self, socket: TcpStream) -> Key {
@@ -125,6 +137,7 @@ impl Epoll {
             is_detaching: false,
             is_wanted: false,
             is_readable: false,
+            is_ending: false,
             is_queued: false,
             has_ended: false,
             send: None,
@@ -166,12 +179,16 @@ impl Epoll {
                 return self.ready.push_front(key);
             };
             connection.is_queued = false;
-            match poll::receive(connection.socket.as_fd(), self.buffers.bytes(buffer)) {
+            let bytes = self.buffers.bytes(buffer);
+            match poll::receive(connection.socket.as_fd(), bytes) {
                 Ok(0) => {
                     connection.has_ended = true;
                     out.push(Completion::Ended(key, None));
                 }
                 Ok(length) => {
+                    // A buffer that was not filled took all there was (epoll(7)). What comes after
+                    // it is reported anew, and so is an end that comes after it.
+                    connection.is_readable = length == bytes.len() || connection.is_ending;
                     out.push(Completion::Received { connection: key, buffer, length });
                     self.queue_ready(key);
                     continue;
@@ -208,7 +225,8 @@ impl Epoll {
 
     fn start_send(&mut self, key: Key, gather: Gather<'_>, follows: Follows) -> Sent {
         assert!(gather.slices().any(|slice| !slice.is_empty()), "a send has bytes");
-        let Some(connection) = self.connections.get_mut(key) else {
+        let open = |found: &&mut Connection| !found.is_detaching;
+        let Some(connection) = self.connections.get_mut(key).filter(open) else {
             return Sent::Failed(libc::EBADF);
         };
         assert!(connection.send.is_none(), "at most one send is in flight for a connection");
@@ -240,27 +258,34 @@ impl Epoll {
         }
     }
 
-    fn reported(&mut self, report: Report, out: &mut Completions) {
+    /// Does what the kernel reports that can be done.
+    fn reported(&mut self, report: Report, out: &mut Completions) -> io::Result<()> {
         match report.token.kind() {
             Some(Kind::Accept) => {
                 if let Some(key) = report.token.key_in(&self.listeners) {
-                    self.accept(key, out);
+                    self.accept(key, out)?;
                 }
             }
             Some(Kind::Receive) => {
-                let Some(key) = report.token.key_in(&self.connections) else { return };
-                if report.is_writable {
-                    self.send_deferred(key, out);
-                }
-                if report.is_readable {
-                    if let Some(connection) = self.connections.get_mut(key) {
-                        connection.is_readable = true;
-                    }
-                    self.queue_ready(key);
+                if let Some(key) = report.token.key_in(&self.connections) {
+                    self.changed(key, report, out);
                 }
             }
             Some(Kind::Wake) => self.woken = true,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A connection has changed.
+    fn changed(&mut self, key: Key, report: Report, out: &mut Completions) {
+        if report.is_writable {
+            self.send_deferred(key, out);
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.is_readable |= report.is_readable;
+            connection.is_ending |= report.is_ending;
+            self.queue_ready(key);
         }
     }
 
@@ -297,7 +322,8 @@ impl Driver for Epoll {
     }
 
     fn peer(&self, connection: Key) -> Option<SocketAddr> {
-        self.connections.get(connection)?.socket.peer_addr().ok()
+        let found = self.connections.get(connection).filter(|found| !found.is_detaching)?;
+        found.socket.peer_addr().ok()
     }
 
     fn receive(&mut self, connection: Key) {
@@ -372,7 +398,7 @@ impl Driver for Epoll {
             self.stats.waits += u64::from(patience != Some(Duration::ZERO));
             for position in 0..self.poll.wait(patience)? {
                 if let Some(report) = self.poll.report(position) {
-                    self.reported(report, completions);
+                    self.reported(report, completions)?;
                 }
             }
             self.receive_ready(completions);
@@ -398,5 +424,13 @@ impl Driver for Epoll {
 
     fn stats(&self) -> DriverStats {
         DriverStats { connections: self.connections.len() as u64, ..self.stats }
+    }
+}
+
+impl Drop for Epoll {
+    /// Closes the connections as [`Driver::close`] does: what they were sent shall arrive.
+    fn drop(&mut self) {
+        let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.close(key));
     }
 }

@@ -19,6 +19,8 @@ pub enum Interest {
     Accept,
     /// That something has arrived, or that there is room again: each change once.
     Changes,
+    /// That a counter was added to: each time once.
+    Additions,
 }
 
 /// A report of the kernel's.
@@ -28,6 +30,8 @@ pub struct Report {
     pub token: Token,
     /// Whether there may be something to receive: bytes, the peer's end or an error.
     pub is_readable: bool,
+    /// Whether the peer's end or an error is among that.
+    pub is_ending: bool,
     /// Whether there may be room to send, or an error that a send would find.
     pub is_writable: bool,
 }
@@ -63,6 +67,7 @@ impl Poll {
         let events = match interest {
             Interest::Accept => libc::EPOLLIN | libc::EPOLLEXCLUSIVE,
             Interest::Changes => libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET,
+            Interest::Additions => libc::EPOLLIN | libc::EPOLLET,
         };
         let mut event = libc::epoll_event { events: events as u32, u64: token.to_raw() };
         self.control(libc::EPOLL_CTL_ADD, socket, &raw mut event)
@@ -123,9 +128,11 @@ impl Poll {
         let event = *self.reports.get(position)?;
         let (bits, token) = (event.events as libc::c_int, Token::from_raw(event.u64));
         let failed = libc::EPOLLERR | libc::EPOLLHUP;
+        let is_ending = bits & (libc::EPOLLRDHUP | failed) != 0;
         Some(Report {
             token,
-            is_readable: bits & (libc::EPOLLIN | libc::EPOLLRDHUP | failed) != 0,
+            is_readable: is_ending || bits & libc::EPOLLIN != 0,
+            is_ending,
             is_writable: bits & (libc::EPOLLOUT | failed) != 0,
         })
     }

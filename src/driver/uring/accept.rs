@@ -4,21 +4,15 @@
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::time::Duration;
 
 use io_uring::{cqueue, opcode, types};
 
-use super::{Completions, Uring};
+use super::{Completions, Features, Uring};
 use crate::base::clock::Time;
 use crate::base::slab::Key;
+use crate::driver::backoff::Backoff;
 use crate::driver::token::{Kind, Token};
-use crate::driver::{Completion, net};
-
-/// The first pause after an accept that the kernel refused; each further one is twice as long.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+use crate::driver::{Completion, net, sys};
 
 /// A listening socket, and how far its accepting is.
 pub struct Listener {
@@ -29,10 +23,8 @@ pub struct Listener {
     cancelled: bool,
     /// Whether it is to be closed as soon as its operation has ended.
     stopping: bool,
-    /// How long the next pause will be.
-    pause: Duration,
-    /// When to go on after a refusal.
-    resume_at: Option<Time>,
+    /// Whether to wait before the next one.
+    backoff: Backoff,
 }
 
 /// The two ways to accept.
@@ -53,16 +45,18 @@ impl Listener {
             armed: None,
             cancelled: false,
             stopping: false,
-            pause: PAUSE_MIN,
-            resume_at: None,
+            backoff: Backoff::new(),
         }
     }
 
     /// What the operation should be with so much room for connections, at that time.
-    fn wanted(&self, room: usize, now: Time) -> Option<Accept> {
-        if self.stopping || room == 0 || self.resume_at.is_some_and(|time| now < time) {
+    fn wanted(&self, room: usize, features: Features, now: Time) -> Option<Accept> {
+        if self.stopping || room == 0 || self.backoff.is_pausing(now) {
             None
-        } else if room > net::BACKLOG as usize && !self.listener.is_shared {
+        } else if features.multishot_accept
+            && room > net::BACKLOG as usize
+            && !self.listener.is_shared
+        {
             Some(Accept::Many)
         } else {
             Some(Accept::One)
@@ -83,15 +77,15 @@ impl Uring {
     }
 
     fn update_listener(&mut self, key: Key, now: Time) {
-        let room = self.room();
+        let (room, features) = (self.room(), self.features);
         let Some(listener) = self.listeners.get_mut(key) else { return };
-        let wanted = listener.wanted(room, now);
+        let wanted = listener.wanted(room, features, now);
         match listener.armed {
             None => {
                 let Some(accept) = wanted else { return };
                 listener.armed = Some(accept);
                 listener.cancelled = false;
-                listener.resume_at = None;
+                listener.backoff.end();
                 let descriptor = types::Fd(listener.listener.socket.as_raw_fd());
                 let flags = libc::SOCK_CLOEXEC;
                 let entry = match accept {
@@ -122,6 +116,13 @@ impl Uring {
             // The next turn cancels again, should the operation still be there and unwanted.
             listener.cancelled = false;
         }
+    }
+
+    /// Whether the kernel has been asked for many connections, of each listener.
+    #[cfg(test)]
+    pub(super) fn accepts_many(&self) -> Vec<bool> {
+        let listeners = self.listener_keys.iter().filter_map(|&key| self.listeners.get(key));
+        listeners.map(|listener| listener.armed == Some(Accept::Many)).collect()
     }
 
     /// Closes all listeners as soon as the kernel has given their operations back.
@@ -158,40 +159,23 @@ impl Uring {
             self.stats.operations_in_flight -= 1;
         }
         match socket {
-            // Dropping the socket refuses the connection.
-            Some(_) if listener.stopping => {}
             Some(socket) => {
-                listener.pause = PAUSE_MIN;
+                listener.backoff.accepted();
                 out.push(Completion::Accepted(self.admit(socket)));
             }
-            None => self.refused(key, -result),
+            None if listener.backoff.refused(-result, sys::monotonic_time()) => {
+                self.stats.accepts_refused += 1;
+            }
+            None => {}
         }
         self.forget_stopped(key);
-    }
-
-    /// Decides when to go on after an accept that failed.
-    fn refused(&mut self, key: Key, error: i32) {
-        let now = crate::driver::sys::monotonic_time();
-        let Some(listener) = self.listeners.get_mut(key) else { return };
-        match error {
-            // The connection failed before it was accepted (accept(2)), or we ended the operation.
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN | libc::ECONNABORTED => {}
-            libc::EPERM | libc::EPROTO | libc::ENETDOWN | libc::ENETUNREACH => {}
-            libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ENOPROTOOPT | libc::ENONET => {}
-            // Descriptors or memory are used up. What else there may be must not spin either.
-            _ => {
-                self.stats.accepts_refused += 1;
-                listener.resume_at = Some(now.after(listener.pause));
-                listener.pause = (2 * listener.pause).min(PAUSE_MAX);
-            }
-        }
     }
 
     /// A descriptor was closed: there may be one to accept with.
     pub(super) fn resume_accepting(&mut self) {
         for &key in &self.listener_keys {
             if let Some(listener) = self.listeners.get_mut(key) {
-                listener.resume_at = None;
+                listener.backoff.end();
             }
         }
     }
@@ -202,6 +186,6 @@ impl Uring {
             return None;
         }
         let listeners = self.listener_keys.iter().filter_map(|&key| self.listeners.get(key));
-        listeners.filter_map(|listener| listener.resume_at).min()
+        listeners.filter_map(|listener| listener.backoff.until()).min()
     }
 }

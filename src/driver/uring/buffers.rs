@@ -8,14 +8,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
-use crate::driver::BufferId;
 use crate::driver::sys::Mapping;
+use crate::driver::{BufferId, check_receive_buffers};
 
 /// The one group of provided buffers; operations name it.
 pub const GROUP: u16 = 0;
-
-/// The kernel's own limit of entries.
-const COUNT_MAX: u16 = 1 << 15;
 
 /// Buffers that either the kernel may fill (it finds them in a ring of entries) or the shard holds.
 ///
@@ -38,15 +35,9 @@ impl Buffers {
     /// Makes `count` buffers of `size` bytes and gives them to the ring.
     ///
     /// # Errors
-    /// `InvalidInput` unless `count` is a power of two up to 32,768 and `size` is 1 to 2^31 - 1;
-    /// those of the kernel.
+    /// `InvalidInput` for buffers that no driver has; those of the kernel.
     pub fn new(ring: &Ring, count: u16, size: usize) -> io::Result<Buffers> {
-        if !count.is_power_of_two() || count > COUNT_MAX {
-            return Err(invalid("receive_buffers must be a power of two up to 32768"));
-        }
-        if size == 0 || size > i32::MAX as usize {
-            return Err(invalid("receive_buffer_bytes must be 1 to 2147483647"));
-        }
+        check_receive_buffers(count, size)?;
         let offset = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(4096);
         let mapping = Mapping::new(offset + usize::from(count) * size)?;
         // SAFETY: a mapping begins at a page and has room for `count` entries before `offset`. It
@@ -74,7 +65,7 @@ impl Buffers {
 
     /// The bytes of a buffer that is held.
     pub fn bytes(&mut self, id: BufferId) -> &mut [u8] {
-        assert!(self.held[usize::from(id.0)], "a buffer that was released is the kernel's");
+        assert!(self.held[usize::from(id.0)], "a buffer that was released is the driver's");
         // SAFETY: `buffer` points to `size` bytes of the mapping, zero or written. The kernel gave
         // the buffer up when it completed the operation that filled it, and has it again only
         // after `release`; the borrow of `self` makes this the only reference until then.
@@ -167,17 +158,14 @@ impl Buffers {
     }
 }
 
-fn invalid(message: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::uring::ring::Work;
 
     #[test]
     fn buffers_have_their_size_and_do_not_overlap() {
-        let ring = Ring::new().unwrap();
+        let ring = Ring::new(Work::Deferred).unwrap();
         let mut buffers = Buffers::new(&ring, 4, 100).unwrap();
         assert_eq!(buffers.available(), 4);
         for id in 0..4 {
@@ -194,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_held_keeps_its_bytes() {
-        let ring = Ring::new().unwrap();
+        let ring = Ring::new(Work::Deferred).unwrap();
         let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
         let id = buffers.take(1);
         buffers.bytes(id).fill(7);
@@ -206,33 +194,5 @@ mod tests {
         unsafe { buffers.discard() };
         let id = buffers.take(1);
         assert_eq!(buffers.bytes(id), [0; 64]);
-    }
-
-    #[test]
-    #[should_panic(expected = "released once")]
-    fn releasing_a_buffer_twice_is_a_programming_error() {
-        let ring = Ring::new().unwrap();
-        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
-        let id = buffers.take(1);
-        buffers.release(id);
-        buffers.release(id);
-    }
-
-    #[test]
-    #[should_panic(expected = "the kernel's")]
-    fn looking_at_a_released_buffer_is_a_programming_error() {
-        let ring = Ring::new().unwrap();
-        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
-        buffers.bytes(BufferId(0));
-    }
-
-    #[test]
-    fn counts_that_the_kernel_would_refuse_are_named() {
-        let ring = Ring::new().unwrap();
-        for (count, size) in [(0, 64), (3, 64), (8, 0), (8, usize::MAX)] {
-            let error = Buffers::new(&ring, count, size).err().unwrap();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-            assert!(error.to_string().contains("receive_buffer"));
-        }
     }
 }

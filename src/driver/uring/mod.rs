@@ -18,12 +18,14 @@
 mod accept;
 mod buffers;
 mod busy;
+mod features;
 mod receive;
 mod ring;
 mod send;
 #[cfg(test)]
 mod tests;
 
+pub use features::Features;
 pub use send::SendMode;
 
 use std::collections::VecDeque;
@@ -62,6 +64,7 @@ type Completions = Vec<Completion<Handle>>;
 /// A [`Driver`] on an io_uring of its own. It must be used by the thread that made it.
 pub struct Uring {
     ring: Ring,
+    features: Features,
     connections: Slab<Connection>,
     connections_max: usize,
     listeners: Slab<Listener>,
@@ -118,25 +121,27 @@ impl Uring {
     /// a reserve of 64 descriptors.
     ///
     /// # Errors
-    /// What the kernel lacks, forbids or has run out of, and how to change that (Linux 6.1 is
-    /// needed); `InvalidInput` for receive buffers that it cannot have.
+    /// What the kernel lacks, forbids or has run out of, and how to change that (Linux 5.19 is
+    /// needed); `InvalidInput` for receive buffers that no driver has.
     pub fn new(limits: &Limits) -> io::Result<Uring> {
-        Uring::with_send_mode(limits, SendMode::default())
+        Uring::with(limits, SendMode::default(), Features::ALL)
     }
 
-    /// As [`Uring::new`], with a choice of how to send.
+    /// As [`Uring::new`], with a choice of how to send, and with features that are used if the
+    /// kernel has them.
     ///
     /// # Errors
     /// As [`Uring::new`].
-    pub fn with_send_mode(limits: &Limits, send_mode: SendMode) -> io::Result<Uring> {
+    pub fn with(limits: &Limits, send_mode: SendMode, wanted: Features) -> io::Result<Uring> {
         let connections_max = net::connections_max(limits)?;
         // A sandbox without randomness is found out now, and not with the first session.
         sys::fill_random(&mut [0])?;
-        let ring = Ring::new()?;
+        let (ring, features) = features::set_up(wanted)?;
         let buffers = Buffers::new(&ring, limits.receive_buffers, limits.receive_buffer_bytes)?;
         let signal = WakeSignal::new()?;
         let mut uring = Uring {
             ring,
+            features,
             connections: Slab::new(),
             connections_max,
             listeners: Slab::new(),
@@ -159,6 +164,17 @@ impl Uring {
         };
         uring.poll_signal();
         Ok(uring)
+    }
+
+    /// What is used of what not every kernel has.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// The socket of a connection, also while that is being closed.
+    #[cfg(test)]
+    pub(super) fn socket(&self, key: Key) -> Option<&TcpStream> {
+        self.connections.get(key).map(|found| &found.socket)
     }
 
     fn poll_signal(&mut self) {
@@ -282,6 +298,8 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, listener: net::Listener) {
+        // One of another process, which has epoll, does not wait; and would not on the ring.
+        let _ = sys::set_blocking(listener.socket.as_fd(), true);
         self.listener_keys.push(self.listeners.insert(Listener::new(listener)));
     }
 

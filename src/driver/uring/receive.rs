@@ -1,8 +1,9 @@
 //! Receives: one operation per connection, always the one that suits it.
 //!
 //! That of a busy connection ([`super::busy`]) completes with every arrival of bytes, until it is
-//! cancelled, the peer has finished, or no buffer was free. A quiet one is polled, and received
-//! from once when that reports something, be it bytes, the peer's end or an error.
+//! cancelled, the peer has finished, or no buffer was free; on a kernel without such receives,
+//! there is one for each arrival. A quiet one is polled, and received from once when that reports
+//! something, be it bytes, the peer's end or an error.
 
 use std::os::fd::AsRawFd;
 use std::ptr;
@@ -10,7 +11,7 @@ use std::ptr;
 use io_uring::{cqueue, opcode, squeue, types};
 
 use super::busy::{Epoch, Pace};
-use super::{Completions, Connection, Stage, Uring, buffers};
+use super::{Completions, Connection, Features, Stage, Uring, buffers};
 use crate::base::slab::Key;
 use crate::driver::Completion;
 use crate::driver::token::{Kind, Token};
@@ -64,10 +65,10 @@ impl Receive {
     }
 
     /// The operation that suits the connection now.
-    fn suitable(&self) -> Operation {
+    fn suitable(&self, features: Features) -> Operation {
         match (self.pace.is_busy(), self.ready) {
-            (true, _) => Operation::Many,
-            (false, true) => Operation::One,
+            (true, _) if features.multishot_receive => Operation::Many,
+            (true, _) | (false, true) => Operation::One,
             (false, false) => Operation::Poll,
         }
     }
@@ -75,7 +76,12 @@ impl Receive {
     /// Whether the operation that the kernel has should end. A poll, or a receive that ends by
     /// itself, may finish when the connection has become busy.
     fn is_unsuitable(&self) -> bool {
-        self.armed == Some(Operation::Many) && !self.pace.is_busy()
+        let lasts = match self.armed {
+            Some(Operation::Many) => true,
+            Some(Operation::One) => !self.ready,
+            Some(Operation::Poll) | None => false,
+        };
+        lasts && !self.pace.is_busy()
     }
 }
 
@@ -96,12 +102,13 @@ impl Operation {
 impl Uring {
     /// Brings the operation in line with what is wanted, if that takes anything.
     pub(super) fn update_receive(&mut self, key: Key) {
+        let features = self.features;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let open = connection.is_open();
         let receive = &mut connection.receive;
         let wanted = open && receive.wanted && !receive.ended;
         if wanted && receive.armed.is_none() && !receive.starved {
-            let operation = receive.suitable();
+            let operation = receive.suitable(features);
             receive.armed = Some(operation);
             receive.cancelled = false;
             let entry = operation.entry(types::Fd(connection.socket.as_raw_fd()));

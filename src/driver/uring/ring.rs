@@ -20,8 +20,16 @@ const _: () = assert!(COMPLETIONS >= 4 * SUBMISSIONS, "one operation completes m
 /// How long to wait for completions when the kernel has no memory to take operations.
 const BREATH: Duration = Duration::from_millis(1);
 
-/// The queues, in the mode where one thread submits and completions are only worked on when that
-/// thread enters the kernel.
+/// When the kernel works on what an operation has waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// When the one thread that submits enters the ring, and not before.
+    Deferred,
+    /// Whenever that thread is in the kernel.
+    Cooperative,
+}
+
+/// The queues.
 ///
 /// Operations reach the kernel in the order in which they were pushed, at the latest with the next
 /// [`Ring::enter`]. Nothing is lost when a queue is full: operations wait in `backlog`, and the
@@ -36,15 +44,16 @@ impl Ring {
     /// Sets a ring up for the calling thread.
     ///
     /// # Errors
-    /// What the kernel lacks or forbids, and how to change that.
-    pub fn new() -> io::Result<Ring> {
-        let inner = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_submit_all()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)
-            .map_err(explain)?;
+    /// What the kernel lacks or forbids, and how to change that. `InvalidInput` when it does not
+    /// know such work.
+    pub fn new(work: Work) -> io::Result<Ring> {
+        let mut builder = IoUring::builder();
+        match work {
+            Work::Deferred => builder.setup_single_issuer().setup_defer_taskrun(),
+            Work::Cooperative => builder.setup_coop_taskrun(),
+        };
+        builder.setup_submit_all().setup_cqsize(COMPLETIONS);
+        let inner = builder.build(SUBMISSIONS).map_err(explain)?;
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if inner.params().is_feature_no_iowait() {
             // A server that waits for clients is idle, not waiting for a disk.
@@ -157,7 +166,7 @@ impl Ring {
 fn explain(error: io::Error) -> io::Error {
     let advice = match error.raw_os_error() {
         Some(libc::ENOSYS) => {
-            "the kernel has no io_uring: Linux 6.1 or newer is needed, built with \
+            "the kernel has no io_uring: Linux 5.19 or newer is needed, built with \
              CONFIG_IO_URING, and no sandbox that hides it"
         }
         Some(libc::EPERM | libc::EACCES) => {
@@ -165,7 +174,7 @@ fn explain(error: io::Error) -> io::Error {
              seccomp profile of the container allow io_uring_setup, io_uring_enter and \
              io_uring_register"
         }
-        Some(libc::EINVAL) => "the kernel's io_uring is too old: Linux 6.1 or newer is needed",
+        Some(libc::EINVAL) => "the kernel's io_uring is too old: Linux 5.19 or newer is needed",
         Some(libc::ENOMEM) => "no memory for io_uring: raise the memory limit, or RLIMIT_MEMLOCK",
         Some(libc::EMFILE | libc::ENFILE) => "no file descriptor for io_uring: raise RLIMIT_NOFILE",
         _ => "io_uring cannot be set up",
@@ -183,7 +192,12 @@ mod tests {
 
     #[test]
     fn more_operations_than_both_queues_hold_all_complete_once() {
-        let mut ring = Ring::new().unwrap();
+        for work in [Work::Deferred, Work::Cooperative] {
+            complete_all(Ring::new(work).unwrap());
+        }
+    }
+
+    fn complete_all(mut ring: Ring) {
         let count = 2 * COMPLETIONS + 100;
         for index in 0..count {
             let token = Token::new(Kind::Send, Key { index, generation: 0 });
@@ -209,8 +223,8 @@ mod tests {
         let advice = |number| explain(io::Error::from_raw_os_error(number)).to_string();
         assert!(advice(libc::EPERM).contains("kernel.io_uring_disabled"));
         assert!(advice(libc::EPERM).contains("seccomp"));
-        assert!(advice(libc::ENOSYS).contains("6.1"));
-        assert!(advice(libc::EINVAL).contains("6.1"));
+        assert!(advice(libc::ENOSYS).contains("5.19"));
+        assert!(advice(libc::EINVAL).contains("5.19"));
         assert!(advice(libc::EMFILE).contains("RLIMIT_NOFILE"));
     }
 }

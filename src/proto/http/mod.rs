@@ -68,8 +68,11 @@ impl Fault {
 
     /// Writes the whole answer: the message as plain text, and `Connection: close`.
     pub fn respond(&self, out: &mut Vec<u8>) {
-        const FIELDS: &[Field<'static>] = &[Field::known("Content-Type", "text/plain")];
-        write_response(out, &ResponseHead::closing(self.status, FIELDS), self.message.as_bytes());
+        // What a server cannot do now it may soon, or another one behind the same balancer.
+        const FIELDS: &[Field<'static>] =
+            &[Field::known("Content-Type", "text/plain"), Field::known("Retry-After", "1")];
+        let fields = if self.status == 503 { FIELDS } else { &FIELDS[..1] };
+        write_response(out, &ResponseHead::closing(self.status, fields), self.message.as_bytes());
     }
 }
 

@@ -124,9 +124,9 @@ fn cve_2026_48802_unasked_pongs_leave_one_deadline() {
 }
 
 #[test]
-fn a_late_timer_pings_once_and_still_gives_the_whole_timeout() {
+fn m66_after_a_stall_a_client_is_pinged_once_and_has_the_whole_timeout() {
     let mut script = Script::websocket();
-    assert_eq!(script.oversleeps(60_000), "w ← 2");
+    assert_eq!(script.stands_still(60_000), "w ← 2");
     assert_eq!(script.silence().0, Duration::from_secs(20));
 }
 
@@ -240,8 +240,8 @@ fn pings_that_a_polling_client_does_not_fetch_the_answers_to_share_one() {
 }
 
 #[test]
-fn a_client_that_pings_gets_the_time_again_when_it_was_us_who_stood_still() {
+fn a_client_that_pings_has_the_time_that_was_left_when_we_have_stood_still() {
     let mut script = listening();
-    assert_eq!(script.oversleeps(5_000), "");
-    assert_eq!(script.wait(10_000), "5200: closed: ping timeout");
+    assert_eq!(script.stands_still(5_000), "");
+    assert_eq!(script.wait(10_000), "500: closed: ping timeout");
 }

@@ -28,7 +28,7 @@ enum Event {
     Closes,
     Ends,
     Waits(u64),
-    Oversleeps(u64),
+    StandsStill(u64),
 }
 
 /// A connection of each kind; there are two of them.
@@ -72,7 +72,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Closes),
         1 => Just(Event::Ends),
         4 => millis.clone().prop_map(Event::Waits),
-        1 => millis.prop_map(Event::Oversleeps),
+        1 => millis.prop_map(Event::StandsStill),
     ]
 }
 
@@ -102,7 +102,7 @@ impl Script {
             Event::Closes => drop(self.closes(ForcedClose)),
             Event::Ends => drop(self.ends(ServerShuttingDown)),
             Event::Waits(millis) => drop(self.wait(millis)),
-            Event::Oversleeps(millis) => drop(self.oversleeps(millis)),
+            Event::StandsStill(millis) => drop(self.stands_still(millis)),
         }
     }
 

@@ -344,9 +344,10 @@ impl Script {
         said.join("; ")
     }
 
-    /// Time passes, and what fell due is done late.
-    pub fn oversleeps(&mut self, millis: u64) -> String {
-        self.now = self.now.after(Duration::from_millis(millis));
+    /// The shard stands still for so long, and then does what is due.
+    pub fn stands_still(&mut self, millis: u64) -> String {
+        let (options, stall) = (self.options.clone(), Duration::from_millis(millis));
+        self.session.resumed(self.now, stall, &options);
         self.expire()
     }
 

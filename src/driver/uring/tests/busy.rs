@@ -3,7 +3,7 @@
 use super::*;
 use crate::driver::uring::receive::Operation;
 
-impl Bench {
+impl Bench<Uring> {
     /// What the kernel was asked for to receive from a connection.
     fn operation(&self, key: Key) -> Option<Operation> {
         self.driver.connections.get(key).and_then(|found| found.receive.armed)
@@ -56,7 +56,7 @@ const OPERATIONS: [Operation; 3] = [Operation::Poll, Operation::One, Operation::
 
 #[test]
 fn a_client_that_comes_and_goes_is_received_from_by_one_operation() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     bench.stop_time(0);
     let (key, mut peer) = bench.connect();
     bench.driver.receive(key);
@@ -65,6 +65,7 @@ fn a_client_that_comes_and_goes_is_received_from_by_one_operation() {
         assert_eq!(bench.bytes(), (key, message.to_vec()));
         assert_eq!(bench.operation(key), Some(Operation::Many));
     }
+    assert_eq!(bench.driver.accepts_many(), [true]);
     drop(peer);
     assert!(matches!(bench.next(), Completion::Ended(ended, None) if ended == key));
     assert_eq!(bench.operation(key), None);
@@ -72,7 +73,7 @@ fn a_client_that_comes_and_goes_is_received_from_by_one_operation() {
 
 #[test]
 fn a_silent_connection_waits_on_a_poll_and_nobody_is_woken_to_look_at_it() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     bench.stop_time(0);
     let (key, _peer) = bench.connect();
     bench.driver.receive(key);
@@ -93,7 +94,7 @@ fn a_silent_connection_waits_on_a_poll_and_nobody_is_woken_to_look_at_it() {
 
 #[test]
 fn a_wait_ends_for_a_look_at_busy_connections_and_goes_on() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     let (key, _peer) = bench.connect();
     bench.driver.receive(key);
     bench.stop_time(2);
@@ -105,7 +106,7 @@ fn a_wait_ends_for_a_look_at_busy_connections_and_goes_on() {
 
 #[test]
 fn an_arrival_on_a_quiet_connection_is_reported_and_it_is_polled_again() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     let (key, mut peer) = bench.connect_quiet();
     for message in [b"pong".as_slice(), b"pong again", b"and again", b"still", b"quiet"] {
         bench.stop_time(2);
@@ -120,7 +121,7 @@ fn an_arrival_on_a_quiet_connection_is_reported_and_it_is_polled_again() {
 
 #[test]
 fn a_quiet_connection_that_is_reset_ends_with_the_error() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     let (key, peer) = bench.connect_quiet();
     assert_eq!(bench.driver.send(key, Queue::new(b"unread", 6).gather()), Sent::Now(6));
     peer.peek(&mut [0]).unwrap();
@@ -131,7 +132,7 @@ fn a_quiet_connection_that_is_reset_ends_with_the_error() {
 
 #[test]
 fn a_quiet_connection_becomes_busy_by_arrivals_in_a_row_and_quiet_again_by_silence() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     let (key, mut peer) = bench.connect_quiet();
     for _ in 0..3 {
         for expected in [Operation::Poll, Operation::Poll, Operation::Poll, Operation::Many] {
@@ -155,7 +156,7 @@ fn a_quiet_connection_becomes_busy_by_arrivals_in_a_row_and_quiet_again_by_silen
 
 #[test]
 fn what_is_left_in_the_socket_is_received_without_a_poll() {
-    let mut bench = Bench::with(&limits(16, 100), SendMode::DirectFirst);
+    let mut bench = bench_with::<OnUring>(&limits(16, 100));
     let (key, mut peer) = bench.connect_quiet();
     let expected = stream(6, 250);
     peer.write_all(&expected).unwrap();
@@ -169,7 +170,7 @@ fn what_is_left_in_the_socket_is_received_without_a_poll() {
 
 #[test]
 fn bytes_stay_in_order_while_a_connection_is_busy_and_quiet_by_turns() {
-    let mut bench = Bench::with(&limits(4, 512), SendMode::DirectFirst);
+    let mut bench = bench_with::<OnUring>(&limits(4, 512));
     let (key, mut peer) = bench.connect_quiet();
     let expected = stream(7, 1_000_000);
     let copy = expected.clone();
@@ -194,7 +195,7 @@ fn bytes_stay_in_order_while_a_connection_is_busy_and_quiet_by_turns() {
 }
 
 /// The bytes that are reported until a turn has nothing to report and no operation is left.
-fn rest(bench: &mut Bench, key: Key) -> Vec<u8> {
+fn rest(bench: &mut Bench<Uring>, key: Key) -> Vec<u8> {
     bench.turn_until(key, None);
     let mut bytes = Vec::new();
     while !bench.reported.is_empty() {
@@ -206,7 +207,7 @@ fn rest(bench: &mut Bench, key: Key) -> Vec<u8> {
 #[test]
 fn whatever_the_kernel_was_asked_for_a_pause_ends_it_and_receiving_goes_on() {
     for operation in OPERATIONS {
-        let mut bench = Bench::new();
+        let mut bench = bench::<OnUring>();
         let (key, mut peer, early) = bench.connect_with(operation);
         bench.driver.pause(key);
         let mut bytes = rest(&mut bench, key);
@@ -228,7 +229,7 @@ fn whatever_the_kernel_was_asked_for_a_pause_ends_it_and_receiving_goes_on() {
 #[test]
 fn whatever_the_kernel_was_asked_for_a_close_ends_it_and_reports_nothing() {
     for operation in OPERATIONS {
-        let mut bench = Bench::with(&limits(2, 64), SendMode::DirectFirst);
+        let mut bench = bench_with::<OnUring>(&limits(2, 64));
         for _ in 0..20 {
             let (key, mut peer, _) = bench.connect_with(operation);
             peer.write_all(b"late").unwrap();
@@ -243,7 +244,7 @@ fn whatever_the_kernel_was_asked_for_a_close_ends_it_and_reports_nothing() {
 
 #[test]
 fn connections_that_have_left_are_forgotten_with_the_memory_of_their_queue() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     bench.stop_time(0);
     let (key, _peer) = bench.connect();
     bench.driver.close(key);
@@ -259,7 +260,7 @@ fn connections_that_have_left_are_forgotten_with_the_memory_of_their_queue() {
 #[test]
 fn whatever_the_kernel_was_asked_for_a_detach_ends_it_and_loses_no_byte() {
     for operation in OPERATIONS {
-        let (mut bench, mut other) = (Bench::new(), Bench::new());
+        let (mut bench, mut other) = (bench::<OnUring>(), bench::<OnUring>());
         let (key, mut peer, early) = bench.connect_with(operation);
         peer.write_all(b"before ").unwrap();
         bench.driver.detach(key);
@@ -288,7 +289,7 @@ fn whatever_the_kernel_was_asked_for_a_detach_ends_it_and_loses_no_byte() {
 
 #[test]
 fn a_quiet_connection_without_a_buffer_waits_for_one_and_is_polled_after_it() {
-    let mut bench = Bench::with(&limits(2, 512), SendMode::DirectFirst);
+    let mut bench = bench_with::<OnUring>(&limits(2, 512));
     let (quiet, mut peer) = bench.connect_quiet();
     let (greedy, mut flood) = bench.connect();
     bench.driver.receive(greedy);
@@ -318,7 +319,7 @@ fn a_quiet_connection_without_a_buffer_waits_for_one_and_is_polled_after_it() {
 
 #[test]
 fn a_crowd_that_falls_silent_is_made_quiet_a_part_in_each_turn() {
-    let mut bench = Bench::new();
+    let mut bench = bench::<OnUring>();
     bench.stop_time(0);
     let crowd: Vec<_> = (0..100).map(|_| bench.connect()).collect();
     crowd.iter().for_each(|(key, _)| bench.driver.receive(*key));
@@ -330,4 +331,31 @@ fn a_crowd_that_falls_silent_is_made_quiet_a_part_in_each_turn() {
         bench.turn_until(*key, Some(Operation::Poll));
     }
     assert!(bench.driver.busy.is_empty() && bench.reported.is_empty());
+}
+
+#[test]
+fn what_the_kernel_lacks_is_not_asked_for() {
+    let least =
+        Features { deferred_work: false, multishot_accept: false, multishot_receive: false };
+    let mut bench = Bench::of(Uring::with(&limits(16, 1024), SendMode::default(), least).unwrap());
+    bench.stop_time(0);
+    let (key, mut peer) = bench.connect();
+    bench.driver.receive(key);
+    for message in [b"request".as_slice(), b"connect"] {
+        peer.write_all(message).unwrap();
+        assert_eq!(bench.bytes(), (key, message.to_vec()));
+        assert_eq!(bench.operation(key), Some(Operation::One), "one for each arrival");
+    }
+    assert_eq!(bench.driver.accepts_many(), [false]);
+    bench.stop_time(2);
+    bench.turn_until(key, Some(Operation::Poll));
+    peer.write_all(b"pong").unwrap();
+    assert_eq!(bench.bytes(), (key, b"pong".to_vec()));
+    bench.turn_until(key, Some(Operation::Poll));
+    for _ in 0..4 {
+        peer.write_all(b"message").unwrap();
+        assert_eq!(bench.bytes(), (key, b"message".to_vec()));
+    }
+    bench.turn_until(key, Some(Operation::One));
+    assert!(bench.reported.is_empty());
 }

@@ -1,0 +1,275 @@
+//! From one process to the next, without a moment in which nobody listens.
+//!
+//! ```text
+//!   the next one                         the one that serves
+//!   connects to its path           ───▶  is it the same user?
+//!   has all listeners              ◀───  "listener", with descriptors, for each address; "end"
+//!   is able to serve: "ready"      ───▶  accepts no more; connections wait in the kernel
+//!   accepts; the path is its own   ◀───  "yours"
+//!                                        sends its clients away, and ends
+//! ```
+//! With a state file the one that serves ends before it says "yours", since the next one begins
+//! with what is in the file.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::base::address::ListenAddress;
+use crate::driver::rights::{self, DESCRIPTORS_MAX};
+use crate::driver::unix::{self, SocketFile};
+
+use super::log;
+use super::shared::Shared;
+
+/// Every message has this length, so that descriptors belong to the message that they come with.
+const MESSAGE_BYTES: usize = 512;
+
+/// How long either side waits for the other: as long as a drain of the default length.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the shards have to notice that they accept no more. One that a handler blocks for
+/// longer leaves its connections waiting in the kernel, as it would have anyway.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+const READY: &str = "ready";
+const YOURS: &str = "yours";
+const END: &str = "end";
+const LISTENER: &str = "listener ";
+
+/// An address, and sockets that listen there.
+pub type Door = (ListenAddress, Vec<OwnedFd>);
+
+fn say(stream: &UnixStream, text: &str, descriptors: &[OwnedFd]) -> io::Result<()> {
+    let mut message = [0; MESSAGE_BYTES];
+    let place = message.get_mut(..text.len()).ok_or(ErrorKind::InvalidInput)?;
+    place.copy_from_slice(text.as_bytes());
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    let mut sent = rights::send(stream.as_fd(), &message, &descriptors)?;
+    while sent < message.len() {
+        sent += rights::send(stream.as_fd(), &message[sent..], &[])?;
+    }
+    Ok(())
+}
+
+fn hear(stream: &UnixStream) -> io::Result<(String, Vec<OwnedFd>)> {
+    let (mut message, mut length) = ([0; MESSAGE_BYTES], 0);
+    let mut descriptors = Vec::new();
+    while length < message.len() {
+        match rights::receive(stream.as_fd(), &mut message[length..])? {
+            (0, _) => return Err(ErrorKind::UnexpectedEof.into()),
+            (received, more) => {
+                length += received;
+                descriptors.extend(more);
+            }
+        }
+    }
+    let text = message.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok((String::from_utf8_lossy(text).into_owned(), descriptors))
+}
+
+fn expect(stream: &UnixStream, expected: &str) -> io::Result<()> {
+    match hear(stream)?.0 == expected {
+        true => Ok(()),
+        false => Err(ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The process that serves, as the next one sees it.
+#[derive(Debug)]
+pub struct Predecessor(UnixStream);
+
+impl Predecessor {
+    /// Asks whoever serves at `path` for what it listens on; `None` when nobody does.
+    ///
+    /// # Errors
+    /// Those of the kernel; `PermissionDenied`: it runs as another user.
+    pub fn ask(path: &Path) -> io::Result<Option<(Predecessor, Vec<Door>)>> {
+        let stream = match UnixStream::connect(path) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let is_nobody =
+                    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+                return if is_nobody { Ok(None) } else { Err(error) };
+            }
+        };
+        if !rights::is_same_user(stream.as_fd())? {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut doors: Vec<Door> = Vec::new();
+        loop {
+            let (text, descriptors) = hear(&stream)?;
+            if text == END {
+                return Ok(Some((Predecessor(stream), doors)));
+            }
+            let address = text.strip_prefix(LISTENER).ok_or(ErrorKind::InvalidData)?.into();
+            match doors.iter_mut().find(|(other, _)| *other == address) {
+                Some((_, sockets)) => sockets.extend(descriptors),
+                None => doors.push((address, descriptors)),
+            }
+        }
+    }
+
+    /// Takes its place: nobody else accepts when this returns.
+    ///
+    /// # Errors
+    /// It has ended, or does not answer.
+    pub fn take_over(self) -> io::Result<()> {
+        say(&self.0, READY, &[])?;
+        expect(&self.0, YOURS)
+    }
+}
+
+/// The file of the path, until it is the next process's.
+type HandedOverFile = Arc<Mutex<Option<SocketFile>>>;
+
+fn leave(file: &HandedOverFile) {
+    drop(file.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// Waits for the next process, on a thread of its own, until it is dropped.
+#[derive(Debug)]
+pub struct HandOver {
+    shared: Arc<Shared>,
+    socket: UnixListener,
+    file: HandedOverFile,
+    /// Dropped when nothing of the server is left but its end.
+    ended: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HandOver {
+    /// Waits at `path`, which only processes of this user can connect to.
+    ///
+    /// # Errors
+    /// Those of [`unix::listen`]; there is no thread.
+    pub fn start(shared: &Arc<Shared>, path: &Path) -> io::Result<HandOver> {
+        let (socket, file) = unix::listen(path, 0o600)?;
+        let socket = UnixListener::from(socket);
+        let file = Arc::new(Mutex::new(Some(file)));
+        let (ended, ends) = channel();
+        let waiting = Waiting {
+            shared: Arc::clone(shared),
+            socket: socket.try_clone()?,
+            file: Arc::clone(&file),
+            ends,
+        };
+        let thread = thread::Builder::new()
+            .name("fanfare-hand-over".to_owned())
+            .spawn(move || waiting.wait())?;
+        Ok(HandOver {
+            shared: Arc::clone(shared),
+            socket,
+            file,
+            ended: Some(ended),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for HandOver {
+    fn drop(&mut self) {
+        self.ended = None;
+        // It makes an accept that waits fail, and every one that comes.
+        unix::stop_listening(self.socket.as_fd());
+        if self.shared.is_handing_over() {
+            // It has still to say so. One that only talks to somebody who may want to is left
+            // alone.
+            drop(self.thread.take().map(JoinHandle::join));
+        }
+        leave(&self.file);
+    }
+}
+
+struct Waiting {
+    shared: Arc<Shared>,
+    socket: UnixListener,
+    file: HandedOverFile,
+    ends: Receiver<()>,
+}
+
+impl Waiting {
+    fn wait(self) {
+        while let Ok((stream, _)) = self.socket.accept() {
+            match self.offer(&stream) {
+                Ok(()) => return self.hand_over(&stream),
+                // It may have been nobody but a look at whether somebody is there.
+                Err(error) => log::no_hand_over(&error),
+            }
+        }
+    }
+
+    /// Gives the other all listeners, and waits until it can serve.
+    fn offer(&self, stream: &UnixStream) -> io::Result<()> {
+        if !rights::is_same_user(stream.as_fd())? {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let doors = self.shared.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        for (address, sockets) in &*doors {
+            for some in sockets.chunks(DESCRIPTORS_MAX) {
+                say(stream, &format!("{LISTENER}{address}"), some)?;
+            }
+        }
+        drop(doors);
+        say(stream, END, &[])?;
+        expect(stream, READY)
+    }
+
+    fn hand_over(&self, stream: &UnixStream) {
+        log::hands_over();
+        self.shared.hand_over();
+        match self.shared.settings.options.state_file() {
+            // It is written when nothing sends any more: the channel is closed then.
+            Some(_) => drop(self.ends.recv()),
+            None => self.await_stop(),
+        }
+        // The path is the other's from now on.
+        leave(&self.file);
+        if let Err(error) = say(stream, YOURS, &[]) {
+            log::no_hand_over(&error);
+        }
+    }
+
+    fn await_stop(&self) {
+        let until = Instant::now() + STOP_TIMEOUT;
+        while !self.shared.has_stopped_listening() && Instant::now() < until {
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_heard_as_they_were_said_with_their_descriptors() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let socket = OwnedFd::from(here.try_clone().unwrap());
+        say(&here, "listener 127.0.0.1:3000", &[socket]).unwrap();
+        say(&here, END, &[]).unwrap();
+        let (text, descriptors) = hear(&there).unwrap();
+        assert_eq!((text.as_str(), descriptors.len()), ("listener 127.0.0.1:3000", 1));
+        expect(&there, END).unwrap();
+        assert!(say(&here, &"x".repeat(MESSAGE_BYTES + 1), &[]).is_err());
+        // One of them is the same end.
+        drop((here, descriptors));
+        assert_eq!(hear(&there).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn where_nobody_serves_there_is_nothing_to_take_over() {
+        let path = std::env::temp_dir().join(format!("fanfare-{}-nobody", std::process::id()));
+        assert!(Predecessor::ask(&path).unwrap().is_none());
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(Predecessor::ask(&path).unwrap().is_none(), "one that was killed");
+        std::fs::remove_file(path).unwrap();
+    }
+}

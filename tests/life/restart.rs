@@ -1,0 +1,177 @@
+//! One process takes the place of another (matrix 64 and 65).
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use super::child::{BINARY, Child};
+use crate::raw::{DEADLINE, WEBSOCKET_HEADERS, request};
+
+/// A folder that goes with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("fanfare-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Somebody who connects again and again, each time until there is a session.
+struct Visitor {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl Visitor {
+    fn start(address: SocketAddr) -> Visitor {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut visits = 0;
+            while !stopped.load(Ordering::Acquire) {
+                visit(TcpStream::connect(address).expect("nobody is refused"));
+                visits += 1;
+            }
+            visits
+        });
+        Visitor { stop, thread }
+    }
+
+    /// How often it came, without ever being turned away.
+    fn leave(self) -> usize {
+        self.stop.store(true, Ordering::Release);
+        self.thread.join().expect("it was never turned away")
+    }
+}
+
+/// Opens a WebSocket, and hears of its session.
+fn visit(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let line = "GET /socket.io/?EIO=4&transport=websocket";
+    stream.write_all(request(line, WEBSOCKET_HEADERS).as_bytes()).unwrap();
+    let mut response = Vec::new();
+    while !response.windows(7).any(|part| part == b"{\"sid\":") {
+        let mut bytes = [0; 512];
+        let length = stream.read(&mut bytes).expect("nobody is reset");
+        assert_ne!(length, 0, "nobody is turned away: {}", String::from_utf8_lossy(&response));
+        response.extend_from_slice(&bytes[..length]);
+    }
+}
+
+#[test]
+fn m64_a_process_that_takes_over_loses_no_connection() {
+    let folder = Folder::new("take-over");
+    let start = |listen: &str, more: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(["--listen", listen, "--hand-over"]).arg(folder.path("next")).args(more);
+        Child::of(&mut command)
+    };
+    let mut old = start("127.0.0.1:0", &["--shards", "2"]);
+    let address = old.address;
+    let visitors: Vec<Visitor> = (0..4).map(|_| Visitor::start(address)).collect();
+    let more: [&[&str]; 4] = [
+        &["--shards", "2"],
+        &["--shards", "1"],
+        &["--shards", "3", "--driver", "epoll"],
+        &["--shards", "2"],
+    ];
+    for more in more {
+        let mut clients: Vec<_> = (0..20).map(|_| old.join()).collect();
+        let new = start(&address.to_string(), more);
+        clients.iter_mut().for_each(|client| client.expect_close(None));
+        drop(clients);
+        assert_eq!(old.wait().code(), Some(0));
+        drop(new.join());
+        old = new;
+    }
+    let visits: usize = visitors.into_iter().map(Visitor::leave).sum();
+    assert!(visits > 100, "{visits}");
+    old.signal("TERM");
+    assert_eq!(old.wait().code(), Some(0));
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(!folder.path("next").exists());
+}
+
+#[test]
+fn m64_with_a_state_file_clients_are_recovered_by_the_next_process() {
+    let folder = Folder::new("take-over-state");
+    let (next, state) = (folder.path("next"), folder.path("clients.state"));
+    let mut old = Child::successor("127.0.0.1:0", &next, &state);
+    let address = old.address;
+    let visitor = Visitor::start(address);
+    for _ in 0..2 {
+        let mut client = old.websocket();
+        client.say("40");
+        let joined = client.text();
+        let (sid, pid) = (nth(&joined, 3), nth(&joined, 7));
+        let new = Child::successor(&address.to_string(), &next, &state);
+        client.expect_close(None);
+        drop(client);
+        assert_eq!(old.wait().code(), Some(0));
+        let mut client = new.websocket();
+        client.say(&format!("40{{\"pid\":\"{pid}\"}}"));
+        assert_eq!(nth(&client.text(), 3), sid, "it has its id again");
+        old = new;
+    }
+    assert!(visitor.leave() > 10);
+}
+
+/// What is between two quotes.
+fn nth(packet: &str, index: usize) -> String {
+    packet.split('"').nth(index).unwrap_or_else(|| panic!("{packet}")).to_owned()
+}
+
+#[test]
+fn m64_a_unix_socket_is_handed_over_with_its_file() {
+    let folder = Folder::new("take-over-unix");
+    let (next, listen) = (folder.path("next"), folder.path("clients.sock"));
+    let start = || {
+        let mut command = Command::new(BINARY);
+        command.current_dir(&folder.0);
+        command.args(["--listen", "127.0.0.1:0", "--listen", "unix:clients.sock", "--hand-over"]);
+        Child::of(command.arg(&next))
+    };
+    let mut old = start();
+    let new = start();
+    assert_eq!(old.wait().code(), Some(0));
+    assert_eq!(new.address, old.address, "port 0 is the port there was");
+    let mut stream = UnixStream::connect(&listen).expect("the file is still there");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+#[test]
+fn m65_a_server_that_was_killed_can_be_started_again_at_once() {
+    let start =
+        |listen: &str| Child::of(Command::new(BINARY).args(["--listen", listen, "--shards", "2"]));
+    let mut old = start("127.0.0.1:0");
+    let listen = old.address.to_string();
+    for _ in 0..3 {
+        let clients: Vec<_> = (0..20).map(|_| old.join()).collect();
+        old.signal("KILL");
+        assert_eq!(old.wait().code(), None);
+        let new = start(&listen);
+        drop(new.join());
+        drop(clients);
+        old = new;
+    }
+}
