@@ -70,6 +70,8 @@ pub enum Command {
     Recover(Box<Recover>),
     /// What became of that.
     Recovered(Box<Recovered>),
+    /// Memory runs short: has the shard give up so many bytes of what is queued.
+    Relieve(usize),
     /// Asks for the shard's counters.
     Stats(oneshot::Sender<Stats>),
 }

@@ -228,6 +228,12 @@ pub mod internal {
         builder
     }
 
+    /// Has a server believe that memory runs short, or no longer.
+    pub fn run_short_of_memory(server: &crate::Server, is_short: bool, excess_bytes: u64) {
+        server.shared.pressure.set(is_short);
+        crate::shard::pressure::relieve(&server.shared, excess_bytes);
+    }
+
     /// Has a shard of a server panic, as a fault in it would: what it is told to adopt is no
     /// connection, and panics when it is dropped.
     pub fn break_shard(server: &crate::Server, shard: usize) {

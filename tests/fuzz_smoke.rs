@@ -29,7 +29,7 @@ const DOORS: &[Door] = &[
     Door { name: "jsonp", exercise: proto::jsonp::exercise, inputs: 300_000 },
     Door { name: "msgpack", exercise: proto::msgpack::exercise, inputs: 200_000 },
     Door { name: "parser", exercise: proto::parser::exercise, inputs: 400_000 },
-    Door { name: "proxy", exercise: proto::proxy_protocol::exercise, inputs: 100_000 },
+    Door { name: "proxy_protocol", exercise: proto::proxy_protocol::exercise, inputs: 100_000 },
     Door { name: "socket", exercise: proto::socket::exercise, inputs: 400_000 },
     Door { name: "socket_v4", exercise: proto::socket_v4::exercise, inputs: 200_000 },
     Door { name: "websocket", exercise: proto::websocket::exercise, inputs: 30_000 },
@@ -141,6 +141,11 @@ fn msgpack_takes_whatever_arrives() {
 #[test]
 fn parser_takes_whatever_arrives() {
     fuzz("parser");
+}
+
+#[test]
+fn proxy_protocol_takes_whatever_arrives() {
+    fuzz("proxy_protocol");
 }
 
 #[test]

@@ -107,6 +107,11 @@ pub struct Limits {
     /// What is queued for one client before it is disconnected as too slow: 4 MiB. Counted are
     /// bytes, and 32 more for each packet, since tiny ones take more memory than they have bytes.
     pub send_queue_bytes: usize,
+    /// Memory that the process may use: `0`, the default, is the limit of the control group that it
+    /// is in, if that has one. At 80 % of it handshakes are answered 503, at 90 % the clients for
+    /// whom most is queued are disconnected, once a second. A number counts for the resident memory
+    /// of the process; `usize::MAX` is no limit.
+    pub memory_bytes: usize,
     /// Those who may wait at one time until what is queued for one client has been sent
     /// ([`Session::drained`](crate::Session::drained)): 1,024.
     pub drain_waiters: usize,
@@ -134,7 +139,7 @@ pub struct Limits {
     /// Connections whose queue is flushed in one turn of a shard before input is looked at again,
     /// and as many that are sent a broadcast for which nothing was queued before: 512.
     pub flushes_per_turn: usize,
-    /// Receive buffers of one shard: 128, a power of two.
+    /// Receive buffers of one shard: 128, a power of two and not one alone.
     pub receive_buffers: u16,
     /// Size of one receive buffer in bytes: 8 KiB.
     pub receive_buffer_bytes: usize,
@@ -187,6 +192,7 @@ impl Default for Limits {
             bytes_before_connect: 64 * 1024,
             send_queue_soft_bytes: 1024 * 1024,
             send_queue_bytes: 4 * 1024 * 1024,
+            memory_bytes: 0,
             drain_waiters: 1_024,
             context_bytes: 64 * 1024 * 1024,
             send_stall_timeout: Duration::from_secs(10),
@@ -208,6 +214,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What the process may use, if that is said here.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        (self.memory_bytes > 0).then(|| u64::try_from(self.memory_bytes).unwrap_or(u64::MAX))
+    }
+
     /// How many control frames one client may send.
     pub(crate) fn control_frames(&self) -> Rate {
         Rate { burst: self.control_frames_burst, per_second: self.control_frames_per_second }

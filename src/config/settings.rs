@@ -63,9 +63,9 @@ impl Builder {
             ),
             (limits.message_bytes > 0, "max_http_buffer_size", "it must not be zero"),
             (
-                limits.receive_buffers.is_power_of_two(),
+                limits.receive_buffers.is_power_of_two() && limits.receive_buffers > 1,
                 "limits",
-                "receive_buffers must be a power of two",
+                "receive_buffers must be a power of two, and not one alone",
             ),
             (
                 limits.receive_buffer_bytes >= 512,

@@ -17,6 +17,7 @@
 
 mod backoff;
 pub mod epoll;
+pub mod memory;
 pub mod net;
 pub mod rights;
 pub mod sim;

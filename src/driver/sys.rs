@@ -111,6 +111,14 @@ pub fn stream_socket(family: libc::c_int) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// The size of a page of memory.
+pub fn page_bytes() -> u64 {
+    // SAFETY: the call takes no memory.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // It fails for names that there are not, which this is none of.
+    u64::try_from(bytes).unwrap_or(4_096)
+}
+
 /// Sets a socket option whose value is one integer.
 ///
 /// # Errors

@@ -70,6 +70,9 @@ pub enum DisconnectLimit {
     /// It sent more WebSocket pings and pongs than
     /// [`Limits::control_frames_per_second`](crate::Limits).
     ControlFrames,
+    /// The process was about to use more memory than it may, and much of that was queued for this
+    /// client ([`Limits::memory_bytes`](crate::Limits)).
+    Memory,
     /// It sent more packets than [`Limits::packets_per_client`](crate::Limits).
     PacketsPerClient,
     /// It sent more bytes than [`Limits::bytes_per_client`](crate::Limits).

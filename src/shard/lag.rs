@@ -55,7 +55,7 @@ impl State {
         }
     }
 
-    fn charge(&self, session: Key) -> usize {
+    pub(super) fn charge(&self, session: Key) -> usize {
         let Some(entry) = self.sessions.get(session) else { return 0 };
         match entry.session.websocket() {
             Some(key) => self.connections.get(key).map_or(0, |conn| conn.queue.charge()),

@@ -138,6 +138,17 @@ pub(super) fn upgraded(shard: u16, session: Key) {
     debug!(target: "engine:socket", session = %Place(shard, session), "upgraded to websocket");
 }
 
+pub(super) fn memory_is_watched(limit_bytes: u64) {
+    debug!(target: "engine", limit_bytes, "the memory of the process is watched");
+}
+
+pub(super) fn memory(is_short: bool, used_bytes: u64, limit_bytes: u64) {
+    match is_short {
+        true => warn!(target: "engine", used_bytes, limit_bytes, "memory runs short"),
+        false => info!(target: "engine", used_bytes, limit_bytes, "there is memory again"),
+    }
+}
+
 pub(super) fn lagged(shard: u16, session: Key, lagged: Lagged) {
     let Lagged { queued_bytes, dropped_events } = lagged;
     let session = Place(shard, session);

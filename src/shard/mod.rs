@@ -41,6 +41,7 @@ mod message;
 pub mod moved;
 mod namespaces;
 mod parse;
+pub mod pressure;
 mod progress;
 mod pump;
 mod queue;

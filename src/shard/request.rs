@@ -23,6 +23,7 @@ use super::conn::{After, Http, Purpose, Role, Stage, WebSocket};
 use super::decide::{Undecided, request_of};
 use super::hooks::ErrorContext;
 use super::log;
+use super::pressure::SHORT_OF_MEMORY;
 use super::response::{FULL, Rejected, SHUTTING_DOWN};
 use super::session::{Carried, Opening};
 use super::shared::Shared;
@@ -159,6 +160,10 @@ impl State {
     ) -> HttpStep {
         if self.is_closing || self.is_draining {
             return self.refuse_fault(key, SHUTTING_DOWN);
+        }
+        if self.shared.pressure.is_high() {
+            self.stats.sessions_refused += 1;
+            return self.refuse_fault(key, SHORT_OF_MEMORY);
         }
         let peer = self.http_mut(key).and_then(|http| http.peer);
         let client = self.client_of(peer, head);

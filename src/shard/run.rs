@@ -12,6 +12,7 @@ use crate::base::driver_kind::{DriverKind, UnknownDriver};
 use crate::base::limits::SHARDS_MAX;
 use crate::driver::Driver;
 use crate::driver::epoll::Epoll;
+use crate::driver::memory::MemoryGauge;
 use crate::driver::net::{Handle, Listener};
 use crate::driver::sys;
 use crate::driver::systemd;
@@ -22,6 +23,7 @@ use crate::session::recovery::StateFile;
 use super::doors::Doors;
 use super::hand_over::{Door, HandOver, Predecessor};
 use super::log;
+use super::pressure::MemoryWatch;
 use super::recovery::{Inheritance, Section, file};
 use super::running::Running;
 use super::shared::{Post, Shared, Stage};
@@ -50,7 +52,7 @@ impl Plan {
     /// What the application says, or else the environment.
     fn wanted_driver(&self) -> Result<DriverKind> {
         match (self.driver, std::env::var(DRIVER_VARIABLE)) {
-            (DriverKind::Auto, Ok(name)) => name
+            (DriverKind::Auto, Ok(name)) if !name.is_empty() => name
                 .parse()
                 .map_err(|error: UnknownDriver| Error::Option(DRIVER_VARIABLE, error.to_string())),
             (driver, _) => Ok(driver),
@@ -112,6 +114,9 @@ impl Plan {
         introduce(shared, &reports, self.shards)?;
         let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
         running.watchdog = watchdog.transpose()?;
+        let gauge = MemoryGauge::new(shared.settings.options.limits.memory_limit());
+        let memory = gauge.map(|gauge| MemoryWatch::start(shared, gauge));
+        running.memory = memory.transpose()?;
         let mode = shared.settings.unix_socket_mode;
         let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
         predecessor.map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;

@@ -11,6 +11,7 @@ use crate::driver::unix::SocketFile;
 use crate::error::{Error, Result};
 
 use super::hand_over::HandOver;
+use super::pressure::MemoryWatch;
 use super::recovery::{Section, file};
 use super::run::unwritable;
 use super::shared::Shared;
@@ -32,6 +33,8 @@ pub struct Running {
     ends: Receiver<End>,
     /// Ends with the server.
     pub(super) watchdog: Option<Watchdog>,
+    /// Ends with the server, too.
+    pub(super) memory: Option<MemoryWatch>,
     /// Waits for the next process.
     pub(super) hand_over: Option<HandOver>,
     /// Removed when the threads have ended.
@@ -45,6 +48,7 @@ impl Running {
             threads: Vec::new(),
             ends,
             watchdog: None,
+            memory: None,
             hand_over: None,
             files: Vec::new(),
         }
@@ -84,7 +88,7 @@ impl Running {
             }
             (_, sections) => sections.map(drop),
         };
-        self.watchdog = None;
+        (self.watchdog, self.memory) = (None, None);
         let files = self.files.drain(..);
         match self.shared.is_handing_over() {
             true => files.for_each(SocketFile::leave),

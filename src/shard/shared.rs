@@ -34,6 +34,7 @@ use super::handler::Definition;
 use super::hooks::{Hooks, Registered};
 use super::log;
 use super::moved::Moved;
+use super::pressure::Pressure;
 use super::registry::Registry;
 use super::watch::Pulse;
 
@@ -195,6 +196,8 @@ pub struct Shared {
     posts: OnceLock<Vec<Arc<Post>>>,
     /// Memory for what compression keeps.
     pub contexts: ContextBudget,
+    /// Whether memory runs short.
+    pub pressure: Pressure,
     /// What the clients of each address have, where that is limited.
     pub by_address: Option<Addresses>,
     /// Its namespaces.
@@ -238,6 +241,7 @@ impl Shared {
         let shared = Arc::new(Shared {
             key,
             contexts: ContextBudget::new(settings.options.limits.context_bytes),
+            pressure: Pressure::default(),
             by_address: Addresses::new(&settings.options.limits),
             settings,
             posts: OnceLock::new(),

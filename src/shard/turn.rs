@@ -448,6 +448,7 @@ impl State {
             Command::Fetch(audience, sender) => drop(sender.send(self.found(&audience))),
             Command::Recover(request) => self.recover(request),
             Command::Recovered(answer) => self.recovered(*answer),
+            Command::Relieve(bytes) => self.relieve(bytes),
             Command::Stats(sender) => drop(sender.send(self.stats())),
         }
     }

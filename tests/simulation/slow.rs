@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare::driver::sim::{Faults, Sim};
-use fanfare::internal::Shard;
+use fanfare::internal::{Shard, run_short_of_memory};
 use fanfare::{SendQueuePolicy, Stats};
 
 use crate::broadcast::register;
@@ -22,15 +22,21 @@ fn world(seed: u64) -> World {
 }
 
 fn world_with(seed: u64, policy: SendQueuePolicy) -> World {
+    world_of(seed, policy, QUEUE_BYTES)
+}
+
+fn world_of(seed: u64, policy: SendQueuePolicy, queue_bytes: usize) -> World {
     let faults = Faults { socket_buffer_bytes: SOCKET_BYTES, ..Faults::all(seed) };
     let plan = Plan { faults: faults.without_resets(), ..Plan::new(seed) };
     let mut plan = plan.limits(|limits| {
-        limits.send_queue_bytes = QUEUE_BYTES;
-        limits.send_queue_soft_bytes = QUEUE_BYTES / 2;
+        limits.send_queue_bytes = queue_bytes;
+        limits.send_queue_soft_bytes = queue_bytes / 2;
     });
     plan.builder = plan.builder.send_queue_policy(policy);
     let mut world = World::new(seed, plan, register);
-    world.watch = no_queue_is_over_its_limit;
+    if queue_bytes == QUEUE_BYTES {
+        world.watch = no_queue_is_over_its_limit;
+    }
     world.connect_some(5);
     world.run_until_joined();
     world.run_until("upgrades end", Duration::from_secs(20), |world| {
@@ -176,6 +182,37 @@ fn m51_of_what_is_coalesced_clients_that_do_not_read_get_the_latest_of_each_key_
             .map(|peer| last - keys.iter().map(|key| heard(peer, key).len() as u64).sum::<u64>());
         assert_eq!(count(&world, |stats| stats.events_coalesced), missed.sum::<u64>());
         assert_eq!(slow_clients(&world), 0, "clients that were disconnected");
+        world.finish();
+    });
+}
+
+#[test]
+fn m53_when_memory_runs_short_those_for_whom_most_is_queued_go_and_nobody_new_comes() {
+    seeds::for_each("memory_runs_short", 4, |seed| {
+        let mut world = world_of(seed, SendQueuePolicy::Disconnect, 1024 * 1024);
+        let text = "x".repeat(1_000);
+        let last = 100;
+        for number in 1..=last {
+            world.server.emit("number", (number, &text));
+            world.run_until("those who read get it", Duration::from_secs(5), |world| {
+                let mut readers = world.peers.iter().filter(|peer| !peer.is_deaf);
+                readers.all(|peer| heard(peer, "number").last() == Some(&number))
+            });
+        }
+        assert_eq!(slow_clients(&world), 0, "clients that were too slow");
+        let deaf = world.peers.iter().filter(|peer| peer.is_deaf).count();
+        run_short_of_memory(&world.server, true, u64::MAX);
+        world.run_until("queues are given up", Duration::from_secs(1), |world| {
+            count(world, |stats| stats.clients_relieved) == deaf as u64
+        });
+        assert_eq!(connected(&world), world.peers.len() - deaf, "those who read stay");
+        let refused = count(&world, |stats| stats.sessions_refused);
+        let late = world.connect(Kind::WebSocket);
+        world.peers[late].is_lenient = true;
+        world.run_until("who is new is sent away", Duration::from_secs(5), |world| {
+            count(world, |stats| stats.sessions_refused) == refused + 1
+        });
+        run_short_of_memory(&world.server, false, 0);
         world.finish();
     });
 }

@@ -2,7 +2,7 @@
 
 use super::{
     BodyReader, Cors, CorsOptions, CorsOrigin, FOR_FILES, Fault, Head, HeadScanner, Method, Query,
-    write_switching_protocols,
+    client_address, write_switching_protocols,
 };
 use crate::base::limits::Limits;
 use crate::proto::websocket::DeflateOptions;
@@ -105,7 +105,8 @@ fn describe(head: &Head<'_>) -> String {
         assert_eq!(lines, 5 + asked, "no line is added");
     }
     let encoding = head.accepted_encoding(FOR_FILES);
-    let said = (handshake, deflate, encoding, cross_origin(head));
+    let client = client_address(head, |address| address.is_loopback());
+    let said = (handshake, deflate, encoding, client, cross_origin(head));
     format!("{head:?} {} {} {pairs:?} {headers:?} {said:?}", head.target, query.path())
 }
 
