@@ -289,8 +289,8 @@ impl Builder {
     ///
     /// It runs on the shard that received the request, whose other clients do not wait for it. It
     /// is given up when its client goes away, and after
-    /// [`decision_timeout`](crate::Limits::decision_timeout). The extensions of the request hold the
-    /// address of the peer, a [`SocketAddr`](std::net::SocketAddr).
+    /// [`decision_timeout`](crate::Limits::decision_timeout). The extensions of the request hold
+    /// the address of the peer, a [`SocketAddr`](std::net::SocketAddr).
     ///
     /// ```
     /// let builder = fanfare::Server::builder().allow_request(async |request| {
