@@ -96,7 +96,8 @@ for (const file of wanted.sort()) {
   failed ||= result !== "passed";
   console.log(`${result.replaceAll("*", "")} ${drill.name}: ${seen}`);
   const cell = seen.split("\n")[0].replaceAll("|", "/");
-  const when = `${new Date().toISOString().slice(0, 10)}, Linux ${release()}`;
+  const [kernel] = /^\d+\.\d+/.exec(release());
+  const when = `${new Date().toISOString().slice(0, 10)}, Linux ${kernel}`;
   lines.set(drill.name, `| ${drill.name} | ${drill.rows.join(", ")} | ${result} | ${cell} | ${when} |`);
 }
 record(lines);
