@@ -53,7 +53,7 @@ autobahn:
 # whose files begin so. What they have seen is written into tests/drills/results.md.
 drills:
 	tests/setup.sh
-	cargo build --release --examples
+	cargo build --release --workspace --bins --examples
 	node tests/drills/run.js $(DRILLS)
 
 # Times of single layers, and their instructions, which do not depend on what else the machine does:

@@ -40,6 +40,10 @@ class ServerUnderTest {
     return this.#port;
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
   get url() {
     return `http://127.0.0.1:${this.#port}`;
   }

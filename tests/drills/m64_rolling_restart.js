@@ -1,45 +1,40 @@
-// Three rolling restarts under load (matrix 64): 5,000 clients that are recovered, while 1,000 others
-// connect each second. Nobody is refused, no connection is reset, and every client is back with its
-// id. Alone: node tests/drills/m64_rolling_restart.js
+// Three rolling restarts under load: 5,000 clients that are recovered, while 1,000 others connect each
+// second. Nobody is refused, no connection is reset, and every client is back with its id.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { connect as dial } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 
-"use strict";
-
-const { spawn } = require("node:child_process");
-const { once } = require("node:events");
-const fs = require("node:fs");
-const net = require("node:net");
-const os = require("node:os");
-const path = require("node:path");
-const { setTimeout: sleep } = require("node:timers/promises");
-const { Worker, isMainThread, parentPort, workerData } = require("node:worker_threads");
-
-const ROOT = path.join(__dirname, "../..");
-const CLIENT = path.join(ROOT, "tests/clients/node_modules/socket.io-client");
+const BINARY = fileURLToPath(new URL("../../target/release/fanfare", import.meta.url));
+const CLIENT = fileURLToPath(new URL("../clients/node_modules/socket.io-client", import.meta.url));
 const CLIENTS = Number(process.env.DRILL_CLIENTS ?? 5_000);
 const CONNECTS_PER_SECOND = Number(process.env.DRILL_CONNECTS ?? 1_000);
 const RESTARTS = 3;
 /** How long the clients have to come back. */
 const BACK_MS = 40_000;
 
-/** The binary that was built last. */
-function binary() {
-  const built = ["release", "debug"].map((profile) =>
-    path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, "target"), profile, "fanfare"),
-  );
-  const there = built.filter((file) => fs.existsSync(file));
-  return there.sort((a, b) => fs.statSync(b).mtimeMs - fs.statSync(a).mtimeMs)[0];
-}
+export default {
+  name: "m64 three rolling restarts refuse nobody and every client is back",
+  rows: [64],
+  seconds: 240,
 
-function needs() {
-  if (!binary()) return "the binary: cargo build --release";
-  if (!fs.existsSync(CLIENT)) return "socket.io-client: make setup";
-  return null;
-}
+  needs() {
+    if (!existsSync(BINARY)) return "the binary: cargo build --release --bin fanfare";
+    return existsSync(CLIENT) ? null : "the clients are not installed: tests/setup.sh";
+  },
+
+  run,
+};
 
 /** A process that serves, once it says so. */
 async function start(listen, folder) {
-  const args = ["--listen", listen, "--hand-over", path.join(folder, "next")];
-  const child = spawn(binary(), [...args, "--state", path.join(folder, "clients.state")], {
+  const args = ["--listen", listen, "--hand-over", join(folder, "next")];
+  const child = spawn(BINARY, [...args, "--state", join(folder, "clients.state")], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   child.ended = once(child, "exit").then(([code]) => code);
@@ -52,7 +47,7 @@ async function start(listen, folder) {
 
 /** Clients that stay, and come back when they are sent away. */
 function stay() {
-  const { io } = require(CLIENT);
+  const { io } = createRequire(import.meta.url)(CLIENT);
   const clients = [];
   const count = (is) => clients.filter(is).length;
   const options = { transports: ["websocket"], forceNew: true, reconnectionDelayMax: 1_000 };
@@ -87,16 +82,16 @@ function visit() {
     "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: drill\r\nConnection: Upgrade\r\n" +
     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-  let under_way = 0;
+  let underWay = 0;
   function connect() {
-    under_way++;
+    underWay++;
     let response = "";
     let isOver = false;
-    const socket = net.connect({ host, port: Number(port) }, () => socket.write(head));
+    const socket = dial({ host, port: Number(port) }, () => socket.write(head));
     const end = (outcome) => {
       if (isOver) return;
       isOver = true;
-      under_way--;
+      underWay--;
       note(outcome);
       socket.destroy();
     };
@@ -117,7 +112,7 @@ function visit() {
   parentPort.on("message", () => {
     clearInterval(timer);
     const wait = setInterval(() => {
-      if (under_way > 0) return;
+      if (underWay > 0) return;
       clearInterval(wait);
       parentPort.postMessage(outcomes);
     }, 10);
@@ -143,13 +138,12 @@ async function allBack(clients, restarts) {
   return state;
 }
 
-async function run() {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fanfare-drill-"));
+async function run({ folder }) {
   const workers = [];
   let server = await start("127.0.0.1:0", folder);
   const { address } = server;
   try {
-    const play = (role) => new Worker(__filename, { workerData: { role, address } });
+    const play = (role) => new Worker(new URL(import.meta.url), { workerData: { role, address } });
     const clients = play("stay");
     workers.push(clients);
     let state;
@@ -182,22 +176,7 @@ async function run() {
     await Promise.all(workers.map((worker) => worker.terminate()));
     server.child.kill("SIGKILL");
     await server.child.ended;
-    fs.rmSync(folder, { recursive: true, force: true });
   }
 }
 
-module.exports = { name: "m64_rolling_restart", rows: [64], seconds: 120, needs, run };
-
-if (!isMainThread) {
-  ({ stay, visit })[workerData.role]();
-} else if (require.main === module) {
-  const missing = needs();
-  const result = missing ? Promise.reject(new Error(`it needs ${missing}`)) : run();
-  result.then(
-    (verdict) => console.log(`m64_rolling_restart: ${verdict}`),
-    (error) => {
-      console.error(`m64_rolling_restart: ${error.message}`);
-      process.exitCode = 1;
-    },
-  );
-}
+if (!isMainThread) ({ stay, visit })[workerData.role]();

@@ -1,0 +1,72 @@
+"""Clients that join `/` and then read nothing: stalled.py PORT COUNT.
+
+They say "ready" when all have joined. At "count" on standard input they read what there is, and say how many of them the
+server has let go; at "reset" they reset their connections, and say how many these are.
+"""
+
+import os
+import socket
+import struct
+import sys
+
+RECEIVE_BUFFER_BYTES = 4096
+HANDSHAKE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: drill\r\n"
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def until(stream, wanted):
+    """Reads until something has come."""
+    seen = b""
+    while wanted not in seen:
+        piece = stream.recv(4096)
+        if not piece:
+            raise EOFError(f"ended behind {seen!r}")
+        seen += piece
+    return seen
+
+
+def join(port):
+    """A client that has joined."""
+    stream = socket.socket()
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    stream.connect(("127.0.0.1", port))
+    stream.settimeout(20)
+    stream.sendall(HANDSHAKE)
+    until(stream, b'"maxPayload"')
+    mask = os.urandom(4)
+    text = bytes(byte ^ mask[index] for index, byte in enumerate(b"40"))
+    stream.sendall(struct.pack("!BB", 0x81, 0x80 | 2) + mask + text)
+    until(stream, b'40{"sid"')
+    return stream
+
+
+def is_gone(stream):
+    """Whether the server has let a client go, whatever it had sent before."""
+    stream.settimeout(0.2)
+    try:
+        while stream.recv(1 << 20):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def main():
+    port, count = int(sys.argv[1]), int(sys.argv[2])
+    clients = [join(port) for _ in range(count)]
+    print("ready", flush=True)
+    if sys.stdin.readline().strip() == "count":
+        print(sum(is_gone(client) for client in clients), flush=True)
+        return
+    for client in clients:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    print(len(clients), flush=True)
+
+
+main()
