@@ -204,6 +204,11 @@ impl Session {
     /// has no GET under way is told with its next one, if that comes soon.
     pub fn send_away(&mut self, now: Time, options: &Options, effects: &mut Vec<Effect>) {
         let reason = DisconnectReason::ServerShuttingDown;
+        if let Phase::Closing(until, reason) = self.phase {
+            // Its client is waited for no longer than those that are sent away now.
+            let soon = now.after(options.limits.farewell_timeout);
+            self.phase = Phase::Closing(until.min(soon), reason);
+        }
         if !self.is_open() {
             return;
         }

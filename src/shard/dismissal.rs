@@ -131,10 +131,10 @@ impl Context {
 }
 
 impl State {
-    /// The sessions that nobody has sent away yet.
-    pub(super) fn open_sessions(&self) -> Vec<Key> {
-        let open = self.sessions.iter().filter(|(_, entry)| entry.session.is_open());
-        open.map(|(key, _)| key).collect()
+    /// The sessions that are left: those that nobody has sent away, and those whose clients have
+    /// still to hear of it.
+    pub(super) fn sessions_left(&self) -> Vec<Key> {
+        self.sessions.iter().map(|(key, _)| key).collect()
     }
 
     /// Sends the client of a session away, behind what is queued for it.

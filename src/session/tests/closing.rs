@@ -244,3 +244,13 @@ fn a_server_that_shuts_down_closes_the_probe_and_keeps_the_reason_of_who_was_clo
     script.post("p", &["1"]);
     assert_eq!(script.server_shuts_down(), "p ← ok, closed: transport close");
 }
+
+#[test]
+fn m63_a_client_that_was_to_hear_of_the_end_anyway_is_not_waited_for_when_the_server_drains() {
+    let mut script = Script::polling();
+    assert_eq!(script.closes(ForcedClose), "closing: forced close");
+    assert_eq!(script.server_drains(), "");
+    assert_eq!(script.wait(600), "");
+    assert_eq!(script.server_drains(), "", "asked once more it has no more time");
+    assert_eq!(script.wait(400), "1000: closed: forced close");
+}

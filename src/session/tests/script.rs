@@ -309,6 +309,15 @@ impl Script {
             .1
     }
 
+    /// The server drains.
+    pub fn server_drains(&mut self) -> String {
+        let (now, options) = (self.now, self.options.clone());
+        let work = |script: &mut Self, effects: &mut Vec<Effect>| {
+            script.session.send_away(now, &options, effects);
+        };
+        self.drive(work).1
+    }
+
     /// The server closes.
     pub fn server_shuts_down(&mut self) -> String {
         let (now, options) = (self.now, self.options.clone());

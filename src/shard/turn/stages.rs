@@ -69,7 +69,7 @@ impl<D: Driver> Shard<D> {
         }
         if dismissal.is_due(now) {
             if dismissal.is_idle() {
-                let sessions = self.context.with(|state| state.open_sessions());
+                let sessions = self.context.with(|state| state.sessions_left());
                 dismissal.add(sessions, now, shared.posts().len());
             }
             let (owed, random) = (self.context.owed_sessions(), self.context.with(State::any_byte));
