@@ -81,6 +81,11 @@ impl Oldest {
         Oldest { position: 0, fixed, last, excess, offset: 0, dropped: Vec::new() }
     }
 
+    /// Bytes of what was dropped.
+    pub fn dropped_bytes(&self) -> usize {
+        self.dropped.iter().map(|(_, frame)| frame.bytes().len()).sum()
+    }
+
     /// Whether the next frame stays. To be asked about each of them, in order.
     pub fn keeps(&mut self, frame: &Frame) -> bool {
         let length = frame.bytes().len();

@@ -335,7 +335,7 @@ impl Session {
         let excess = polling.charge().saturating_sub(most);
         let mut oldest = Oldest::new(polling.queue.len(), 0, excess);
         polling.queue.retain(|frame| oldest.keeps(frame));
-        polling.queued_bytes = polling.queue.iter().map(|frame| frame.bytes().len()).sum();
+        polling.queued_bytes -= oldest.dropped_bytes();
         oldest.dropped
     }
 

@@ -224,8 +224,8 @@ impl Queue {
         let Frames::Many(frames) = &mut self.frames else { return Vec::new() };
         let mut oldest = Oldest::new(frames.len(), fixed, excess);
         frames.retain(|frame| oldest.keeps(frame));
-        let bytes: usize = oldest.dropped.iter().map(|(_, frame)| frame.bytes().len()).sum();
-        self.bytes = self.bytes.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let bytes = u32::try_from(oldest.dropped_bytes()).unwrap_or(u32::MAX);
+        self.bytes = self.bytes.saturating_sub(bytes);
         oldest.dropped
     }
 
