@@ -78,6 +78,7 @@ pub struct Builder {
     hand_over_at: Option<PathBuf>,
     drain_timeout: Duration,
     watchdog: Option<Duration>,
+    metrics: Option<ListenAddress>,
 }
 
 impl Builder {
@@ -121,6 +122,7 @@ impl Builder {
             hand_over_at: None,
             drain_timeout: Duration::from_secs(30),
             watchdog: Some(Duration::from_secs(1)),
+            metrics: None,
         }
     }
 

@@ -140,6 +140,7 @@ pub mod driver;
 mod error;
 mod fanout;
 mod mailbox;
+mod metrics;
 #[doc(hidden)]
 pub mod proto;
 mod room;

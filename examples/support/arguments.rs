@@ -15,6 +15,7 @@ pub struct Arguments {
     driver: DriverKind,
     hand_over: Option<String>,
     state: Option<String>,
+    metrics: Option<String>,
 }
 
 /// Where to listen when nobody says.
@@ -27,6 +28,7 @@ const USAGE: &str =
   --driver NAME           auto (io_uring where it can be used, else epoll), io_uring or epoll
   --hand-over PATH        a Unix socket by which the next process takes the place of this one
   --state FILE            clients that come back have their state again, also after a restart
+  --metrics ADDRESS       where to answer /metrics, /live and /ready; a port alone is of 127.0.0.1
   --client FOLDER         the dist folder of the npm package socket.io-client";
 
 impl Arguments {
@@ -69,6 +71,9 @@ impl Arguments {
                 ..ConnectionStateRecovery::default()
             });
         }
+        if let Some(address) = &self.metrics {
+            builder = builder.metrics(address);
+        }
         for address in &self.listen {
             builder = builder.listen(address);
         }
@@ -90,6 +95,7 @@ fn parse(
         driver: DriverKind::Auto,
         hand_over: None,
         state: None,
+        metrics: None,
     };
     while let Some(argument) = parser.next()? {
         let Long(name) = argument else { return Err(Some(argument.unexpected())) };
@@ -101,6 +107,7 @@ fn parse(
             "driver" => arguments.driver = parser.value()?.parse()?,
             "hand-over" => arguments.hand_over = Some(parser.value()?.string()?),
             "state" => arguments.state = Some(parser.value()?.string()?),
+            "metrics" => arguments.metrics = Some(parser.value()?.string()?),
             "client" => arguments.client = Some(parser.value()?.string()?),
             other if more(other, &mut parser)? => {}
             _ => return Err(Some(Long(&name).unexpected())),

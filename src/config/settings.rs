@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::base::address::ListenAddress;
 use crate::base::limits::SHARDS_MAX;
 use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, Cors, InvalidOption};
@@ -46,6 +47,7 @@ impl Builder {
             drain_timeout: self.drain_timeout,
             watchdog: self.watchdog,
             unix_socket_mode: self.unix_socket_mode,
+            metrics: self.metrics.clone(),
         })
     }
 
@@ -74,6 +76,14 @@ impl Builder {
             ),
             (self.unix_socket_mode <= 0o777, "unix_socket_mode", "it must be from 0 to 0o777"),
             (self.watchdog != Some(Duration::ZERO), "watchdog", "it must not be zero"),
+            (
+                matches!(
+                    self.metrics,
+                    None | Some(ListenAddress::Tcp(_) | ListenAddress::Named(_))
+                ),
+                "metrics",
+                "it is a TCP address, or a port",
+            ),
             (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
             (
                 limits.headers <= crate::base::limits::HEADERS_MAX,

@@ -101,6 +101,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.in_flight = 0;
         let Ok(bytes) = result else { return self.connection_ended(key) };
+        self.stats.bytes_sent += bytes as u64;
         conn.queue.advance(bytes, &mut self.spare);
         if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
             conn.deadline = Time::NEVER;
@@ -130,6 +131,7 @@ impl State {
             }
         }
         let taken = queued - conn.queue.bytes();
+        self.stats.bytes_sent += taken as u64;
         let (is_sending, after) = (conn.is_sending(), conn.after);
         conn.is_lagging &= is_sending;
         // A client that takes nothing for so long has stopped reading.

@@ -172,7 +172,11 @@ fn address_of(socket: &OwnedFd) -> io::Result<ListenAddress> {
     Ok(TcpListener::from(socket.try_clone()?).local_addr()?.into())
 }
 
-fn look_up(name: &str) -> Result<SocketAddr> {
+/// The first address of a name with a port.
+///
+/// # Errors
+/// [`Error::Address`].
+pub(super) fn look_up(name: &str) -> Result<SocketAddr> {
     let failed = |error| Error::Address(name.to_owned(), error);
     let found = name.to_socket_addrs().map_err(failed)?.next();
     found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))

@@ -49,8 +49,10 @@ pub enum HttpStep {
 const RANDOM_RESERVE: usize = 1_024;
 
 impl State {
-    /// Keeps bytes that arrived on an HTTP connection. `false` when it is no such connection.
+    /// Counts bytes that arrived, and keeps them for an HTTP connection. `false` when it is no such
+    /// connection.
     pub fn http_input(&mut self, key: Key, bytes: &[u8]) -> bool {
+        self.stats.bytes_received += bytes.len() as u64;
         let limits = &self.shared.settings.options.limits;
         let Some(conn) = self.connections.get_mut(key) else { return false };
         let Role::Http(http) = &mut conn.role else { return false };

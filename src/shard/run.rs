@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io;
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError};
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::session::recovery::StateFile;
 
 use super::doors::Doors;
+use super::endpoint::{self, Endpoint};
 use super::hand_over::{Door, HandOver, Predecessor};
 use super::log;
 use super::pressure::MemoryWatch;
@@ -119,7 +121,9 @@ impl Plan {
         running.memory = memory.transpose()?;
         let mode = shared.settings.unix_socket_mode;
         let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
+        let observed = open_endpoint(shared, predecessor.is_some())?;
         predecessor.map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        running.endpoint = start_endpoint(shared, observed, chosen)?;
         running.hand_over = wait_for_successor(shared, &doors)?;
         running.files = doors.files;
         log::listening(&doors.addresses, self.shards);
@@ -145,6 +149,34 @@ fn succeed(shared: &Shared, predecessor: Predecessor) -> Result<()> {
     log::takes_over();
     let path = shared.settings.hand_over_at.clone().unwrap_or_default();
     predecessor.take_over().map_err(|error| Error::HandOver(path, error))
+}
+
+/// Opens what those come to who watch the server; not if whoever serves until this one does may
+/// have it, who leaves it to this one.
+fn open_endpoint(shared: &Shared, has_predecessor: bool) -> Result<Option<TcpListener>> {
+    let Some(address) = &shared.settings.metrics else { return Ok(None) };
+    match endpoint::listen(address) {
+        Err(Error::Listen(_, error))
+            if has_predecessor && error.kind() == io::ErrorKind::AddrInUse =>
+        {
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
+}
+
+fn start_endpoint(
+    shared: &Arc<Shared>,
+    opened: Option<TcpListener>,
+    chosen: Chosen,
+) -> Result<Option<Endpoint>> {
+    let Some(address) = &shared.settings.metrics else { return Ok(None) };
+    let listener = opened.map_or_else(|| endpoint::listen(address), Ok)?;
+    let driver = match chosen {
+        Chosen::Uring => DriverKind::IoUring,
+        Chosen::Epoll => DriverKind::Epoll,
+    };
+    Endpoint::start(shared, listener, driver.name()).map(Some)
 }
 
 fn wait_for_successor(shared: &Arc<Shared>, doors: &Doors) -> Result<Option<HandOver>> {

@@ -10,6 +10,7 @@ use crate::base::address::ListenAddress;
 use crate::driver::unix::SocketFile;
 use crate::error::{Error, Result};
 
+use super::endpoint::Endpoint;
 use super::hand_over::HandOver;
 use super::pressure::MemoryWatch;
 use super::recovery::{Section, file};
@@ -35,6 +36,8 @@ pub struct Running {
     pub(super) watchdog: Option<Watchdog>,
     /// Ends with the server, too.
     pub(super) memory: Option<MemoryWatch>,
+    /// Answers those who watch the server, and ends with it as well.
+    pub(super) endpoint: Option<Endpoint>,
     /// Waits for the next process.
     pub(super) hand_over: Option<HandOver>,
     /// Removed when the threads have ended.
@@ -49,6 +52,7 @@ impl Running {
             ends,
             watchdog: None,
             memory: None,
+            endpoint: None,
             hand_over: None,
             files: Vec::new(),
         }
@@ -88,7 +92,7 @@ impl Running {
             }
             (_, sections) => sections.map(drop),
         };
-        (self.watchdog, self.memory) = (None, None);
+        (self.watchdog, self.memory, self.endpoint) = (None, None, None);
         let files = self.files.drain(..);
         match self.shared.is_handing_over() {
             true => files.for_each(SocketFile::leave),

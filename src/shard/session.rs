@@ -326,6 +326,7 @@ impl State {
         };
         let departure = self.departure(key, reason);
         log::closed(self.index, key, &departure);
+        self.counts.sessions.add(&departure);
         if !self.shared.settings.has_namespaces {
             self.jobs.push_back(Job::EngineClose(key, departure));
         }
@@ -397,6 +398,7 @@ impl State {
 
     /// A socket that is about to go leaves its rooms, and its handlers are told that it has gone.
     pub fn depart(&mut self, key: Key, departure: Departure) {
+        self.counts.sockets.add(&departure);
         self.keep_or_forget(key, departure.reason);
         self.leave_all(key);
         if let Some(address) = self.address(key) {

@@ -1,5 +1,6 @@
 //! A shard with its driver: turns.
 
+mod observe;
 mod stages;
 
 use std::collections::VecDeque;
@@ -148,7 +149,10 @@ impl<D: Driver> Shard<D> {
         let context = Rc::clone(&self.context);
         let outlook = context.enter(|| self.work());
         let ended = self.driver.now();
-        context.with(|state| self.clock.ends(ended, &mut state.stats));
+        context.with(|state| {
+            let took = self.clock.ends(ended, &mut state.stats);
+            state.turn_ends(took, ended);
+        });
         context.post.pulse.ends();
         Ok(outlook)
     }
@@ -249,6 +253,7 @@ impl<D: Driver> Shard<D> {
                         self.adopt(*handle, bytes, peer, Origin::Application);
                     }
                 }
+                Command::Observe(reply) => self.observe(&reply),
                 other => self.context.with(|state| {
                     state.obey(other);
                     state.look_after_arrivals();
@@ -310,10 +315,13 @@ impl<D: Driver> Shard<D> {
             for session in std::mem::take(&mut state.dirty_sessions) {
                 state.flush_session(session);
             }
-            for _ in 0..most.min(state.dirty.len()) {
+            state.stopwatch.queued(state.batch.tally(), state.dirty.len());
+            let flushed = most.min(state.dirty.len());
+            for _ in 0..flushed {
                 let Some(key) = state.dirty.pop_front() else { break };
                 state.flush_connection(key, driver);
             }
+            state.stopwatch.flushed(flushed);
             state.joined.clear();
             state.compression.iter_mut().for_each(|compression| compression.turn_ends());
             for action in std::mem::take(&mut state.actions) {
@@ -431,7 +439,7 @@ impl State {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Adopt(..) | Command::Attach(..) => {}
+            Command::Adopt(..) | Command::Attach(..) | Command::Observe(_) => {}
             Command::Broadcast(broadcast) => self.broadcast(&broadcast),
             Command::Socket(socket, command) => self.command(socket, command),
             Command::Members(members) => self.change_members(&members),

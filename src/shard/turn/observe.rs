@@ -1,0 +1,63 @@
+//! What a shard tells of itself when it is asked: see [`crate::metrics`].
+//!
+//! Counters are at hand. What it has is counted when it is asked for, by a look at each session and
+//! at what is queued for it: that is what a scrape costs, so that clients need not be counted as
+//! they come, go and change their transport. Nobody is answered more than once a second.
+
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use crate::base::clock::Time;
+use crate::driver::Driver;
+use crate::metrics::{Holdings, Observed};
+
+use super::super::state::State;
+use super::Shard;
+
+impl<D: Driver> Shard<D> {
+    pub(super) fn observe(&self, reply: &Sender<(u16, Box<Observed>)>) {
+        let (driver, tasks) = (self.driver.stats(), self.context.tasks());
+        let observed = self.context.with(|state| {
+            let (stats, counts) = (state.stats(), state.counts.clone());
+            Observed { stats, counts, driver, holdings: state.holdings(tasks) }
+        });
+        // Whoever asked may have lost patience; that is no fault.
+        let _ = reply.send((self.context.index, Box::new(observed)));
+    }
+}
+
+impl State {
+    fn holdings(&mut self, tasks: usize) -> Holdings {
+        let mut holdings = Holdings {
+            connections: self.connections.len(),
+            tasks,
+            ..Holdings::default()
+        };
+        for (key, entry) in self.sessions.iter() {
+            match entry.session.websocket() {
+                Some(_) => holdings.websocket += 1,
+                None => holdings.polling += 1,
+            }
+            holdings.queued_bytes += self.charge(key);
+        }
+        for space in self.namespaces.iter_mut() {
+            holdings.namespaces += 1;
+            holdings.sockets += space.sockets.len();
+            holdings.rooms += space.rooms.len();
+        }
+        holdings
+    }
+
+    /// A turn took so long, and ends now, by the driver.
+    pub(super) fn turn_ends(&mut self, took: Duration, now: Time) {
+        self.counts.turns.record(took);
+        if let Some(took) = self.stopwatch.stops(now) {
+            self.counts.broadcasts.record(took);
+        }
+    }
+
+    /// When this turn began, by the driver.
+    pub(in super::super) fn turn_began(&self) -> Option<Time> {
+        self.shared.posts().get(usize::from(self.index))?.pulse.since()
+    }
+}
