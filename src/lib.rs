@@ -41,7 +41,8 @@
 //! - Connections below sockets, and why they end: [`Session`], [`DisconnectReason`],
 //!   [`DisconnectDetail`].
 //! - The end of a server, and its next process: [`Server::drain`], [`Builder::hand_over_at`].
-//!   Handlers that block: [`Builder::watchdog`].
+//!   Handlers that block: [`Builder::watchdog`]. Numbers and health for those who watch it:
+//!   [`Builder::metrics`].
 //! - Messages alone, without namespaces and events: [`engine`].
 //!
 //! # Handlers
@@ -97,8 +98,8 @@
 //! `socket.io:parent-namespace`, `socket.io:socket`, `socket.io-parser`. The level is `debug`, for
 //! rooms that are joined and left `trace`, for a handler that has panicked or blocks its shard
 //! `warn`, for a shard that has died `error`, and for what the shards are on and why `info`.
-//! Packets are not logged, nor ids, with which one could speak as a client. [`Server::stats`] has
-//! counters.
+//! Packets are not logged, nor ids, with which one could speak as a client. What clients call
+//! things is escaped and cut. [`Server::stats`] has counters, [`Builder::metrics`] all there are.
 //!
 //! # How data flows
 //! ```text
@@ -117,8 +118,10 @@
 //! | `base` `room` `mailbox` | |
 //! | `proto` `driver` `error` | `base` |
 //! | `session` `fanout` | `base` `proto` |
-//! | `command` | `base` `proto` `room` `session::recovery` |
+//! | `metrics` | `base` `proto` `session::departure` `driver::DriverStats` |
+//! | `command` | `base` `proto` `room` `session::recovery` `metrics::Observed` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
+//! | `shard` | `metrics` |
 //! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
 //! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |

@@ -28,6 +28,7 @@ mod server {
     mod jsonp;
     mod limits;
     mod listeners;
+    mod metrics;
     mod middleware;
     mod polling;
     mod rates;

@@ -135,6 +135,9 @@ pub fn serve<S>(
             // Whoever started it need not listen to what it says.
             drop(writeln!(stdout(), "{line}"));
         }
+        if let Some(address) = running.metrics_address() {
+            drop(writeln!(stdout(), "metrics on http://{address}/metrics"));
+        }
         wait(&server, running)
     });
     if let Err(error) = served {

@@ -425,12 +425,6 @@ impl Server {
         self.shared.addresses()
     }
 
-    /// Where it answers those who watch it ([`Builder::metrics`]), once it does, with the port that
-    /// was taken.
-    pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.shared.observed_at()
-    }
-
     /// The version of the JavaScript client that is served; `None` when none is.
     pub fn client_version(&self) -> Option<&str> {
         Some(&self.shared.settings.client.as_ref()?.version)

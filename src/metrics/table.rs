@@ -77,9 +77,13 @@ const fn gauge(name: &'static str, help: &'static str, of: fn(&Observed) -> u64)
 
 /// All of them.
 pub const METRICS: &[Metric] = &[
-    of_process("fanfare_build_info", "1; the version, and what the shards are on.", |it, series| {
-        series.labelled(&[("version", it.version), ("driver", it.driver)], 1);
-    }),
+    of_process(
+        "fanfare_build_info",
+        "1; the version, and what the shards are on.",
+        |it, series| {
+            series.labelled(&[("version", it.version), ("driver", it.driver)], 1);
+        },
+    ),
     of_process("fanfare_uptime_seconds", "Since the server has started.", |it, series| {
         series.value(it.uptime.as_secs_f64());
     }),

@@ -182,11 +182,8 @@ impl Clerk {
     fn new(shared: &Arc<Shared>, driver: &'static str) -> Clerk {
         let limits = &shared.settings.options.limits;
         let memory_limit_bytes = MemoryGauge::new(limits.memory_limit());
-        let limits = Limits {
-            head_bytes: HEAD_BYTES,
-            target_bytes: TARGET_BYTES,
-            ..Limits::default()
-        };
+        let limits =
+            Limits { head_bytes: HEAD_BYTES, target_bytes: TARGET_BYTES, ..Limits::default() };
         let (sender, answers) = channel();
         let asked = vec![false; shared.posts().len()];
         Clerk {

@@ -69,6 +69,12 @@ impl Running {
         self.shared.addresses()
     }
 
+    /// Where it answers those who watch it ([`Builder::metrics`](crate::Builder::metrics)), with the
+    /// port that was taken.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.shared.observed_at()
+    }
+
     /// Waits until the server has been closed and all its shards have ended.
     ///
     /// # Errors

@@ -28,11 +28,8 @@ impl<D: Driver> Shard<D> {
 
 impl State {
     fn holdings(&mut self, tasks: usize) -> Holdings {
-        let mut holdings = Holdings {
-            connections: self.connections.len(),
-            tasks,
-            ..Holdings::default()
-        };
+        let mut holdings =
+            Holdings { connections: self.connections.len(), tasks, ..Holdings::default() };
         for (key, entry) in self.sessions.iter() {
             match entry.session.websocket() {
                 Some(_) => holdings.websocket += 1,
