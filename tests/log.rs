@@ -187,6 +187,7 @@ fn m71_handlers_that_panic_fill_no_log() {
     let until = Instant::now() + DEADLINE;
     while !written().contains("a handler has panicked, as did others") {
         assert!(Instant::now() < until, "nobody tells of those that were left out");
+        let mut client = server.client();
         client.send("42[\"panic\"]");
         client.expect_quiet();
     }

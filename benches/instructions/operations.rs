@@ -37,6 +37,7 @@ pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("open a WebSocket: head, route, handshake, response", open_websocket),
     ("a shard, but for the kernel: 16 events of a client, acknowledged", echo),
     ("a shard, but for the kernel: an event broadcast to 1,000", broadcast),
+    ("a shard is looked at for its metrics, with 1,000 clients", observe),
 ];
 
 fn event(size: usize) -> String {
@@ -157,6 +158,12 @@ fn echo() -> Operation {
 
 fn broadcast() -> Operation {
     shard(1_000, "42[\"publish\",\"PAYLOAD\"]", 1)
+}
+
+fn observe() -> Operation {
+    let mut bench = Bench::new(&server(), Duration::ZERO);
+    bench.grow_to(1_000);
+    Box::new(move || bench.observe())
 }
 
 /// What a browser sends, without the headers that only make it longer.

@@ -204,7 +204,9 @@ impl State {
             match self.send_now(session, &frame, driver) {
                 Direct::Sent => sent += 1,
                 Direct::Counted => (sent, counted) = (sent + 1, counted + 1),
-                Direct::No => drop(self.queue_broadcasts(session, &frame, count, false)),
+                Direct::No => {
+                    self.queue_broadcasts(session, &frame, count, false);
+                }
             }
         }
         self.stats.packets_queued += count * sent as u64;

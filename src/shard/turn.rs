@@ -253,7 +253,7 @@ impl<D: Driver> Shard<D> {
                         self.adopt(*handle, bytes, peer, Origin::Application);
                     }
                 }
-                Command::Observe(reply) => self.observe(&reply),
+                Command::Observe(who) => self.tell(&who),
                 other => self.context.with(|state| {
                     state.obey(other);
                     state.look_after_arrivals();

@@ -15,14 +15,18 @@ use super::super::state::State;
 use super::Shard;
 
 impl<D: Driver> Shard<D> {
-    pub(super) fn observe(&self, reply: &Sender<(u16, Box<Observed>)>) {
+    /// What it has counted, and what it has.
+    pub fn observed(&self) -> Observed {
         let (driver, tasks) = (self.driver.stats(), self.context.tasks());
-        let observed = self.context.with(|state| {
+        self.context.with(|state| {
             let (stats, counts) = (state.stats(), state.counts.clone());
             Observed { stats, counts, driver, holdings: state.holdings(tasks) }
-        });
+        })
+    }
+
+    pub(super) fn tell(&self, who: &Sender<(u16, Box<Observed>)>) {
         // Whoever asked may have lost patience; that is no fault.
-        let _ = reply.send((self.context.index, Box::new(observed)));
+        let _ = who.send((self.context.index, Box::new(self.observed())));
     }
 }
 
