@@ -109,8 +109,8 @@ pub struct Limits {
     pub send_queue_bytes: usize,
     /// Memory that the process may use: `0`, the default, is the limit of the control group that it
     /// is in, if that has one. At 80 % of it handshakes are answered 503, at 90 % the clients for
-    /// whom most is queued are disconnected, once a second. A number counts for the resident memory
-    /// of the process; `usize::MAX` is no limit.
+    /// whom most is kept are disconnected, once a second, and whoever adds to more than 64 KiB. A
+    /// number counts for the resident memory of the process; `usize::MAX` is no limit.
     pub memory_bytes: usize,
     /// Those who may wait at one time until what is queued for one client has been sent
     /// ([`Session::drained`](crate::Session::drained)): 1,024.

@@ -29,6 +29,10 @@ impl Context {
         } else {
             self.pump_websocket(key, bytes);
         }
+        if self.shared.pressure.is_critical() {
+            self.with(|state| state.received_in_need(key));
+            self.run_jobs();
+        }
     }
 
     /// Goes on with an HTTP connection as far as it can.

@@ -200,6 +200,8 @@ pub struct State {
     pub options: Rc<Options>,
     /// The time of this turn.
     pub now: Time,
+    /// How much may wait for a client in this turn.
+    pub(super) send_queue_bytes: usize,
     /// The connections of the driver, at its keys.
     pub connections: Slab<Conn>,
     /// The Engine.IO sessions.
@@ -292,6 +294,7 @@ impl State {
             index,
             compression: deflate.map(|options| Box::new(Compression::new(options))),
             options: Rc::new(shared.settings.options.clone()),
+            send_queue_bytes: shared.settings.options.limits.send_queue_bytes,
             shared,
             now: Time::ZERO,
             connections: Slab::new(),

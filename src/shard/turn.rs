@@ -167,6 +167,7 @@ impl<D: Driver> Shard<D> {
                 state.resumed(stall);
             }
             state.follow_registrations();
+            state.follow_pressure();
         });
         self.take_completions();
         self.take_commands();
