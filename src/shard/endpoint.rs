@@ -287,7 +287,7 @@ impl Survey {
         for (post, asked) in shared.posts().iter().zip(&mut self.asked) {
             *asked = match *asked {
                 true => !post.mailbox.is_closed(),
-                false => post.mailbox.post(Command::Observe(self.sender.clone())).is_ok(),
+                false => post.mailbox.ask(Command::Observe(self.sender.clone())).is_ok(),
             };
         }
         let mut shards: Vec<_> = self.asked.iter().map(|_| None).collect();
