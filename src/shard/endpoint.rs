@@ -204,7 +204,7 @@ impl Clerk {
                 // One who does not come to an end gets none.
                 Ok((stream, _)) => drop(self.answer(stream)),
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return,
-                Err(_) => thread::sleep(RETRY),
+                Err(_) => thread::park_timeout(RETRY),
             }
         }
     }

@@ -183,7 +183,7 @@ pub(super) fn handler_panicked(shard: u16) {
         None => {}
         Some(0) => warn!(target: "socket.io:server", shard, "a handler has panicked"),
         Some(before) => {
-            warn!(target: "socket.io:server", shard, before, "a handler has panicked, as did others");
+            warn!(target: "socket.io:server", shard, before, "a handler has panicked, and others");
         }
     }
 }

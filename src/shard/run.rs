@@ -114,11 +114,7 @@ impl Plan {
             let _ = choose.send(chosen);
         }
         introduce(shared, &reports, self.shards)?;
-        let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
-        running.watchdog = watchdog.transpose()?;
-        let gauge = MemoryGauge::new(shared.settings.options.limits.memory_limit());
-        let memory = gauge.map(|gauge| MemoryWatch::start(shared, gauge));
-        running.memory = memory.transpose()?;
+        watch(shared, &mut running)?;
         let mode = shared.settings.unix_socket_mode;
         let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
         let observed = open_endpoint(shared, predecessor.is_some())?;
@@ -149,6 +145,16 @@ fn succeed(shared: &Shared, predecessor: Predecessor) -> Result<()> {
     log::takes_over();
     let path = shared.settings.hand_over_at.clone().unwrap_or_default();
     predecessor.take_over().map_err(|error| Error::HandOver(path, error))
+}
+
+/// Starts those who look after the shards, and after the memory.
+fn watch(shared: &Arc<Shared>, running: &mut Running) -> Result<()> {
+    let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
+    running.watchdog = watchdog.transpose()?;
+    let gauge = MemoryGauge::new(shared.settings.options.limits.memory_limit());
+    let memory = gauge.map(|gauge| MemoryWatch::start(shared, gauge));
+    running.memory = memory.transpose()?;
+    Ok(())
 }
 
 /// Opens what those come to who watch the server; not if whoever serves until this one does may

@@ -69,8 +69,8 @@ impl Running {
         self.shared.addresses()
     }
 
-    /// Where it answers those who watch it ([`Builder::metrics`](crate::Builder::metrics)), with the
-    /// port that was taken.
+    /// Where those who watch it are answered ([`Builder::metrics`](crate::Builder::metrics)), with
+    /// the port that was taken.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.shared.observed_at()
     }

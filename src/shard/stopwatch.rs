@@ -2,7 +2,7 @@
 //! measured, so that it costs nothing for each recipient.
 //!
 //! ```text
-//! emitted ─▶ its batch is in the queues of all ─▶ each connection that had something queued by then
+//! emitted ─▶ its batch is in the queues of all ─▶ each connection with something queued by then
 //!                                                 was flushed once ─▶ the turn ends
 //! ```
 //! A client for whom the kernel had no room is behind: it is not waited for.
