@@ -39,7 +39,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Most Engine.IO packets in one polling body: 10,000. Beyond it the session is closed.
     pub packets_per_payload: usize,
-    /// Packets handled for one connection before others get their turn: 128.
+    /// Packets handled for one connection before others get their turn: 128. What a WebSocket has
+    /// sent beyond them is kept, and nothing more is read from it until they are handled.
     pub packets_per_turn: usize,
     /// Events of one client whose handlers wait: 1,000. With that many nothing more is read from
     /// the client until half of them have ended, but for what has been read already. It is not

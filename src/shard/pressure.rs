@@ -212,7 +212,8 @@ impl State {
 
     /// Something has come on a connection while memory is critically short.
     pub(super) fn received_in_need(&mut self, key: Key) {
-        let received = self.connections.get(key).map_or(0, Conn::received_bytes);
+        let conn = self.connections.get(key);
+        let received = conn.map_or(0, Conn::received_bytes) + self.surplus.bytes(key);
         match self.carried_by(key) {
             Some(session) if received + self.assembled(session) > WORTHWHILE_BYTES => {
                 self.give_up(Keeper::Session(session));
@@ -235,8 +236,11 @@ impl State {
     /// What is kept for a session, or of what has come on it.
     fn kept(&self, session: Key) -> usize {
         let websocket = self.sessions.get(session).and_then(|entry| entry.session.websocket());
-        let conn = websocket.and_then(|key| self.connections.get(key));
-        self.charge(session) + self.assembled(session) + conn.map_or(0, Conn::received_bytes)
+        let received = websocket.map_or(0, |key| {
+            let conn = self.connections.get(key);
+            conn.map_or(0, Conn::received_bytes) + self.surplus.bytes(key)
+        });
+        self.charge(session) + self.assembled(session) + received
     }
 
     fn assembled(&self, session: Key) -> usize {

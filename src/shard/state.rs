@@ -39,6 +39,7 @@ use super::queue::{Outgoing, Spare};
 use super::recovery::{Recoverable, Recovery};
 use super::registry::Candidate;
 use super::rooms::RoomChange;
+use super::share::Surplus;
 use super::shared::{ExpiredSession, Shared};
 use super::stopwatch::Stopwatch;
 use super::timer::{Armed, Owner, Timers};
@@ -264,6 +265,8 @@ pub struct State {
     pub budgets: HashMap<Key, Budget>,
     /// Events whose handlers wait.
     pub progress: Progress,
+    /// What connections have sent beyond their share of a turn.
+    pub surplus: Surplus,
     /// What is known of the end of the session at hand, while it is being ended.
     pub cause: Cause,
     /// Whether those who listen to what is sent are being told: what they send themselves is not
@@ -327,6 +330,7 @@ impl State {
             sites: HashMap::new(),
             budgets: HashMap::new(),
             progress: Progress::default(),
+            surplus: Surplus::default(),
             cause: Cause::default(),
             is_telling: false,
             chosen: Vec::new(),
@@ -430,6 +434,7 @@ impl State {
     pub fn drop_connection(&mut self, key: Key) {
         self.queue_batch();
         self.leave_site(key);
+        self.surplus.forget(key);
         if let Some(mut conn) = self.connections.remove(key) {
             conn.queue.clear(&mut self.spare);
             if let Some(compression) = &mut self.compression {

@@ -1,7 +1,8 @@
 """Clients that join `/` and then read nothing: stalled.py PORT COUNT.
 
 They say "ready" when all have joined. Then they do what standard input says, line by line: at "hoard BYTES" each asks for so
-much to be sent back to it, as fast as it is taken, and they say "done"; at "count" they read what there is, and say how many
+much to be sent back to it, as fast as it is taken, and they say "done"; at "flood SECONDS" the first of them sends events that
+nobody answers, as fast as they are taken, and they say how many a second; at "count" they read what there is, and say how many
 of them the server has let go; at "reset" they reset their connections, and say how many these are.
 """
 
@@ -9,6 +10,7 @@ import os
 import socket
 import struct
 import sys
+import time
 
 RECEIVE_BUFFER_BYTES = 4096
 ECHO_BYTES = 60_000
@@ -57,6 +59,17 @@ def hoard(clients, count):
                 pass
 
 
+def flood(client, seconds):
+    """Sends events for so long. Gives how many a second."""
+    text = b'42["x"]'
+    events = 5_000 * (struct.pack("!BBI", 0x81, 0x80 | len(text), 0) + text)
+    begun, sent = time.monotonic(), 0
+    while time.monotonic() - begun < seconds:
+        client.sendall(events)
+        sent += 5_000
+    return int(sent / (time.monotonic() - begun))
+
+
 def is_gone(stream):
     """Whether the server has let a client go, whatever it had sent before."""
     stream.settimeout(0.2)
@@ -87,6 +100,8 @@ def main():
         if word == "hoard":
             hoard(clients, int(rest[0]))
             print("done", flush=True)
+        elif word == "flood":
+            print(flood(clients[0], float(rest[0])), flush=True)
         elif word == "count":
             print(sum(is_gone(client) for client in clients), flush=True)
         else:
