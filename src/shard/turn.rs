@@ -16,7 +16,6 @@ use crate::base::fit::Fit;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
-use crate::base::stats::Stats;
 use crate::command::{Command, SessionCommand};
 use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
@@ -472,11 +471,6 @@ impl State {
             Command::Relieve(bytes) => self.relieve(bytes),
             Command::Stats(sender) => drop(sender.send(self.stats())),
         }
-    }
-
-    fn stats(&self) -> Stats {
-        let post = self.shared.posts().get(usize::from(self.index));
-        Stats { turns_blocked: post.map_or(0, |post| post.pulse.blocked()), ..self.stats }
     }
 
     /// Whether it has no clients.

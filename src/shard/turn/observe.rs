@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::base::clock::Time;
+use crate::base::stats::Stats;
 use crate::driver::Driver;
 use crate::metrics::{Holdings, Observed};
 
@@ -31,6 +32,12 @@ impl<D: Driver> Shard<D> {
 }
 
 impl State {
+    /// Its counters, and what the watchdog has counted of it.
+    pub(super) fn stats(&self) -> Stats {
+        let post = self.shared.posts().get(usize::from(self.index));
+        Stats { turns_blocked: post.map_or(0, |post| post.pulse.blocked()), ..self.stats }
+    }
+
     fn holdings(&mut self, tasks: usize) -> Holdings {
         let mut holdings =
             Holdings { connections: self.connections.len(), tasks, ..Holdings::default() };
