@@ -60,6 +60,7 @@
 //!
 //! # Features
 //! - `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
+//! - `tls`, on by default: `Builder::tls`, for servers that end TLS themselves.
 //! - `brotli`, on by default: the files of the JavaScript client in Brotli, too, for clients that
 //!   take nothing else.
 //! - `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
@@ -118,8 +119,9 @@
 //! | `proto` `driver` `error` | `base` |
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
-//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
+//! | `tls` | `base` `driver` `error` |
+//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` `tls` |
+//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` `tls` |
 //! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //! | `test` | `api` `base` `driver` `proto` `session::handshake` `shard` |
@@ -148,6 +150,8 @@ pub mod session;
 mod shard;
 #[cfg(feature = "test")]
 pub mod test;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::adapter::Adapter;
@@ -195,6 +199,8 @@ pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::lag::Lagged;
 pub use shard::running::Running;
 pub use shard::shared::ExpiredSession;
+#[cfg(feature = "tls")]
+pub use tls::TlsOptions;
 
 /// The front page: its examples are tests.
 #[cfg(doctest)]

@@ -1,6 +1,8 @@
 //! From options to what a server is built with: they are checked, and an option that makes no sense
 //! is named.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::SHARDS_MAX;
@@ -8,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, Cors, InvalidOption};
 use crate::proto::parser::Form;
 use crate::shard::shared::Settings;
+#[cfg(feature = "tls")]
+use crate::tls::Context;
 
 use super::Builder;
 
@@ -46,6 +50,8 @@ impl Builder {
             drain_timeout: self.drain_timeout,
             watchdog: self.watchdog,
             unix_socket_mode: self.unix_socket_mode,
+            #[cfg(feature = "tls")]
+            tls: self.tls.as_ref().map(Context::new).transpose()?.map(Arc::new),
         })
     }
 

@@ -53,6 +53,8 @@ mod rooms;
 mod route;
 pub mod run;
 pub mod running;
+#[cfg(feature = "tls")]
+mod secure;
 mod session;
 pub mod shared;
 mod state;
