@@ -35,6 +35,7 @@
 //! - Namespaces that are made when they are asked for: [`Server::of_pattern`],
 //!   [`Server::of_matching`].
 //! - Clients that come back: [`ConnectionStateRecovery`], [`Socket::recovered`].
+//! - TLS: `Builder::tls`, `TlsOptions`.
 //! - HTTP: [`CorsOptions`], [`CookieOptions`], [`Builder::allow_request`], [`Engine`].
 //! - Compression, other forms of packets, old clients: [`PerMessageDeflate`], [`parser`],
 //!   [`Builder::allow_eio3`].
@@ -216,6 +217,11 @@ struct FromNode;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/limits.md")]
 struct LimitsPage;
+
+/// The page on TLS: its examples are tests.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsPage;
 
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]

@@ -58,7 +58,8 @@ struct Peer {
 impl Peer {
     fn new(network: &Network, config: &Arc<ClientConfig>) -> Peer {
         let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
+        let mut tls = ClientConnection::new(Arc::clone(config), name).unwrap();
+        tls.set_buffer_limit(None);
         let client = network.connect(address());
         Peer { tls, client, received: Vec::new(), is_finished: false }
     }

@@ -52,21 +52,58 @@ after(async () => {
 const url = (of) => of.url.replace("http:", "https:");
 const read = (name) => readFileSync(path(name));
 
-/** Whether an event goes there and back. */
+/** An event goes there and back. */
 async function echoes(t, of, options) {
   const socket = open(t, url(of), { reconnection: false, ...options });
   await Promise.race([
     next(socket, "connect"),
     next(socket, "connect_error").then(([error]) => Promise.reject(error)),
   ]);
-  assert.equal(await socket.timeout(5000).emitWithAck("echo-ack", "over TLS"), "over TLS");
+  assert.deepEqual(await socket.timeout(5000).emitWithAck("ack", "over TLS"), ["over TLS"]);
 }
 
-const FORMS = {
-  "a client with a key and a certificate": () => ({
-    ca: read("ca.pem"), cert: read("client.pem"), key: read("client.key"),
-  }),
-  "a client with a PKCS#12 file": () => ({
-    ca: read("ca.pem"), pfx: read("client.p12"), passphrase: "secret",
-  }),
-};
+test("b5_21 a client with a key and a certificate polls", { skip }, async (t) => {
+  await echoes(t, asking, { ...TRANSPORTS.polling, ...withKey() });
+});
+
+test("b5_22 a client that knows the authority alone polls", { skip }, async (t) => {
+  await echoes(t, server, { ...TRANSPORTS.polling, ca: read("ca.pem") });
+});
+
+test("b5_23 a client with a key and a certificate has a WebSocket", { skip }, async (t) => {
+  await echoes(t, asking, { ...TRANSPORTS.websocket, ...withKey() });
+});
+
+test("b5_24 a client with a PKCS#12 file polls", { skip }, async (t) => {
+  await echoes(t, asking, { ...TRANSPORTS.polling, ...withFile() });
+});
+
+test("b5_25 a client with a PKCS#12 file has a WebSocket", { skip }, async (t) => {
+  await echoes(t, asking, { ...TRANSPORTS.websocket, ...withFile() });
+});
+
+test("a client begins with polling and upgrades, over TLS", { skip }, async (t) => {
+  const socket = open(t, url(server), { ca: read("ca.pem"), agent: new Agent({ keepAlive: true }) });
+  await next(socket, "connect");
+  await next(socket.io.engine, "upgrade");
+  assert.deepEqual(await socket.timeout(5000).emitWithAck("ack", 1), [1]);
+});
+
+for (const [name, options] of Object.entries(TRANSPORTS)) {
+  test(`a client without a certificate is refused where one is asked for: ${name}`, { skip },
+    async (t) => {
+      const socket = open(t, url(asking), { reconnection: false, ca: read("ca.pem"), ...options });
+      await next(socket, "connect_error");
+      assert.equal(socket.connected, false);
+    });
+}
+
+/** What a client takes in PEM. */
+function withKey() {
+  return { ca: read("ca.pem"), cert: read("client.pem"), key: read("client.key") };
+}
+
+/** What a client takes in one file. */
+function withFile() {
+  return { ca: read("ca.pem"), pfx: read("client.p12"), passphrase: "secret" };
+}

@@ -117,8 +117,8 @@ fn a_client_that_comes_back_goes_on_with_its_ticket_on_either_driver() {
 
 #[test]
 fn a_client_that_insists_on_another_protocol_is_told_so() {
-    let mut bench = Bench::new(Faults::none());
     for (offered, is_served) in [(&["h2"][..], false), (&["h2", "http/1.1"], true), (&[], true)] {
+        let mut bench = Bench::new(Faults::none());
         let mut config = authority().client();
         config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
         if is_served {

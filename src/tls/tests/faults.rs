@@ -52,7 +52,7 @@ impl World {
                 let driver = &mut self.benches[side].driver;
                 let key = driver.adopt(handle);
                 driver.receive(key);
-                self.echoes[side].insert(key, Echo { has_ended: false, ..echo });
+                self.echoes[side].insert(key, Echo { has_ended: false, is_leaving: false, ..echo });
             }
             let keys: Vec<Key> = self.echoes[side].keys().copied().collect();
             keys.into_iter().for_each(|key| self.act(side, key));
@@ -197,5 +197,58 @@ fn under_every_fault_no_byte_is_lost_or_comes_twice_and_nothing_stays() {
         let faults = if seed % 2 == 0 { faults.without_resets() } else { faults };
         println!("seed {seed}");
         run(seed, &faults);
+    }
+}
+
+/// What a connection has said in its handshake, or behind it, with a few bytes changed.
+fn say_changed(seed: u64, is_established: bool) {
+    let mut random = Random::new(seed);
+    let mut bench = Bench::new(Faults::none());
+    let (key, mut said, client) = if is_established {
+        let (key, mut peer) = bench.connect();
+        peer.tls.writer().write_all(&stream(random.range(1..=3_000))).unwrap();
+        let said = peer.outgoing();
+        (key, said, peer.client)
+    } else {
+        let mut peer = Peer::by_default(&bench.network);
+        let said = peer.outgoing();
+        (bench.accept(), said, peer.client)
+    };
+    for _ in 0..random.range(1..=4) {
+        let position = random.index(said.len());
+        match random.index(4) {
+            0 => said[position] ^= 1 << random.index(8),
+            1 => said[position] = random.word() as u8,
+            2 => drop(said.remove(position)),
+            _ => said.insert(position, random.word() as u8),
+        }
+    }
+    let mut client = client;
+    let mut has_ended = false;
+    while !said.is_empty() && !has_ended {
+        let count = random.range(1..=said.len());
+        client.write(&said.drain(..count).collect::<Vec<u8>>());
+        bench.turn();
+        bench.bytes();
+        has_ended = bench.reported.pop_front().is_some_and(|end| {
+            assert!(matches!(end, Completion::Ended(ended, Some(libc::EPROTO)) if ended == key));
+            true
+        });
+    }
+    bench.driver.close(key);
+    bench.turn();
+    assert_eq!(bench.network.counters(), Counters::default());
+    assert!(bench.driver.connections.is_empty());
+}
+
+#[test]
+fn what_was_changed_on_its_way_ends_a_connection_or_waits_for_more() {
+    for seed in 0..1_500 {
+        println!("seed {seed}");
+        say_changed(seed, false);
+    }
+    for seed in 0..300 {
+        println!("seed {seed}, behind the handshake");
+        say_changed(seed, true);
     }
 }
