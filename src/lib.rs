@@ -232,6 +232,8 @@ pub mod internal {
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
+    #[cfg(feature = "tls")]
+    pub use crate::tls::{Context as TlsContext, Tls};
 
     /// A server that also sends back what WebSockets outside its path say, for suites that test
     /// the framing alone.

@@ -11,8 +11,8 @@ impl Builder {
     /// connections that the application has accepted
     /// ([`Server::handle_connection`](crate::Server::handle_connection)). With
     /// [`proxy_protocol`](Builder::proxy_protocol) a trusted proxy says what it has to say in front
-    /// of TLS. A handshake has [`Limits::head_timeout`](crate::Limits::head_timeout), together with
-    /// the first request. ALPN is `http/1.1`; there is no early data.
+    /// of TLS. Within [`Limits::head_timeout`](crate::Limits::head_timeout) a handshake must have
+    /// ended, and a request begun. ALPN is `http/1.1`; there is no early data.
     ///
     /// ```no_run
     /// use fanfare::{Server, TlsOptions};

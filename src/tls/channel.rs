@@ -14,6 +14,8 @@ pub struct Channel {
     session: Session,
     /// Records of which the end has not arrived; the handshake may have messages of several.
     kept: Vec<u8>,
+    /// What has to be sent, and could not be while it was on its way to another driver.
+    pub unsent: Vec<u8>,
     /// How it has ended for whoever receives from it: with an error number, or without.
     pub end: Option<Option<i32>>,
 }
@@ -124,7 +126,7 @@ impl Channel {
     /// A connection that has just been made.
     pub fn new(is_announced: bool) -> Channel {
         let session = if is_announced { Session::Unannounced } else { Session::Silent };
-        Channel { session, kept: Vec::new(), end: None }
+        Channel { session, kept: Vec::new(), unsent: Vec::new(), end: None }
     }
 
     /// Whether what is sent would be encrypted.

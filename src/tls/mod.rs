@@ -104,6 +104,11 @@ impl Connection {
             leaves_later: false,
         })
     }
+
+    /// Whether the inner driver was told that it goes to another shard: nothing more is sent here.
+    fn has_left(&self) -> bool {
+        self.is_leaving && !self.leaves_later
+    }
 }
 
 impl<D: Driver> Tls<D> {
@@ -186,8 +191,13 @@ impl<D: Driver> Tls<D> {
         };
         let is_established = !was_established && channel.is_established();
         let answer = self.cipher.written();
-        let driver = (&mut self.inner, key);
-        let result = connection.output.send(driver, answer, &mut self.frames, false);
+        let result = if connection.has_left() {
+            connection.channel.unsent.extend_from_slice(answer);
+            Ok(())
+        } else {
+            let driver = (&mut self.inner, key);
+            connection.output.send(driver, answer, &mut self.frames, false)
+        };
         self.give(key, buffer, out);
         self.proceed(key, result, out);
         if is_established {
@@ -289,6 +299,9 @@ impl<D: Driver> Tls<D> {
         self.plain.clear();
         for slice in gather.slices() {
             let room = TLS_SEND_BYTES - self.plain.len();
+            if room == 0 {
+                break;
+            }
             self.plain.extend_from_slice(&slice[..slice.len().min(room)]);
         }
         assert!(!self.plain.is_empty(), "a send has bytes");
@@ -315,6 +328,9 @@ impl<D: Driver> Tls<D> {
     /// Tells the peer of an encrypted connection that nothing more will come.
     fn say_goodbye(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.has_left() {
+            return;
+        }
         self.cipher.clear();
         if connection.channel.finish(&mut self.cipher).is_ok() {
             let driver = (&mut self.inner, key);
@@ -424,8 +440,13 @@ impl<D: Driver> Driver for Tls<D> {
 
     fn adopt(&mut self, handle: Self::Handle) -> Key {
         let key = self.inner.adopt(handle.inner);
-        if let Some(channel) = handle.channel {
-            self.connections.insert_at(key, Connection::new(channel));
+        if let Some(mut channel) = handle.channel {
+            let unsent = mem::take(&mut channel.unsent);
+            let mut connection = Connection::new(channel);
+            // One that fails is seen to fail where it is received from.
+            let driver = (&mut self.inner, key);
+            let _ = connection.output.send(driver, &unsent, &mut self.frames, false);
+            self.connections.insert_at(key, connection);
         }
         key
     }

@@ -57,18 +57,9 @@ impl Secure {
         self.tls.handshake_kind().expect("it has ended")
     }
 
-    pub fn tls(&mut self) -> &mut ClientConnection {
-        &mut self.tls
-    }
-
     /// The connection as a stream.
     pub fn stream(&mut self) -> rustls::Stream<'_, ClientConnection, TcpStream> {
         rustls::Stream::new(&mut self.tls, &mut self.tcp)
-    }
-
-    /// The connection below.
-    pub fn tcp(&mut self) -> &mut TcpStream {
-        &mut self.tcp
     }
 
     /// A client on it that is as any other.

@@ -354,6 +354,35 @@ fn a_connection_leaves_when_what_it_has_to_answer_was_taken() {
 }
 
 #[test]
+fn what_a_connection_has_to_answer_while_it_leaves_is_sent_by_its_next_driver() {
+    let mut here = Bench::new(Faults { cancels_late: 1_000, ..Faults::none() });
+    let mut there = here.another();
+    let mut peer = Peer::by_default(&here.network);
+    let key = here.accept();
+    peer.pump();
+    here.turn();
+    here.driver.detach(key);
+    // The end of the handshake comes before the kernel lets go; tickets are the answer to it.
+    peer.say(b"question");
+    let before = peer.client.readable_bytes();
+    here.turn();
+    assert_eq!(here.bytes(), b"question");
+    assert_eq!(peer.client.readable_bytes(), before);
+    let handle = loop {
+        here.network.advance(Duration::from_millis(10));
+        here.turn();
+        if let Some(Completion::Detached(_, handle)) = here.reported.pop_front() {
+            break handle;
+        }
+    };
+    let key = there.driver.adopt(handle);
+    assert!(peer.client.readable_bytes() > before);
+    assert_eq!(there.send(key, b"answer"), Sent::Now(6));
+    peer.pump();
+    assert_eq!(peer.received, b"answer");
+}
+
+#[test]
 fn what_a_proxy_says_in_front_of_tls_is_given_on_as_it_is() {
     let preamble = |until_end: usize| -> Preamble {
         Box::new(move |peer, bytes| {
