@@ -56,6 +56,7 @@ pub mod running;
 #[cfg(feature = "tls")]
 mod secure;
 mod session;
+mod share;
 pub mod shared;
 mod state;
 pub mod station;
