@@ -81,6 +81,8 @@ struct Connection {
     waiting: Option<Box<[u8]>>,
     /// Bytes of the shard in what waits to be sent, of a send that is in flight for it.
     in_flight: usize,
+    /// Whether the shard has been told of the end, or is in the next turn.
+    is_told: bool,
     /// Whether the shard has said that nothing will follow.
     is_last: bool,
     /// Whether it is shut down when everything is sent.
@@ -98,6 +100,7 @@ impl Connection {
             output: Output::default(),
             waiting: None,
             in_flight: 0,
+            is_told: false,
             is_last: false,
             is_finishing: false,
             is_leaving: false,
@@ -234,6 +237,7 @@ impl<D: Driver> Tls<D> {
             if connection.channel.end.replace(error).is_some() {
                 return;
             }
+            connection.is_told = true;
             if connection.waiting.take().is_some() {
                 out.push(Completion::Sent(key, Err(error.unwrap_or(libc::EPIPE))));
             }
@@ -373,9 +377,12 @@ impl<D: Driver> Driver for Tls<D> {
     }
 
     fn receive(&mut self, connection: Key) {
-        let end = self.connections.get(connection).map(|found| found.channel.end);
-        match end {
-            Some(Some(_)) => self.ended.push(connection),
+        match self.connections.get_mut(connection) {
+            Some(found) if found.channel.end.is_some() => {
+                if !mem::replace(&mut found.is_told, true) {
+                    self.ended.push(connection);
+                }
+            }
             _ => self.inner.receive(connection),
         }
     }

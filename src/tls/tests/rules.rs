@@ -319,8 +319,10 @@ fn an_end_that_was_reported_is_reported_again_after_a_change_of_drivers() {
         there.turn();
         assert!(there.reported.is_empty(), "nobody receives from it");
         there.driver.receive(key);
+        there.driver.receive(key);
         there.turn();
         there.ends(key, None);
+        there.driver.receive(key);
         there.turn();
         assert!(there.reported.is_empty());
     }
