@@ -35,6 +35,7 @@
 //! - Namespaces that are made when they are asked for: [`Server::of_pattern`],
 //!   [`Server::of_matching`].
 //! - Clients that come back: [`ConnectionStateRecovery`], [`Socket::recovered`].
+//! - TLS: `Builder::tls`, `TlsOptions`.
 //! - HTTP: [`CorsOptions`], [`CookieOptions`], [`Builder::allow_request`], [`Engine`].
 //! - Compression, other forms of packets, old clients: [`PerMessageDeflate`], [`parser`],
 //!   [`Builder::allow_eio3`].
@@ -61,6 +62,7 @@
 //!
 //! # Features
 //! - `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
+//! - `tls`, on by default: `Builder::tls`, for servers that end TLS themselves.
 //! - `brotli`, on by default: the files of the JavaScript client in Brotli, too, for clients that
 //!   take nothing else.
 //! - `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
@@ -120,9 +122,10 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `metrics` | `base` `proto` `session::departure` `driver::DriverStats` |
 //! | `command` | `base` `proto` `room` `session::recovery` `metrics::Observed` |
-//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
+//! | `tls` | `base` `driver` `error` |
+//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` `tls` |
 //! | `shard` | `metrics` |
-//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
+//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` `tls` |
 //! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //! | `test` | `api` `base` `driver` `proto` `session::handshake` `shard` |
@@ -152,6 +155,8 @@ pub mod session;
 mod shard;
 #[cfg(feature = "test")]
 pub mod test;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::adapter::Adapter;
@@ -199,6 +204,8 @@ pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::lag::Lagged;
 pub use shard::running::Running;
 pub use shard::shared::ExpiredSession;
+#[cfg(feature = "tls")]
+pub use tls::TlsOptions;
 
 /// The front page: its examples are tests.
 #[cfg(doctest)]
@@ -215,6 +222,11 @@ struct FromNode;
 #[doc = include_str!("../docs/limits.md")]
 struct LimitsPage;
 
+/// The page on TLS: its examples are tests.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsPage;
+
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]
 pub mod internal {
@@ -225,6 +237,8 @@ pub mod internal {
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
+    #[cfg(feature = "tls")]
+    pub use crate::tls::{Context as TlsContext, Tls};
 
     /// A server that also sends back what WebSockets outside its path say, for suites that test
     /// the framing alone.

@@ -1,6 +1,8 @@
 //! From options to what a server is built with: they are checked, and an option that makes no sense
 //! is named.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::address::ListenAddress;
@@ -9,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, Cors, InvalidOption};
 use crate::proto::parser::Form;
 use crate::shard::shared::Settings;
+#[cfg(feature = "tls")]
+use crate::tls::Context;
 
 use super::Builder;
 
@@ -48,6 +52,8 @@ impl Builder {
             watchdog: self.watchdog,
             unix_socket_mode: self.unix_socket_mode,
             metrics: self.metrics.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.as_ref().map(Context::new).transpose()?.map(Arc::new),
         })
     }
 

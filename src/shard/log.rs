@@ -147,6 +147,17 @@ pub(super) fn takes_over() {
     info!(target: "socket.io:server", "takes over from the process that has served so far");
 }
 
+#[cfg(feature = "tls")]
+pub(super) fn certificates_were_read(result: &crate::error::Result<()>) {
+    match result {
+        Ok(()) => info!(target: "socket.io:server", "the certificates were read again"),
+        Err(error) => {
+            let why = error.to_string();
+            warn!(target: "socket.io:server", ?why, "the certificates stay as they were");
+        }
+    }
+}
+
 pub(super) fn notified(result: io::Result<()>) {
     if let Err(error) = result {
         warn!(target: "socket.io:server", %error, "the service manager cannot be told");

@@ -55,6 +55,8 @@ mod rooms;
 mod route;
 pub mod run;
 pub mod running;
+#[cfg(feature = "tls")]
+mod secure;
 mod session;
 mod share;
 pub mod shared;

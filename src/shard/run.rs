@@ -28,9 +28,13 @@ use super::log;
 use super::pressure::MemoryWatch;
 use super::recovery::{Inheritance, Section, file};
 use super::running::Running;
+#[cfg(feature = "tls")]
+use super::secure;
 use super::shared::{Post, Shared, Stage};
 use super::turn::Shard;
 use super::watch::Watchdog;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// The environment variable that decides about the driver where the application leaves it open.
 const DRIVER_VARIABLE: &str = "FANFARE_DRIVER";
@@ -290,7 +294,7 @@ impl Start {
             let _ = self.trial.send(made.map(|made| uring.insert(made).features()));
         }
         let driver = match (self.chosen.recv(), uring) {
-            (Ok(Chosen::Uring), Some(uring)) => return self.run(shared, uring),
+            (Ok(Chosen::Uring), Some(uring)) => return self.run_secure(shared, uring),
             (Ok(Chosen::Epoll), uring) => {
                 drop(uring);
                 Epoll::new(limits)
@@ -298,7 +302,7 @@ impl Start {
             _ => return Ok(None),
         };
         match driver {
-            Ok(epoll) => self.run(shared, epoll),
+            Ok(epoll) => self.run_secure(shared, epoll),
             Err(error) => {
                 let _ = self.report.send(Err(Error::Driver(error)));
                 Ok(None)
@@ -306,9 +310,22 @@ impl Start {
         }
     }
 
-    fn run<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
+    /// Runs with TLS, if the server has that.
+    fn run_secure<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
     where
         D: Driver<Handle = Handle, Listener = Listener>,
+    {
+        #[cfg(feature = "tls")]
+        if let Some(context) = &shared.settings.tls {
+            let preamble = secure::preamble(shared);
+            return self.run(shared, Tls::new(driver, Arc::clone(context), preamble));
+        }
+        self.run(shared, driver)
+    }
+
+    fn run<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
+    where
+        D: Driver<Listener = Listener>,
     {
         let limits = &shared.settings.options.limits;
         let post = Shard::post(&driver, limits);

@@ -75,6 +75,12 @@ impl Running {
         self.shared.observed_at()
     }
 
+    /// Whether the TCP addresses speak TLS ([`Builder::tls`](crate::Builder::tls)).
+    #[cfg(feature = "tls")]
+    pub fn is_encrypted(&self) -> bool {
+        self.shared.settings.tls.is_some()
+    }
+
     /// Waits until the server has been closed and all its shards have ended.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ use crate::proto::websocket::DeflateOptions;
 use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Offer;
+#[cfg(feature = "tls")]
+use crate::tls::Context;
 
 use super::addresses::Addresses;
 use super::aliases::Aliases;
@@ -119,6 +121,9 @@ pub struct Settings {
     pub unix_socket_mode: u32,
     /// Where those are answered who watch the server.
     pub metrics: Option<ListenAddress>,
+    /// TLS of the connections that come by TCP.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<Context>>,
 }
 
 impl Settings {

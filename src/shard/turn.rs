@@ -22,7 +22,7 @@ use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
 use super::clock::Clock;
-use super::conn::Origin;
+use super::conn::{Arrival, Origin};
 use super::context::Context;
 use super::crowd::Crowd;
 use super::dismissal::Dismissal;
@@ -241,9 +241,11 @@ impl<D: Driver> Shard<D> {
 
     fn accept(&mut self, key: Key) {
         let peer = self.driver.peer(key);
+        let is_encrypted = self.driver.is_encrypted(key);
+        let arrival = Arrival { read: Vec::new(), peer, origin: Origin::Network, is_encrypted };
         self.context.with(|state| {
             state.stats.connections_accepted += 1;
-            state.connection_begins(key, Vec::new(), peer, Origin::Network);
+            state.connection_begins(key, arrival);
         });
         self.driver.receive(key);
     }
@@ -255,14 +257,17 @@ impl<D: Driver> Shard<D> {
             match command {
                 Command::Adopt(handle, bytes, peer) => {
                     if let Ok(handle) = handle.downcast() {
-                        self.adopt(*handle, bytes, peer, Origin::Shard);
+                        self.refill_random();
+                        let key = self.driver.adopt(*handle);
+                        self.adopted(key, bytes, peer, Origin::Shard);
                     }
                 }
                 Command::Attach(handle, bytes, peer) => {
-                    if let Ok(handle) = handle.downcast()
-                        && self.context.with(State::admits)
+                    self.refill_random();
+                    if self.context.with(State::admits)
+                        && let Some(key) = self.driver.attach(handle)
                     {
-                        self.adopt(*handle, bytes, peer, Origin::Application);
+                        self.adopted(key, bytes, peer, Origin::Application);
                     }
                 }
                 Command::Observe(who) => self.tell(&who),
@@ -275,18 +280,13 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Makes a connection one of this shard. Nobody has said whom it is from: the driver knows.
-    fn adopt(
-        &mut self,
-        handle: D::Handle,
-        bytes: Vec<u8>,
-        peer: Option<SocketAddr>,
-        origin: Origin,
-    ) {
-        self.refill_random();
-        let key = self.driver.adopt(handle);
+    /// A connection of the driver is one of this shard now. If nobody has said whom it is from the
+    /// driver knows.
+    fn adopted(&mut self, key: Key, read: Vec<u8>, peer: Option<SocketAddr>, origin: Origin) {
         let peer = peer.or_else(|| self.driver.peer(key));
-        self.context.with(|state| state.connection_begins(key, bytes, peer, origin));
+        let is_encrypted = self.driver.is_encrypted(key);
+        let arrival = Arrival { read, peer, origin, is_encrypted };
+        self.context.with(|state| state.connection_begins(key, arrival));
         self.driver.receive(key);
         self.context.pump_http(key);
     }
