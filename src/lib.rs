@@ -114,8 +114,8 @@
 //! # Layers
 //! | module | may import |
 //! |---|---|
-//! | `base` `room` `mailbox` | |
-//! | `proto` `driver` `error` | `base` |
+//! | `base` `room` | |
+//! | `proto` `driver` `error` `mailbox` | `base` |
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
