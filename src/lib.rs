@@ -217,6 +217,7 @@ pub mod internal {
     pub use crate::fanout::Encoder;
     pub use crate::mailbox::{Bell, Mailbox};
     pub use crate::room::{Memberships, Rooms, Selection};
+    pub use crate::shard::pressure::Shortage;
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
@@ -228,9 +229,9 @@ pub mod internal {
         builder
     }
 
-    /// Has a server believe that memory runs short, or no longer.
-    pub fn run_short_of_memory(server: &crate::Server, is_short: bool, excess_bytes: u64) {
-        server.shared.pressure.set(is_short);
+    /// Has a server believe that memory runs short.
+    pub fn run_short_of_memory(server: &crate::Server, shortage: Shortage, excess_bytes: u64) {
+        server.shared.pressure.set(shortage);
         crate::shard::pressure::relieve(&server.shared, excess_bytes);
     }
 

@@ -74,11 +74,24 @@ impl<T> Mailbox<T> {
     /// Gives the value back when the mailbox is full, so that the shard is behind and the caller
     /// decides, or when it was closed.
     pub fn post(&self, value: T) -> Result<(), T> {
+        self.put(value, self.capacity)
+    }
+
+    /// Puts a question in, also when the mailbox is full: whoever asks waits for the answer, so
+    /// that questions do not pile up as what is posted does.
+    ///
+    /// # Errors
+    /// Gives the question back when the mailbox was closed.
+    pub fn ask(&self, question: T) -> Result<(), T> {
+        self.put(question, usize::MAX)
+    }
+
+    fn put(&self, value: T, most: usize) -> Result<(), T> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(value);
         }
         // A count, which orders nothing: the queue does.
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.capacity {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= most {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(value);
         }
@@ -206,6 +219,17 @@ mod tests {
         assert_eq!(mailbox.post(2), Err(2));
         assert_eq!(mailbox.take(), Some(1));
         mailbox.post(3).unwrap();
+    }
+
+    #[test]
+    fn a_question_is_put_into_a_full_mailbox_and_not_into_a_closed_one() {
+        let (mailbox, _) = mailbox(1);
+        mailbox.post(1).unwrap();
+        mailbox.ask(2).unwrap();
+        assert_eq!(mailbox.post(3), Err(3));
+        assert_eq!((mailbox.take(), mailbox.take()), (Some(1), Some(2)));
+        mailbox.close();
+        assert_eq!(mailbox.ask(4), Err(4));
     }
 
     #[test]

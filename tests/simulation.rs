@@ -21,6 +21,8 @@ mod peer;
 mod recovery;
 #[path = "simulation/seeds.rs"]
 mod seeds;
+#[path = "simulation/share.rs"]
+mod share;
 #[path = "simulation/slow.rs"]
 mod slow;
 #[path = "simulation/stall.rs"]

@@ -35,10 +35,16 @@ pub(crate) fn ask_shard(shared: &Shared, shard: u16, command: Command) -> Emitte
             context.post(shard, command);
             Emitted::Queued
         }
-        (None, Some(post)) => match post.mailbox.post(command) {
-            Ok(()) => Emitted::Queued,
-            Err(_) => not_posted(post),
-        },
+        (None, Some(post)) => {
+            let posted = match command {
+                Command::Socket(_, SocketCommand::Visit(_)) => post.mailbox.ask(command),
+                command => post.mailbox.post(command),
+            };
+            match posted {
+                Ok(()) => Emitted::Queued,
+                Err(_) => not_posted(post),
+            }
+        }
         (None, None) => Emitted::Closed,
     }
 }

@@ -130,8 +130,8 @@ impl FetchSockets {
             let command = Command::Fetch(Arc::clone(&audience), sender);
             match &here {
                 Some(context) => context.with(|state| state.post(index, command)),
-                // A shard that is gone has no sockets; so has one that never answers.
-                None => drop(post.mailbox.post(command)),
+                // A shard that is gone has no sockets.
+                None => drop(post.mailbox.ask(command)),
             }
             self.shards.push(receiver);
         }

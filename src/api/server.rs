@@ -441,7 +441,7 @@ impl Server {
         let mut receivers = Vec::new();
         for post in self.shared.posts() {
             let (sender, receiver) = oneshot::channel();
-            if post.mailbox.post(Command::Stats(sender)).is_ok() {
+            if post.mailbox.ask(Command::Stats(sender)).is_ok() {
                 receivers.push(receiver);
             }
         }

@@ -39,7 +39,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Most Engine.IO packets in one polling body: 10,000. Beyond it the session is closed.
     pub packets_per_payload: usize,
-    /// Packets handled for one connection before others get their turn: 128.
+    /// Packets handled for one connection before others get their turn: 128. What a WebSocket has
+    /// sent beyond them is kept, and nothing more is read from it until they are handled.
     pub packets_per_turn: usize,
     /// Events of one client whose handlers wait: 1,000. With that many nothing more is read from
     /// the client until half of them have ended, but for what has been read already. It is not
@@ -109,8 +110,8 @@ pub struct Limits {
     pub send_queue_bytes: usize,
     /// Memory that the process may use: `0`, the default, is the limit of the control group that it
     /// is in, if that has one. At 80 % of it handshakes are answered 503, at 90 % the clients for
-    /// whom most is queued are disconnected, once a second. A number counts for the resident memory
-    /// of the process; `usize::MAX` is no limit.
+    /// whom most is kept are disconnected, once a second, and whoever adds to more than 64 KiB. A
+    /// number counts for the resident memory of the process; `usize::MAX` is no limit.
     pub memory_bytes: usize,
     /// Those who may wait at one time until what is queued for one client has been sent
     /// ([`Session::drained`](crate::Session::drained)): 1,024.

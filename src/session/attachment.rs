@@ -69,6 +69,13 @@ impl Assembly {
         self.progress(self.messages.len())
     }
 
+    /// Bytes of the packet that have come.
+    pub fn held_bytes(&self) -> usize {
+        let attachments: usize = self.attachments.iter().map(Bytes::len).sum();
+        let messages: usize = self.messages.iter().map(Message::length).sum();
+        self.header.len() + attachments + messages
+    }
+
     fn charge(&mut self, bytes: usize) -> bool {
         let left = self.bytes_left.checked_sub(bytes);
         self.bytes_left = left.unwrap_or(0);

@@ -49,15 +49,14 @@ impl Addresses {
         })
     }
 
-    /// One more connection of an address. `false` when it has `most` already, with which 0 is any
-    /// number.
-    fn enter(&self, site: Site, most: usize, limits: &Limits, now: Time) -> bool {
-        let entered = self.with(site, limits, now, |entry| {
+    /// One more connection of an address. `Some(false)` when it has `most` already, with which 0 is
+    /// any number; `None` when it is not counted.
+    fn enter(&self, site: Site, most: usize, limits: &Limits, now: Time) -> Option<bool> {
+        self.with(site, limits, now, |entry| {
             let has_room = most == 0 || entry.connections < most;
             entry.connections += usize::from(has_room);
             has_room
-        });
-        entered.unwrap_or(true)
+        })
     }
 
     /// One connection less.
@@ -126,11 +125,15 @@ impl State {
         let (Some(addresses), Some(peer)) = (&self.shared.by_address, peer) else { return true };
         let site = Site::from(peer.ip());
         let most = if is_new { limits.connections_per_address } else { 0 };
-        if !addresses.enter(site, most, limits, self.now) {
-            self.stats.connections_limited += 1;
-            return false;
+        match addresses.enter(site, most, limits, self.now) {
+            Some(true) => drop(self.sites.insert(key, site)),
+            // One that was not counted does not count when it goes, either.
+            None => {}
+            Some(false) => {
+                self.stats.connections_limited += 1;
+                return false;
+            }
         }
-        self.sites.insert(key, site);
         true
     }
 
@@ -194,13 +197,14 @@ mod tests {
     fn m57_each_address_has_its_own_connections_and_handshakes() {
         let (limits, now) = (limits(), Time::ZERO);
         let addresses = Addresses::new(&limits).unwrap();
-        assert!((0..3).all(|_| addresses.enter(site(1), 3, &limits, now)));
-        assert!(!addresses.enter(site(1), 3, &limits, now), "it has three");
-        assert!(addresses.enter(site(1), 0, &limits, now), "it comes from another shard");
-        assert!(addresses.enter(site(2), 3, &limits, now));
+        let enter = |number, most| addresses.enter(site(number), most, &limits, now);
+        assert!((0..3).all(|_| enter(1, 3) == Some(true)));
+        assert_eq!(enter(1, 3), Some(false), "it has three");
+        assert_eq!(enter(1, 0), Some(true), "it comes from another shard");
+        assert_eq!(enter(2, 3), Some(true));
         addresses.leave(site(1));
         addresses.leave(site(1));
-        assert!(addresses.enter(site(1), 3, &limits, now));
+        assert_eq!(enter(1, 3), Some(true));
         assert!((0..2).all(|_| addresses.take_handshake(site(1), RATE, &limits, now)));
         assert!(!addresses.take_handshake(site(1), RATE, &limits, now));
         assert!(addresses.take_handshake(site(2), RATE, &limits, now));
@@ -221,7 +225,7 @@ mod tests {
         let later = Time::ZERO.after(std::time::Duration::from_secs(2));
         let found = (0..=255).filter(|&number| {
             let has_place = addresses.part(site(number)).contains_key(&site(number));
-            !has_place && addresses.enter(site(number), 1, &limits, later)
+            !has_place && addresses.enter(site(number), 1, &limits, later) == Some(true)
         });
         assert!(found.count() > PARTS, "who was full again has made room");
         assert!(count() <= 2 * PARTS);

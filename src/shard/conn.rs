@@ -197,6 +197,21 @@ impl Conn {
         self.queue.is_empty() && !self.is_sending()
     }
 
+    /// What has come on it and is kept, since the rest of it has not.
+    pub fn received_bytes(&self) -> usize {
+        match &self.role {
+            Role::Http(http) => {
+                let body = match &http.stage {
+                    Stage::Body(_, body, _) => body.len(),
+                    _ => 0,
+                };
+                http.input.len() + body
+            }
+            Role::WebSocket(socket) => socket.decoder.held_bytes(),
+            Role::Discard => 0,
+        }
+    }
+
     /// Whether the driver works on a send.
     pub fn is_sending(&self) -> bool {
         self.in_flight > 0

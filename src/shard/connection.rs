@@ -63,6 +63,9 @@ impl State {
 
     /// Nothing more will arrive on a connection.
     pub(super) fn ended(&mut self, key: Key) {
+        if self.surplus.ends(key) {
+            return;
+        }
         match self.connections.get(key).map(|conn| &conn.role) {
             // It is on its way to another shard, which will find out.
             Some(Role::Http(http)) if matches!(http.stage, Stage::Leaving) => {}

@@ -149,7 +149,7 @@ impl State {
         self.queue_batch();
         let settings = &self.shared.settings;
         let limits = &settings.options.limits;
-        let (limit, soft) = (limits.send_queue_bytes, limits.send_queue_soft_bytes);
+        let (limit, soft) = (self.send_queue_bytes, limits.send_queue_soft_bytes);
         let packet = match settings.send_queue_policy {
             SendQueuePolicy::Disconnect => packet.kept(),
             SendQueuePolicy::DropOldest => packet,

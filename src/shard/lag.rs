@@ -35,8 +35,10 @@ impl State {
     pub(super) fn over_budget(&mut self, session: Key) {
         self.falls_behind(session, false);
         let limit = self.shared.settings.options.limits.send_queue_bytes;
-        if self.charge(session) > limit {
-            self.too_slow(session, DisconnectLimit::SendQueueBytes);
+        match self.charge(session) {
+            charge if charge > limit => self.too_slow(session, DisconnectLimit::SendQueueBytes),
+            charge if charge > self.send_queue_bytes => self.relieve_of(session),
+            _ => {}
         }
     }
 

@@ -54,6 +54,7 @@ mod route;
 pub mod run;
 pub mod running;
 mod session;
+mod share;
 pub mod shared;
 mod state;
 pub mod station;

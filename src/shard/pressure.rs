@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! 80 % of what may be used ─▶ who is new is told to come back (503)
-//! 90 %                     ─▶ those for whom most is queued are disconnected, a second apart
+//! 90 %                     ─▶ those for whom most is kept are disconnected, a second apart;
+//!                             and at once whoever has more kept than is worthwhile and adds to it
 //! ```
+//! The last rule is what holds: clients that ask for more than there is are faster than any look.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use crate::proto::http::Fault;
 use crate::proto::socket::DisconnectReason;
 use crate::session::departure::{Cause, DisconnectLimit};
 
+use super::conn::{Conn, Role};
 use super::log;
 use super::shared::Shared;
 use super::state::State;
@@ -27,8 +30,14 @@ use super::state::State;
 pub(super) const SHORT_OF_MEMORY: Fault =
     Fault { status: 503, message: "The server is short of memory" };
 
-/// Between two looks.
+/// Between two looks, while there is much.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The same from [`WATCH_PERCENT`] on: from there to [`CUT_PERCENT`] a fast network takes a moment.
+const INTERVAL_CLOSE: Duration = Duration::from_millis(10);
+
+/// From where it is looked at closely.
+const WATCH_PERCENT: u64 = 50;
 
 /// Allocators and the kernel take a moment with what is given back.
 const BETWEEN_CUTS: Duration = Duration::from_secs(1);
@@ -39,41 +48,64 @@ const SHED_PERCENT: u64 = 80;
 /// From where clients are disconnected, until it would be [`SHED_PERCENT`].
 const CUT_PERCENT: u64 = 90;
 
-/// Who has less queued is not worth disconnecting.
+/// Who has less kept is not worth disconnecting.
 const WORTHWHILE_BYTES: usize = 64 * 1024;
+
+/// How short memory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Shortage {
+    /// There is enough.
+    #[default]
+    None,
+    /// Nobody new is to be let in.
+    High,
+    /// What there is goes to those who keep little.
+    Critical,
+}
 
 /// Whether the memory of the process runs short.
 #[derive(Debug, Default)]
-pub struct Pressure(AtomicBool);
+pub struct Pressure(AtomicU8);
 
 impl Pressure {
     /// Whether nobody new is to be let in.
     pub fn is_high(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) >= Shortage::High as u8
     }
 
-    /// Says so.
-    pub fn set(&self, is_high: bool) -> bool {
-        self.0.swap(is_high, Ordering::Relaxed)
+    /// Whether nobody may add to much.
+    pub fn is_critical(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Shortage::Critical as u8
+    }
+
+    /// Says so. Tells whether it was high before.
+    pub fn set(&self, shortage: Shortage) -> bool {
+        self.0.swap(shortage as u8, Ordering::Relaxed) >= Shortage::High as u8
     }
 }
 
 /// What a look at the memory leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Finding {
-    is_high: bool,
+    shortage: Shortage,
     /// What is to be given up.
     excess_bytes: u64,
+    /// When to look again.
+    interval: Duration,
 }
 
 impl Finding {
     fn of(used_bytes: u64, limit_bytes: u64) -> Finding {
         let share = |percent| limit_bytes / 100 * percent;
-        let excess_bytes = match used_bytes >= share(CUT_PERCENT) {
-            true => used_bytes - share(SHED_PERCENT),
-            false => 0,
+        let (shortage, excess_bytes) = match used_bytes {
+            used if used >= share(CUT_PERCENT) => (Shortage::Critical, used - share(SHED_PERCENT)),
+            used if used >= share(SHED_PERCENT) => (Shortage::High, 0),
+            _ => (Shortage::None, 0),
         };
-        Finding { is_high: used_bytes >= share(SHED_PERCENT), excess_bytes }
+        let is_close = used_bytes >= share(WATCH_PERCENT);
+        let interval = if is_close { INTERVAL_CLOSE } else { INTERVAL };
+        Finding { shortage, excess_bytes, interval }
     }
 }
 
@@ -96,12 +128,15 @@ impl MemoryWatch {
         let shared = Arc::clone(shared);
         let watch = move || {
             let mut cut: Option<Instant> = None;
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let mut interval = INTERVAL;
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 // Without an answer nothing is known to be wrong.
                 let used = gauge.used_bytes().unwrap_or(0);
                 let finding = Finding::of(used, gauge.limit_bytes());
-                if shared.pressure.set(finding.is_high) != finding.is_high {
-                    log::memory(finding.is_high, used, gauge.limit_bytes());
+                interval = finding.interval;
+                let is_high = finding.shortage >= Shortage::High;
+                if shared.pressure.set(finding.shortage) != is_high {
+                    log::memory(is_high, used, gauge.limit_bytes());
                 }
                 let is_due = cut.is_none_or(|cut| cut.elapsed() >= BETWEEN_CUTS);
                 if finding.excess_bytes > 0 && is_due {
@@ -133,25 +168,85 @@ impl Drop for MemoryWatch {
     }
 }
 
+/// Who has something kept.
+#[derive(Clone, Copy)]
+enum Keeper {
+    Session(Key),
+    /// A connection with a request that is coming, or an answer that is not taken.
+    Request(Key),
+}
+
 impl State {
-    /// Disconnects those for whom most is queued, until so many bytes were queued for them.
+    /// Looks how much may wait for a client in this turn.
+    pub(super) fn follow_pressure(&mut self) {
+        let most = self.shared.settings.options.limits.send_queue_bytes;
+        let is_critical = self.shared.pressure.is_critical();
+        self.send_queue_bytes = if is_critical { most.min(WORTHWHILE_BYTES) } else { most };
+    }
+
+    /// Disconnects those for whom most is kept, until so many bytes were kept for them.
     pub(super) fn relieve(&mut self, bytes: usize) {
         self.queue_batch();
-        let charges = self.sessions.iter().map(|(key, _)| (self.charge(key), key));
-        let mut queues: Vec<(usize, Key)> =
-            charges.filter(|(charge, _)| *charge >= WORTHWHILE_BYTES).collect();
-        queues.sort_unstable_by_key(|(charge, _)| std::cmp::Reverse(*charge));
+        let sessions = self.sessions.iter().map(|(key, _)| (self.kept(key), Keeper::Session(key)));
+        let requests = self.connections.iter().filter_map(|(key, conn)| match &conn.role {
+            Role::WebSocket(_) => None,
+            _ => Some((conn.queue.charge() + conn.received_bytes(), Keeper::Request(key))),
+        });
+        let mut all: Vec<(usize, Keeper)> =
+            sessions.chain(requests).filter(|(kept, _)| *kept >= WORTHWHILE_BYTES).collect();
+        all.sort_unstable_by_key(|(kept, _)| std::cmp::Reverse(*kept));
         let mut freed = 0;
-        for (charge, session) in queues {
+        for (kept, keeper) in all {
             if freed >= bytes {
                 return;
             }
-            freed += charge;
-            self.stats.clients_relieved += 1;
-            self.because(Cause::limit(DisconnectLimit::Memory), |state| {
-                state.cut_off(session, DisconnectReason::TransportError);
-            });
+            freed += kept;
+            self.give_up(keeper);
         }
+    }
+
+    /// Disconnects a client that adds to what is kept for it while memory is critically short.
+    pub(super) fn relieve_of(&mut self, session: Key) {
+        self.give_up(Keeper::Session(session));
+    }
+
+    /// Something has come on a connection while memory is critically short.
+    pub(super) fn received_in_need(&mut self, key: Key) {
+        let conn = self.connections.get(key);
+        let received = conn.map_or(0, Conn::received_bytes) + self.surplus.bytes(key);
+        match self.carried_by(key) {
+            Some(session) if received + self.assembled(session) > WORTHWHILE_BYTES => {
+                self.give_up(Keeper::Session(session));
+            }
+            None if received > WORTHWHILE_BYTES => self.give_up(Keeper::Request(key)),
+            _ => {}
+        }
+    }
+
+    fn give_up(&mut self, keeper: Keeper) {
+        self.stats.clients_relieved += 1;
+        self.because(Cause::limit(DisconnectLimit::Memory), |state| match keeper {
+            Keeper::Session(session) => {
+                state.cut_off(session, DisconnectReason::TransportError);
+            }
+            Keeper::Request(connection) => state.connection_ended(connection),
+        });
+    }
+
+    /// What is kept for a session, or of what has come on it.
+    fn kept(&self, session: Key) -> usize {
+        let websocket = self.sessions.get(session).and_then(|entry| entry.session.websocket());
+        let received = websocket.map_or(0, |key| {
+            let conn = self.connections.get(key);
+            conn.map_or(0, Conn::received_bytes) + self.surplus.bytes(key)
+        });
+        self.charge(session) + self.assembled(session) + received
+    }
+
+    fn assembled(&self, session: Key) -> usize {
+        let entry = self.sessions.get(session);
+        let assembly = entry.and_then(|entry| entry.session.assembly.as_ref());
+        assembly.map_or(0, |assembly| assembly.held_bytes())
     }
 }
 
@@ -160,12 +255,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn m53_first_nobody_new_is_let_in_and_then_queues_are_given_up() {
-        let finding = |used| Finding::of(used, 1_000);
-        assert_eq!(finding(799), Finding { is_high: false, excess_bytes: 0 });
-        assert_eq!(finding(800), Finding { is_high: true, excess_bytes: 0 });
-        assert_eq!(finding(899), Finding { is_high: true, excess_bytes: 0 });
-        assert_eq!(finding(900), Finding { is_high: true, excess_bytes: 100 });
-        assert_eq!(finding(1_200), Finding { is_high: true, excess_bytes: 400 });
+    fn m53_first_nobody_new_is_let_in_and_then_what_is_kept_is_given_up() {
+        let finding = |used| {
+            let finding = Finding::of(used, 1_000);
+            (finding.shortage, finding.excess_bytes, finding.interval)
+        };
+        assert_eq!(finding(499), (Shortage::None, 0, INTERVAL));
+        assert_eq!(finding(799), (Shortage::None, 0, INTERVAL_CLOSE));
+        assert_eq!(finding(800), (Shortage::High, 0, INTERVAL_CLOSE));
+        assert_eq!(finding(899), (Shortage::High, 0, INTERVAL_CLOSE));
+        assert_eq!(finding(900), (Shortage::Critical, 100, INTERVAL_CLOSE));
+        assert_eq!(finding(1_200), (Shortage::Critical, 400, INTERVAL_CLOSE));
     }
 }

@@ -116,7 +116,9 @@ impl State {
         };
         self.backlog.extend(backlog);
         let entry = self.sessions.get(session);
-        if let Some(connection) = entry.and_then(|entry| entry.session.websocket()) {
+        if let Some(connection) = entry.and_then(|entry| entry.session.websocket())
+            && !self.surplus.resume(connection)
+        {
             self.actions.push(Action::Receive(connection));
         }
         self.forget_if_done(session);

@@ -27,7 +27,11 @@ impl Context {
         if self.with(|state| state.http_input(key, bytes)) {
             self.pump_http(key);
         } else {
-            self.pump_websocket(key, bytes);
+            self.received_on_websocket(key, bytes);
+        }
+        if self.shared.pressure.is_critical() {
+            self.with(|state| state.received_in_need(key));
+            self.run_jobs();
         }
     }
 
@@ -44,7 +48,7 @@ impl Context {
                 }
                 HttpStep::WebSocket(mut rest) => {
                     self.run_jobs();
-                    return self.pump_websocket(key, &mut rest);
+                    return self.received_on_websocket(key, &mut rest);
                 }
                 HttpStep::Decide(undecided) => self.decide_request(key, *undecided),
                 HttpStep::Fallback(request) => self.fall_back(key, *request),
@@ -140,21 +144,21 @@ impl Context {
         self.run_jobs();
     }
 
-    /// Handles bytes of a WebSocket: each message as far as its handlers go without waiting.
-    pub fn pump_websocket(self: &Rc<Self>, key: Key, bytes: &mut [u8]) {
+    /// Handles bytes of a WebSocket: each message as far as its handlers go without waiting. Tells
+    /// how many they were; the others are beyond the share of the turn.
+    pub(super) fn pump_websocket(self: &Rc<Self>, key: Key, bytes: &mut [u8]) -> usize {
+        let most = self.shared.settings.options.limits.packets_per_turn;
         let mut offset = 0;
-        while offset < bytes.len() {
+        while offset < bytes.len() && self.with(|state| state.surplus.takes(key, most)) {
             let rest = &mut bytes[offset..];
             let (consumed, inbound) = self.with(|state| state.websocket_step(key, rest));
             if let Some((session, inbound)) = inbound {
                 self.message(session, key, &inbound);
             }
-            match consumed {
-                Some(consumed) => offset += consumed,
-                None => break,
-            }
+            offset = consumed.map_or(bytes.len(), |consumed| offset + consumed);
         }
         self.run_jobs();
+        offset
     }
 }
 

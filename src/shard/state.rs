@@ -38,6 +38,7 @@ use super::queue::{Outgoing, Spare};
 use super::recovery::{Recoverable, Recovery};
 use super::registry::Candidate;
 use super::rooms::RoomChange;
+use super::share::Surplus;
 use super::shared::{ExpiredSession, Shared};
 use super::timer::{Armed, Owner, Timers};
 
@@ -198,6 +199,8 @@ pub struct State {
     pub options: Rc<Options>,
     /// The time of this turn.
     pub now: Time,
+    /// How much may wait for a client in this turn.
+    pub(super) send_queue_bytes: usize,
     /// The connections of the driver, at its keys.
     pub connections: Slab<Conn>,
     /// The Engine.IO sessions.
@@ -260,6 +263,8 @@ pub struct State {
     pub budgets: HashMap<Key, Budget>,
     /// Events whose handlers wait.
     pub progress: Progress,
+    /// What connections have sent beyond their share of a turn.
+    pub surplus: Surplus,
     /// What is known of the end of the session at hand, while it is being ended.
     pub cause: Cause,
     /// Whether those who listen to what is sent are being told: what they send themselves is not
@@ -286,6 +291,7 @@ impl State {
             index,
             compression: deflate.map(|options| Box::new(Compression::new(options))),
             options: Rc::new(shared.settings.options.clone()),
+            send_queue_bytes: shared.settings.options.limits.send_queue_bytes,
             shared,
             now: Time::ZERO,
             connections: Slab::new(),
@@ -318,6 +324,7 @@ impl State {
             sites: HashMap::new(),
             budgets: HashMap::new(),
             progress: Progress::default(),
+            surplus: Surplus::default(),
             cause: Cause::default(),
             is_telling: false,
             chosen: Vec::new(),
@@ -419,6 +426,7 @@ impl State {
     pub fn drop_connection(&mut self, key: Key) {
         self.queue_batch();
         self.leave_site(key);
+        self.surplus.forget(key);
         if let Some(mut conn) = self.connections.remove(key) {
             conn.queue.clear(&mut self.spare);
             if let Some(compression) = &mut self.compression {

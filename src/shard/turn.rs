@@ -163,7 +163,10 @@ impl<D: Driver> Shard<D> {
                 state.resumed(stall);
             }
             state.follow_registrations();
+            state.follow_pressure();
+            state.surplus.turn_begins();
         });
+        self.take_surplus();
         self.take_completions();
         self.take_commands();
         self.take_timers();
@@ -182,6 +185,16 @@ impl<D: Driver> Shard<D> {
             let mut bytes = [0; RANDOM_POOL];
             self.driver.random(&mut bytes[..missing]);
             self.context.with(|state| state.random.extend(&bytes[..missing]));
+        }
+    }
+
+    fn take_surplus(&mut self) {
+        for _ in 0..self.context.with(|state| state.surplus.ready()) {
+            if self.context.with(|state| state.is_congested()) {
+                break;
+            }
+            self.refill_random();
+            self.context.pump_surplus();
         }
     }
 
@@ -470,6 +483,7 @@ impl State {
             || !self.dirty_sessions.is_empty()
             || !self.backlog.is_empty()
             || !self.resumed.is_empty()
+            || self.surplus.is_ready()
             || !self.jobs.is_empty();
         if is_busy {
             return Outlook::Busy;

@@ -1,7 +1,7 @@
 // A tenth of 10,000 clients stops reading while events are broadcast: what the others see, and what
 // the server holds, against the same without them. Runs of either kind by turns, medians.
 import assert from "node:assert/strict";
-import { broadcast, lacking } from "./support/crowd.js";
+import { broadcast, lacking, median } from "./support/crowd.js";
 
 const FAST = 9_000;
 const SLOW = 1_000;
@@ -42,10 +42,6 @@ export default {
     return told;
   },
 };
-
-function median(numbers) {
-  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
-}
 
 function mib(kib) {
   return (kib / 1_024).toFixed(0);

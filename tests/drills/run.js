@@ -9,6 +9,7 @@
 //   run(drill)  throws, or gives what was seen, in a line
 // and is run with
 //   drill.start(example, ...flags)  a server, as tests/clients/server.js has it, ended with the drill
+//   drill.prefix                    what is put before the command of a server: a program that runs it
 //   drill.folder                    an empty folder, removed with the drill
 //   drill.after(work)               something that is to be done when it has ended, last come first
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -30,6 +31,7 @@ Written by \`make drills\`. A drill that was not run has kept its line.
 
 class Drill {
   folder = mkdtempSync(join(tmpdir(), "fanfare-drill-"));
+  prefix = [];
   #afterwards = [() => rmSync(this.folder, { recursive: true })];
 
   after(work) {
@@ -37,7 +39,7 @@ class Drill {
   }
 
   async start(example, ...flags) {
-    const server = await startCommand([join(examples, example)], ...flags);
+    const server = await startCommand([...this.prefix, join(examples, example)], ...flags);
     this.after(() => server.stop());
     return server;
   }

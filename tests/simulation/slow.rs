@@ -1,15 +1,16 @@
 //! Clients that do not read.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use fanfare::driver::sim::{Faults, Sim};
-use fanfare::internal::{Shard, run_short_of_memory};
+use fanfare::driver::sim::{Client, Faults, Sim};
+use fanfare::internal::{Shard, Shortage, run_short_of_memory};
 use fanfare::{SendQueuePolicy, Stats};
 
 use crate::broadcast::register;
 use crate::peer::{Kind, Peer};
 use crate::seeds;
-use crate::wire::Event;
+use crate::wire::{self, Event};
 use crate::world::{Plan, World};
 
 /// What the kernel holds for a client, and then the server.
@@ -186,22 +187,26 @@ fn m51_of_what_is_coalesced_clients_that_do_not_read_get_the_latest_of_each_key_
     });
 }
 
+/// Sends numbered events with a text, each when those who read have got the one before.
+fn count_up(world: &mut World, numbers: RangeInclusive<u64>) {
+    let text = "x".repeat(1_000);
+    for number in numbers {
+        world.server.emit("number", (number, &text));
+        world.run_until("those who read get it", Duration::from_secs(5), |world| {
+            let mut readers = world.peers.iter().filter(|peer| !peer.is_deaf);
+            readers.all(|peer| heard(peer, "number").last() == Some(&number))
+        });
+    }
+}
+
 #[test]
 fn m53_when_memory_runs_short_those_for_whom_most_is_queued_go_and_nobody_new_comes() {
     seeds::for_each("memory_runs_short", 4, |seed| {
         let mut world = world_of(seed, SendQueuePolicy::Disconnect, 1024 * 1024);
-        let text = "x".repeat(1_000);
-        let last = 100;
-        for number in 1..=last {
-            world.server.emit("number", (number, &text));
-            world.run_until("those who read get it", Duration::from_secs(5), |world| {
-                let mut readers = world.peers.iter().filter(|peer| !peer.is_deaf);
-                readers.all(|peer| heard(peer, "number").last() == Some(&number))
-            });
-        }
+        count_up(&mut world, 1..=100);
         assert_eq!(slow_clients(&world), 0, "clients that were too slow");
         let deaf = world.peers.iter().filter(|peer| peer.is_deaf).count();
-        run_short_of_memory(&world.server, true, u64::MAX);
+        run_short_of_memory(&world.server, Shortage::High, u64::MAX);
         world.run_until("queues are given up", Duration::from_secs(1), |world| {
             count(world, |stats| stats.clients_relieved) == deaf as u64
         });
@@ -212,7 +217,47 @@ fn m53_when_memory_runs_short_those_for_whom_most_is_queued_go_and_nobody_new_co
         world.run_until("who is new is sent away", Duration::from_secs(5), |world| {
             count(world, |stats| stats.sessions_refused) == refused + 1
         });
-        run_short_of_memory(&world.server, false, 0);
+        run_short_of_memory(&world.server, Shortage::None, 0);
         world.finish();
     });
+}
+
+#[test]
+fn m53_while_memory_is_critically_short_nobody_adds_to_much_that_is_kept_for_it() {
+    seeds::for_each("nobody_adds", 4, |seed| {
+        let mut world = world_of(seed, SendQueuePolicy::Disconnect, 1024 * 1024);
+        count_up(&mut world, 1..=100);
+        // What a client that polls has not taken may be on its way in an answer already.
+        let deaf = world.peers.iter().filter(|peer| peer.is_deaf && peer.is_upgraded());
+        let deaf = deaf.count() as u64;
+        let relieved = |world: &World| count(world, |stats| stats.clients_relieved);
+        let mut senders = [(); 2].map(|()| world.network.connect(world.address));
+        senders.iter_mut().for_each(|sender| sender.write(&wire::handshake("")));
+        world.run_for(Duration::from_millis(100));
+        // Nobody is picked out: those who stay are those who add nothing.
+        run_short_of_memory(&world.server, Shortage::Critical, 0);
+        begin_a_message(&mut senders[0], 1_000);
+        world.run_for(Duration::from_millis(100));
+        assert_eq!(relieved(&world), 0);
+        count_up(&mut world, 101..=101);
+        world.run_until("who has much and is sent more goes", Duration::from_secs(1), |world| {
+            relieved(world) >= deaf
+        });
+        let before = relieved(&world);
+        begin_a_message(&mut senders[1], 200_000);
+        world.run_until("who sends much goes", Duration::from_secs(1), |world| {
+            relieved(world) == before + 1 && senders[1].is_closed()
+        });
+        assert_eq!(connected(&world) as u64, world.peers.len() as u64 - before);
+        assert!(!senders[0].is_closed(), "who has sent little stays");
+        run_short_of_memory(&world.server, Shortage::None, 0);
+        senders.iter_mut().for_each(Client::reset);
+        world.finish();
+    });
+}
+
+/// Sends so much of a message of half a megabyte.
+fn begin_a_message(client: &mut Client, bytes: usize) {
+    client.write(&[0x81, 0xff, 0, 0, 0, 0, 0, 7, 0xa1, 0x20, 0, 0, 0, 0]);
+    client.write(&vec![b'4'; bytes]);
 }

@@ -2,12 +2,14 @@
 //! groups 26 and 39 say of lists of sockets.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 
 use fanfare::{Auth, Data, Emitter, Server, Socket, SocketId};
 use serde::Deserialize;
 
-use crate::client::Client;
-use crate::fixture::{Fixture, block_on, each, log};
+use crate::client::{Client, DEADLINE};
+use crate::fixture::{Fixture, block_on, each, log, options};
 
 #[derive(Deserialize)]
 struct Rooms {
@@ -222,4 +224,28 @@ fn what_the_application_keeps_with_a_socket_can_be_asked_for_on_any_thread_and_s
         drop((other, server));
         assert_eq!(block_on(found[0].data::<u64>()), None, "all have gone");
     });
+}
+
+#[test]
+fn sockets_are_found_on_a_shard_that_is_behind_with_what_other_threads_want() {
+    let (blocked, is_blocked) = channel();
+    let (go, may_go) = channel::<()>();
+    let (blocked, may_go) = (Mutex::new(blocked), Mutex::new(may_go));
+    let options = options(1).limits(|limits| limits.mailbox_commands = 1);
+    let server = Fixture::with(options, |io| {
+        io.of("/").on("block", async move |_: Socket| {
+            blocked.lock().unwrap().send(()).unwrap();
+            // The end of the test ends it, too.
+            let _ = may_go.lock().unwrap().recv();
+        });
+    });
+    let mut client = server.client();
+    client.send("42[\"block\"]");
+    is_blocked.recv_timeout(DEADLINE).unwrap();
+    while server.io.emit("more", ()).is_queued() {}
+    let fetch = server.io.fetch_sockets();
+    drop(go);
+    let found = block_on(fetch);
+    let data = block_on(found[0].data::<u8>());
+    assert_eq!((found.len(), data), (1, None));
 }

@@ -1,0 +1,95 @@
+// Clients ask for more than the memory of a control group holds, and read none of it: nobody new is
+// let in meanwhile, those for whom most is queued go first, a client that reads is served all the time,
+// and the kernel has no reason to end the process.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { connect as dial } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { listenTo } from "./support/network.js";
+
+const LIMIT_BYTES = 256 << 20;
+const HOARDERS = 120;
+/** The kernel takes about half of it, which is not memory of the process. */
+const BYTES_EACH = 6 << 20;
+/** The older hierarchy, whose files these are. */
+const GROUPS = "/sys/fs/cgroup/memory";
+const { io } = createRequire(new URL("../clients/package.json", import.meta.url))("socket.io-client");
+const stalled = fileURLToPath(new URL("support/stalled.py", import.meta.url));
+
+export default {
+  name: "m53 a server that is asked for more memory than its control group has lives on",
+  rows: [53],
+  seconds: 120,
+
+  needs() {
+    if (process.getuid() !== 0) return "root, to make a control group";
+    return existsSync(`${GROUPS}/memory.limit_in_bytes`) ? null : "control groups of version 1";
+  },
+
+  async run(drill) {
+    const group = `${GROUPS}/fanfare-${process.pid}`;
+    mkdirSync(group);
+    drill.after(() => rmdirSync(group));
+    const told = (file) => Number(readFileSync(`${group}/${file}`, "utf8"));
+    writeFileSync(`${group}/memory.limit_in_bytes`, String(LIMIT_BYTES));
+    drill.prefix = ["sh", "-c", `echo $$ > ${group}/cgroup.procs && exec "$@"`, "sh"];
+    const server = await drill.start("benchmark");
+    const reader = io(server.url, { transports: ["websocket"], reconnection: false });
+    drill.after(() => reader.close());
+    await new Promise((resolve, reject) => reader.once("connect", resolve).once("connect_error", reject));
+    const hoarders = listenTo(drill, "python3", stalled, server.port, HOARDERS);
+    assert.equal(await hoarders.hear(), "ready");
+    hoarders.say(`hoard ${BYTES_EACH}`);
+    const hoarded = hoarders.hear();
+    const watched = await watch(server, reader, hoarded);
+    hoarders.say("count");
+    const gone = Number(await hoarders.hear());
+    hoarders.say("reset");
+    await hoarders.hear();
+    await sleep(1_000);
+    assert.ok(reader.connected, "the client that reads was let go");
+    assert.equal((await handshake(server.port)).status, 200, "somebody new, when all is over");
+    assert.ok(watched.refused > 0, `nobody new was refused; peak ${told("memory.max_usage_in_bytes") >> 20} MiB, ${gone} let go, ${JSON.stringify(watched)}`);
+    assert.ok(gone > 0 && gone < HOARDERS, `${gone} of ${HOARDERS} were let go`);
+    const mib = (bytes) => (bytes / (1 << 20)).toFixed(0);
+    return (
+      `${HOARDERS} clients asked for ${mib(HOARDERS * BYTES_EACH)} MiB of ${mib(LIMIT_BYTES)} and read nothing: ` +
+      `${gone} were let go, ${watched.refused} who were new were told to come back, one who reads was ` +
+      `answered ${watched.answered} times, ${watched.slowest.toFixed(0)} ms at most; peak ${mib(told("memory.max_usage_in_bytes"))} MiB`
+    );
+  },
+};
+
+/** What somebody new and a client that reads see until the others are done, and a while longer. */
+async function watch(server, reader, hoarded) {
+  const seen = { refused: 0, answered: 0, slowest: 0 };
+  let until = Infinity;
+  void hoarded.then(() => (until = Date.now() + 3_000));
+  while (Date.now() < until) {
+    const begun = performance.now();
+    await reader.timeout(10_000).emitWithAck("echo", "still there?");
+    seen.answered++;
+    seen.slowest = Math.max(seen.slowest, performance.now() - begun);
+    const { status, head } = await handshake(server.port);
+    if (status === 503) {
+      assert.match(head, /\r\nRetry-After: \d+\r\n/i);
+      seen.refused++;
+    }
+    await sleep(20);
+  }
+  return seen;
+}
+
+/** The answer to somebody new, who leaves again. */
+function handshake(port) {
+  return new Promise((resolve, reject) => {
+    const socket = dial({ host: "127.0.0.1", port });
+    socket.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: drill\r\nConnection: close\r\n\r\n");
+    let head = "";
+    socket.on("data", (data) => (head += data.toString("latin1")));
+    socket.on("error", reject);
+    socket.on("close", () => resolve({ status: Number(head.split(" ")[1]), head }));
+  });
+}
