@@ -67,6 +67,11 @@ bench:
 report:
 	node perf/report.mjs $(REPORT)
 
+# Ten million inputs for the doors of the codecs, chosen by what code they reach: some ten minutes.
+# FUZZ="http json" are those alone. What was seen is written into tests/fuzz/results.md.
+fuzz:
+	node tests/fuzz/run.js $(FUZZ)
+
 lint:
 	cargo fmt --check
 	cargo fmt --check --manifest-path perf/limit/Cargo.toml
