@@ -21,6 +21,7 @@ test:
 	cargo test --all-features
 	FANFARE_DRIVER=epoll cargo test --all-features --test server --test socket --test log
 	cargo test --bench '*'
+	cargo test --manifest-path tests/models/Cargo.toml
 	cargo test --manifest-path perf/limit/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	cargo build --release --bin fanfare --example conformance --example golden --example websocket_echo
@@ -66,10 +67,17 @@ bench:
 report:
 	node perf/report.mjs $(REPORT)
 
+# Ten million inputs for the doors of the codecs, chosen by what code they reach: some ten minutes.
+# FUZZ="http json" are those alone. What was seen is written into tests/fuzz/results.md.
+fuzz:
+	node tests/fuzz/run.js $(FUZZ)
+
 lint:
 	cargo fmt --check
 	cargo fmt --check --manifest-path perf/limit/Cargo.toml
 	cargo fmt --check --manifest-path tests/clients/matrix/rust/Cargo.toml
+	cargo fmt --check --manifest-path tests/models/Cargo.toml
 	cargo clippy --all-targets --all-features -- -D warnings
 	cargo clippy --manifest-path perf/limit/Cargo.toml --all-targets -- -D warnings
 	cargo clippy --manifest-path tests/clients/matrix/rust/Cargo.toml -- -D warnings
+	cargo clippy --manifest-path tests/models/Cargo.toml --all-targets -- -D warnings

@@ -117,8 +117,8 @@
 //! # Layers
 //! | module | may import |
 //! |---|---|
-//! | `base` `room` `mailbox` | |
-//! | `proto` `driver` `error` | `base` |
+//! | `base` `room` | |
+//! | `proto` `driver` `error` `mailbox` | `base` |
 //! | `session` `fanout` | `base` `proto` |
 //! | `metrics` | `base` `proto` `session::departure` `driver::DriverStats` |
 //! | `command` | `base` `proto` `room` `session::recovery` `metrics::Observed` |

@@ -1,10 +1,13 @@
 //! How other threads reach a shard: a bounded lock-free queue, and a bell that rings once a sleep.
+//!
+//! `tests/models` compiles this file once more, and tries it in every order of its threads' steps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use crossbeam_queue::SegQueue;
+
+use crate::base::sync::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Wakes a shard, but only one that sleeps or is about to.
 ///
@@ -26,7 +29,7 @@ impl Bell {
     pub fn ring(&self) {
         // Pairs with the fence in `announce_sleep`: either this load sees the announcement, or the
         // shard's last look at its queues sees what was put in before the ring.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             self.waker.wake_by_ref();
         }
@@ -35,7 +38,7 @@ impl Bell {
     /// Called by the shard before its last look at its queues.
     pub fn announce_sleep(&self) {
         self.asleep.store(true, Ordering::Relaxed);
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     /// Called by the shard when it is awake again.
@@ -106,7 +109,7 @@ impl<T> Mailbox<T> {
     /// those who want to post them. Nobody would ever take or drop them here.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     /// Whether its shard has ended.

@@ -25,6 +25,7 @@ const DOORS: &[Door] = &[
     Door { name: "engine_v3", exercise: proto::engine_v3::exercise, inputs: 200_000 },
     Door { name: "extensions", exercise: proto::websocket::exercise_extensions, inputs: 400_000 },
     Door { name: "http", exercise: proto::http::exercise, inputs: 40_000 },
+    Door { name: "ids", exercise: proto::engine::exercise_ids, inputs: 400_000 },
     Door { name: "json", exercise: proto::json::exercise, inputs: 400_000 },
     Door { name: "jsonp", exercise: proto::jsonp::exercise, inputs: 300_000 },
     Door { name: "msgpack", exercise: proto::msgpack::exercise, inputs: 200_000 },
@@ -121,6 +122,11 @@ fn extensions_takes_whatever_arrives() {
 #[test]
 fn http_takes_whatever_arrives() {
     fuzz("http");
+}
+
+#[test]
+fn ids_takes_whatever_arrives() {
+    fuzz("ids");
 }
 
 #[test]

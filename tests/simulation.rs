@@ -9,6 +9,8 @@
 
 #[path = "simulation/broadcast.rs"]
 mod broadcast;
+#[path = "simulation/broken.rs"]
+mod broken;
 #[path = "simulation/churn.rs"]
 mod churn;
 #[path = "simulation/handover.rs"]

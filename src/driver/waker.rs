@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
 use super::sys;
+use crate::base::raised::Raised;
 
 /// What wakers and the driver share. It owns the counter, so that a waker that outlives its driver
 /// adds to a counter that nobody polls.
@@ -17,8 +17,8 @@ use super::sys;
 #[derive(Debug)]
 pub struct WakeSignal {
     counter: File,
-    /// Whether the counter was added to since the driver last looked: further wake-ups are free.
-    raised: AtomicBool,
+    /// Whether the counter was added to since the driver last looked.
+    raised: Raised,
 }
 
 impl WakeSignal {
@@ -28,7 +28,7 @@ impl WakeSignal {
     /// No descriptor or no memory is left.
     pub fn new() -> io::Result<Arc<WakeSignal>> {
         let counter = File::from(sys::event_counter()?);
-        Ok(Arc::new(WakeSignal { counter, raised: AtomicBool::new(false) }))
+        Ok(Arc::new(WakeSignal { counter, raised: Raised::new() }))
     }
 
     /// What is to be polled.
@@ -42,11 +42,8 @@ impl WakeSignal {
     }
 
     /// To be called by the driver after the poll reported and before its turn ends.
-    ///
-    /// A wake-up that comes before this writes nothing, and its thread's work is seen: the swap
-    /// here reads what the swap there has written. One that comes after it writes.
     pub fn lower(&self) {
-        self.raised.swap(false, Ordering::AcqRel);
+        self.raised.lower();
     }
 }
 
@@ -56,7 +53,7 @@ impl Wake for WakeSignal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.raised.swap(true, Ordering::AcqRel) {
+        if self.raised.raise() {
             // It fails only when the counter is full, which the type's comment excludes.
             let _ = (&self.counter).write(&1u64.to_ne_bytes());
         }

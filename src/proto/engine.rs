@@ -13,6 +13,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 
 use super::engine_v3::Attachments;
 use super::json;
+use crate::base::id::{PrivateId, SessionId, SocketId};
+use crate::base::offset::Offset;
 
 /// The revision of Engine.IO that a session speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,6 +224,24 @@ pub fn exercise(bytes: &[u8]) {
         }
     }
     assert_eq!(length, bytes.len(), "the packets and separators are the whole payload");
+}
+
+/// The door for what clients name themselves and their events with: what is read, written again,
+/// reads as the same.
+#[doc(hidden)]
+pub fn exercise_ids(bytes: &[u8]) {
+    if let Some(id) = SessionId::parse(bytes) {
+        assert_eq!(SessionId::parse(&id.text()), Some(id));
+    }
+    if let Some(id) = SocketId::parse(bytes) {
+        assert_eq!(SocketId::parse(&id.text()), Some(id));
+    }
+    if let Some(id) = PrivateId::parse(bytes) {
+        assert_eq!(PrivateId::parse(&id.text()), Some(id));
+    }
+    if let Some(offset) = Offset::parse(bytes) {
+        assert_eq!(Offset::parse(&offset.text()), Some(offset));
+    }
 }
 
 #[cfg(test)]

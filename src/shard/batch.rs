@@ -71,7 +71,8 @@ impl Batch {
     }
 
     /// Whether a broadcast means the same sockets as those that wait, and none was sent them.
-    fn continues_with(&self, next: &Broadcast) -> bool {
+    /// Together they have so many bytes at `most`.
+    fn continues_with(&self, next: &Broadcast, most: usize) -> bool {
         self.frame.is_none()
             && self.broadcasts.last().is_some_and(|last| {
                 last.namespace == next.namespace
@@ -80,7 +81,7 @@ impl Batch {
                     && last.is_told == next.is_told
                     && last.wire.key().is_none()
                     && next.wire.key().is_none()
-                    && self.bytes + next.wire.bytes().len() <= BATCH_BYTES_MAX
+                    && self.bytes + next.wire.bytes().len() <= most
             })
     }
 
@@ -134,7 +135,10 @@ impl State {
         let is_alone = broadcast.volatile || broadcast.ack.is_some();
         // One that is compressed is compressed once for all shards: not with its neighbours.
         let is_alone_here = is_alone || self.compression.is_some();
-        if is_alone_here || !self.batch.continues_with(broadcast) {
+        // Where the oldest events are dropped, the newest frame stays: it must leave room.
+        let room = self.shared.settings.options.limits.send_queue_soft_bytes / 4;
+        let most = BATCH_BYTES_MAX.min(room);
+        if is_alone_here || !self.batch.continues_with(broadcast, most) {
             self.queue_batch();
         }
         self.batch.add(broadcast);

@@ -25,6 +25,10 @@ impl State {
             (None, None) => return true,
             (packets, bytes) => (packets.unwrap_or(ANY), bytes.unwrap_or(ANY)),
         };
+        // Of a session that has ended meanwhile nothing is kept: nobody would ever forget it.
+        if self.sessions.get(session).is_none() {
+            return true;
+        }
         let now = self.now;
         let budget = self.budgets.entry(session).or_insert_with(|| Budget {
             packets: Allowance::full(packets.burst, now),

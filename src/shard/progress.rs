@@ -31,6 +31,11 @@ struct InProgress {
 }
 
 impl Progress {
+    /// Whether no handler of any client waits.
+    pub fn is_empty(&self) -> bool {
+        self.by_session.is_empty()
+    }
+
     /// Whether nothing is to be read from a client.
     pub fn holds(&self, session: Key) -> bool {
         !self.by_session.is_empty()

@@ -3,12 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::clock::Time;
 use crate::driver::Driver as _;
 use crate::driver::sim::{Network, Sim};
 
 use super::shared::{Post, Shared};
+use super::state::State;
 use super::turn::{Outlook, Shard};
 
 /// A shard and what it waits for.
@@ -83,5 +85,53 @@ impl Station {
             Outlook::Idle(due) => due,
             Outlook::Busy | Outlook::Finished => None,
         }
+    }
+
+    /// What the shard holds of its clients and of what others want of it, and how much: nothing
+    /// when all have gone and their deadlines have passed.
+    pub fn held(&self) -> Vec<(&'static str, usize)> {
+        let context = self.shard.context();
+        let mut held = vec![
+            ("tasks", context.tasks()),
+            ("tasks that are ready", self.post.ready.len()),
+            ("clients", self.post.clients.load(Ordering::Relaxed)),
+            ("commands that were posted", usize::from(!self.post.mailbox.is_empty())),
+        ];
+        context.with(|state| held.extend(state.held()));
+        held.retain(|(_, count)| *count > 0);
+        held
+    }
+}
+
+impl State {
+    fn held(&mut self) -> Vec<(&'static str, usize)> {
+        let some = |is_empty: bool| usize::from(!is_empty);
+        let rooms = self.namespaces.iter_mut().filter(|space| !space.rooms.is_empty()).count();
+        let members = self.namespaces.iter_mut().map(|space| space.sockets.len()).sum();
+        vec![
+            ("connections", self.connections.len()),
+            ("sessions", self.sessions.len()),
+            ("sessions of sockets", self.sessions_of_sockets.len()),
+            ("sockets", self.sockets.len()),
+            ("sockets of namespaces", members),
+            ("namespaces with rooms", rooms),
+            ("undecided namespaces", self.undecided.len()),
+            ("deadlines", usize::from(self.timers.next().is_some())),
+            ("sleeping tasks", self.sleepers.len()),
+            ("connections to flush", self.dirty.len()),
+            ("sessions to flush", self.dirty_sessions.len()),
+            ("connections to go on with", self.resumed.len()),
+            ("bodies to go on with", self.backlog.len()),
+            ("jobs", self.jobs.len()),
+            ("actions", self.actions.len()),
+            ("commands for others", self.outbox.iter().map(|outbox| outbox.len()).sum()),
+            ("effects", self.effects.len()),
+            ("broadcasts", some(self.batch.is_empty())),
+            ("listeners to sessions", some(self.session_listeners.is_empty())),
+            ("drains", some(self.drains.is_empty())),
+            ("sites", self.sites.len()),
+            ("budgets", self.budgets.len()),
+            ("events in progress", some(self.progress.is_empty())),
+        ]
     }
 }

@@ -250,6 +250,18 @@ impl Peer {
         }
     }
 
+    /// Sends the beginning of a frame on its WebSocket, up to somewhere in the header, the mask or
+    /// the payload, and then nothing any more.
+    pub fn stall_in_frame(&mut self) {
+        let whole = wire::frame(&mut self.random, 1, &[b'x'; 2_000]);
+        let most = [4, 8, whole.len()][self.random.index(3)];
+        let stalled = self.random.range(1..=most - 1);
+        if let Some(link) = &mut self.websocket {
+            link.client.write(&whole[..stalled]);
+        }
+        (self.is_deaf, self.is_lenient) = (true, true);
+    }
+
     fn gone(&mut self) {
         self.phase = Phase::Gone;
         (self.websocket, self.probe) = (None, None);

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::broadcast::{is_for, register};
 use crate::peer::{Kind, Leave, Peer, Phase};
 use crate::seeds;
-use crate::world::{Inspect as _, Plan, World};
+use crate::world::{Plan, World};
 
 /// Those who speak never go: the order of what they say is that of their one shard. Those who
 /// listen do, at any moment after they have joined for the first time.
@@ -133,9 +133,7 @@ fn p15_nothing_is_kept_of_those_who_do_not_come_back() {
         let mut meeting = Meeting::new(seed);
         meeting.go_on(10);
         meeting.world.everybody_leaves();
-        meeting.world.run_for(Duration::from_secs(300));
         for station in &meeting.world.shards {
-            station.assert_empty();
             assert!(station.shard.context().with(|state| state.keeps_nothing()));
         }
         meeting.world.close();

@@ -28,7 +28,7 @@ fn world_with(seed: u64, policy: SendQueuePolicy) -> World {
 
 fn world_of(seed: u64, policy: SendQueuePolicy, queue_bytes: usize) -> World {
     let faults = Faults { socket_buffer_bytes: SOCKET_BYTES, ..Faults::all(seed) };
-    let plan = Plan { faults: faults.without_resets(), ..Plan::new(seed) };
+    let plan = Plan { faults: faults.without_resets().without_stalls(), ..Plan::new(seed) };
     let mut plan = plan.limits(|limits| {
         limits.send_queue_bytes = queue_bytes;
         limits.send_queue_soft_bytes = queue_bytes / 2;

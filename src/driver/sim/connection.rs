@@ -76,6 +76,14 @@ impl Connection {
         }
     }
 
+    /// When the kernel is done with it, if it is closed.
+    pub fn closes(&self) -> Option<Time> {
+        match self.state {
+            State::Closing(due, _) => Some(due),
+            State::Open | State::Detaching(_) => None,
+        }
+    }
+
     /// Operations in flight.
     pub fn operations(&self, now: Time) -> usize {
         usize::from(self.receives_at(now)) + usize::from(self.send.is_some())

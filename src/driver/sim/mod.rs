@@ -97,17 +97,23 @@ impl Sim {
         Sim { network, number, memory, woken: Arc::default() }
     }
 
-    /// Whether the waker was used since the last turn.
+    /// Whether the waker was used since the last turn, and that has been noticed.
     pub fn is_woken(&self) -> bool {
-        self.woken.0.load(Ordering::Acquire)
+        self.woken.0.load(Ordering::Acquire) && self.with(Ring::notices_waker)
+    }
+
+    /// The sends in flight, and how many bytes of their connection's queue each of them has.
+    pub fn sends_in_flight(&self) -> Vec<(Key, usize)> {
+        self.with(|ring, _| ring.sends_in_flight())
     }
 
     /// Whether a [`Driver::turn`] without `until` would return now instead of waiting. A test that
     /// steps only shards of which this is true, or whose deadline has come, finds lost wake-ups.
     pub fn is_ready(&self) -> bool {
+        let is_woken = self.is_woken();
         let kernel = self.network.kernel();
         let next = kernel.rings[self.number].next_event(&kernel.world);
-        self.is_woken() || next.is_some_and(|due| due <= kernel.world.now)
+        is_woken || next.is_some_and(|due| due <= kernel.world.now)
     }
 
     /// The network of the driver.
@@ -180,7 +186,10 @@ impl Driver for Sim {
 
     #[track_caller]
     fn release(&mut self, buffer: BufferId) {
-        self.lent(buffer).rings[self.number].release(buffer);
+        let mut kernel = self.lent(buffer);
+        let (ring, world) = kernel.parts(self.number);
+        ring.release(world, buffer);
+        drop(kernel);
         self.memory[usize::from(buffer.0)].fill(CANARY);
     }
 
@@ -244,6 +253,7 @@ impl Driver for Sim {
         if completions.len() == first && !woken {
             ring.waited();
         }
+        world.maybe_stall();
         world.note(world.now.as_micros() << 16 | self.number as u64);
         completions[first..].iter().for_each(|completion| note(world, completion));
         Ok(())

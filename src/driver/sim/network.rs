@@ -19,7 +19,7 @@ use crate::base::limits::Limits;
 
 /// A seeded network with its own clock. Clones are the same network.
 ///
-/// The clock stands still but for [`Network::advance`]. A test steps the shards on it until
+/// The clock stands still but for [`Network::advance`] and [`Faults::stalls`]. A test steps the shards on it until
 /// [`Network::next_event`] is in the future, and then advances to that or to the shards' own
 /// deadline, whichever comes first.
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Network {
             refused.client_end = Some(End::Refused);
             refused.server_gone = true;
         } else {
-            let due = world.due(world.faults.deliveries_delayed);
+            let due = world.arrival();
             let chosen = world.random.index(listening.len());
             listening[chosen].offer(address, due, socket);
         }
@@ -141,11 +141,7 @@ impl Network {
 
     /// Lets time pass.
     pub fn advance(&self, duration: Duration) {
-        let mut kernel = self.kernel_mut();
-        let world = &mut kernel.world;
-        world.now = world.now.after(duration);
-        let now = world.now;
-        world.sockets.values_mut().for_each(|socket| socket.settle(now));
+        self.kernel_mut().world.advance(duration);
     }
 
     /// The next time at which something happens by itself: bytes arrive, or a driver has something
@@ -236,6 +232,15 @@ impl Kernel {
     }
 }
 
+/// The longest that a process is stopped.
+const STALL_MAX: Duration = Duration::from_millis(250);
+
+/// How far the times are apart at which clients come together.
+const BURST: Duration = Duration::from_millis(10);
+
+/// How a connection breaks.
+const RESETS: [i32; 4] = [libc::ECONNRESET, libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::EPIPE];
+
 const FINGERPRINT_SEED: u64 = 0xcbf2_9ce4_8422_2325;
 const FINGERPRINT_PRIME: u64 = 0x0000_0100_0000_01b3;
 
@@ -264,6 +269,31 @@ impl World {
         let most = u64::try_from(self.faults.delay_max.as_micros()).unwrap_or(u64::MAX);
         let micros = self.random.below(most.max(1)).saturating_add(1);
         self.now.after(Duration::from_micros(micros))
+    }
+
+    /// Lets time pass.
+    fn advance(&mut self, duration: Duration) {
+        self.now = self.now.after(duration);
+        let now = self.now;
+        self.sockets.values_mut().for_each(|socket| socket.settle(now));
+    }
+
+    /// By chance, lets time pass as if the process had been stopped.
+    pub fn maybe_stall(&mut self) {
+        if self.random.chance(self.faults.stalls) {
+            let micros = self.random.below(STALL_MAX.as_micros() as u64);
+            self.advance(Duration::from_micros(micros));
+        }
+    }
+
+    /// When a client that connects now can be accepted.
+    fn arrival(&mut self) -> Time {
+        let due = self.due(self.faults.deliveries_delayed);
+        if !self.random.chance(self.faults.accepts_in_bursts) {
+            return due;
+        }
+        let micros = due.as_micros().next_multiple_of(BURST.as_micros() as u64);
+        Time::from_micros(micros)
     }
 
     fn new_socket(&mut self) -> SocketId {
@@ -311,6 +341,13 @@ impl World {
         length
     }
 
+    /// What a send fails with, by chance.
+    pub fn send_failure(&mut self) -> Option<i32> {
+        let errors = [libc::ENOBUFS, libc::ENOMEM, libc::EPIPE, libc::ECANCELED];
+        let fails = self.random.chance(self.faults.sends_failed);
+        fails.then(|| errors[self.random.index(errors.len())])
+    }
+
     fn push(&mut self, id: SocketId, direction: Direction, segment: Segment) {
         let due = self.due(self.faults.deliveries_delayed);
         let now = self.now;
@@ -327,10 +364,7 @@ impl World {
         if !self.random.chance(self.faults.resets) {
             return;
         }
-        let errno = match self.random.chance(500) {
-            true => libc::ECONNRESET,
-            false => libc::ETIMEDOUT,
-        };
+        let errno = RESETS[self.random.index(RESETS.len())];
         let discards = self.random.chance(self.faults.resets_discarding);
         let socket = self.socket_mut(id);
         socket.break_server(errno, discards);

@@ -1,9 +1,11 @@
 //! One driver as the fake kernel keeps it: listeners, connections and operations in flight.
 
+mod accept;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
 
+use self::accept::Listener;
 use super::Handle;
 use super::connection::{Connection, Receiving, SendInFlight, State, Step};
 use super::network::{Counters, SocketId, World};
@@ -17,96 +19,45 @@ use crate::driver::{BufferId, Completion, DriverStats, Sent};
 /// looks for.
 pub(super) const CANARY: u8 = 0xdb;
 
-/// How long a driver waits until it accepts again after it found no descriptor.
-const ACCEPT_RETRY: Duration = Duration::from_millis(10);
-
 #[derive(Debug)]
 pub(super) struct Ring {
     connections: Slab<Connection>,
+    /// Closed connections that the kernel still works on, in whose slots there may be others.
+    closing: Vec<Connection>,
     listeners: Vec<Listener>,
+    /// Clients that were accepted before their listener went.
+    accepted: VecDeque<SocketId>,
     /// Buffers that the kernel may fill.
     free: Vec<u16>,
+    /// Those that it may fill from the next turn on.
+    released: Vec<u16>,
     /// By buffer: whether the shard has it.
     lent: Vec<bool>,
     /// Connections that the last turn reported as detached. The shard may not have come to that
     /// completion yet, and may still want to be rid of them.
     left: Vec<Key>,
+    /// When it is noticed that the waker was used.
+    woken: Option<Time>,
     accepts_per_turn: usize,
     pub random: Random,
     stats: DriverStats,
-}
-
-#[derive(Debug)]
-struct Listener {
-    address: SocketAddr,
-    backlog: VecDeque<(Time, SocketId)>,
-    retry: Time,
 }
 
 impl Ring {
     pub fn new(buffers: u16, accepts_per_turn: usize, random: Random) -> Ring {
         Ring {
             connections: Slab::new(),
+            closing: Vec::new(),
             listeners: Vec::new(),
+            accepted: VecDeque::new(),
             free: (0..buffers).collect(),
+            released: Vec::new(),
             lent: vec![false; usize::from(buffers)],
             left: Vec::new(),
+            woken: None,
             accepts_per_turn,
             random,
             stats: DriverStats::default(),
-        }
-    }
-}
-
-/// Accepting.
-impl Ring {
-    pub fn listen(&mut self, address: SocketAddr) {
-        let listener = Listener { address, backlog: VecDeque::new(), retry: Time::ZERO };
-        self.listeners.push(listener);
-    }
-
-    pub fn stop_listening(&mut self, world: &mut World) {
-        for (_, socket) in self.listeners.drain(..).flat_map(|listener| listener.backlog) {
-            let refused = world.socket_mut(socket);
-            refused.break_server(libc::ECONNRESET, true);
-            refused.break_client();
-            world.close_server(socket);
-        }
-    }
-
-    pub fn listens_on(&self, address: SocketAddr) -> bool {
-        self.listeners.iter().any(|listener| listener.takes(address))
-    }
-
-    /// Leaves a new client to the listener of an address.
-    pub fn offer(&mut self, address: SocketAddr, due: Time, socket: SocketId) {
-        let mut listeners = self.listeners.iter_mut();
-        if let Some(listener) = listeners.find(|listener| listener.takes(address)) {
-            listener.backlog.push_back((due, socket));
-        }
-    }
-
-    fn accept(
-        &mut self,
-        world: &mut World,
-        mut descriptors: usize,
-        completions: &mut Vec<Completion<Handle>>,
-    ) {
-        let mut accepts_left = self.accepts_per_turn;
-        for listener in &mut self.listeners {
-            while accepts_left > 0 && listener.next_event().is_some_and(|due| due <= world.now) {
-                let full = descriptors >= world.faults.descriptors;
-                if full || world.random.chance(world.faults.accepts_refused) {
-                    self.stats.accepts_refused += 1;
-                    listener.retry = world.now.after(ACCEPT_RETRY);
-                    break;
-                }
-                let Some((_, socket)) = listener.backlog.pop_front() else { break };
-                accepts_left -= 1;
-                descriptors += 1;
-                let key = self.connections.insert(Connection::new(socket));
-                completions.push(Completion::Accepted(key));
-            }
         }
     }
 }
@@ -174,6 +125,9 @@ impl Ring {
         if socket.broken || socket.down.finished {
             return Sent::Failed(socket.error.take().unwrap_or(libc::EPIPE));
         }
+        if let Some(error) = world.send_failure() {
+            return Sent::Failed(error);
+        }
         let deferred = world.random.chance(world.faults.sends_deferred);
         if !deferred && world.room_bytes(id) > 0 {
             self.stats.sends_direct += 1;
@@ -206,6 +160,9 @@ impl Ring {
         let picks = connection.receives_at(world.now) && due > world.now;
         let buffer = if picks { self.free.pop() } else { None };
         self.live(world, key).state = State::Closing(due, buffer);
+        if world.random.chance(world.faults.slots_reused) {
+            self.closing.extend(self.connections.remove(key));
+        }
     }
 
     #[track_caller]
@@ -230,9 +187,18 @@ impl Ring {
         self.lent.get(usize::from(buffer.0)).copied().unwrap_or(false)
     }
 
-    pub fn release(&mut self, buffer: BufferId) {
+    pub fn release(&mut self, world: &mut World, buffer: BufferId) {
         self.lent[usize::from(buffer.0)] = false;
-        self.free.push(buffer.0);
+        match world.random.chance(world.faults.releases_late) {
+            true => self.released.push(buffer.0),
+            false => self.free.push(buffer.0),
+        }
+    }
+
+    /// The waker was used; answers whether that is known by now.
+    pub fn notices_waker(&mut self, world: &mut World) -> bool {
+        let late = world.faults.wakes_late;
+        *self.woken.get_or_insert_with(|| world.due(late)) <= world.now
     }
 }
 
@@ -247,18 +213,22 @@ impl Ring {
         completions: &mut Vec<Completion<Handle>>,
     ) {
         self.left.clear();
+        self.woken = None;
+        self.free.append(&mut self.released);
         if world.random.chance(world.faults.turns_spurious) {
             return;
         }
+        self.end_closing(world);
+        let most = completions.len().saturating_add(world.faults.completions_max);
         let accept_first = !world.random.chance(world.faults.completions_reordered);
         if accept_first {
-            self.accept(world, descriptors, completions);
+            self.accept(world, descriptors, most, completions);
         }
         let mut ready: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         let short = world.random.chance(world.faults.turns_short);
         let mut steps_left = if short { world.random.range(1..=8) } else { usize::MAX };
         let mut position = 0;
-        while steps_left > 0 && !ready.is_empty() {
+        while steps_left > 0 && completions.len() < most && !ready.is_empty() {
             if world.random.chance(world.faults.completions_reordered) {
                 position = world.random.index(ready.len());
             }
@@ -274,7 +244,7 @@ impl Ring {
             position += 1;
         }
         if !accept_first {
-            self.accept(world, descriptors, completions);
+            self.accept(world, descriptors, most, completions);
         }
     }
 
@@ -333,6 +303,10 @@ impl Ring {
         let connection = self.connections.get_mut(key)?;
         world.maybe_cut(connection.socket);
         if world.socket(connection.socket).up.arrived_bytes() == 0 {
+            if world.random.chance(world.faults.ends_late) {
+                connection.retry = world.later();
+                return None;
+            }
             connection.ended = true;
             connection.receiving = Receiving::No;
             let errno = world.socket_mut(connection.socket).error.take();
@@ -359,6 +333,10 @@ impl Ring {
     /// Ends the send in flight.
     fn sent(&mut self, world: &mut World, key: Key) -> Option<Result<usize, i32>> {
         let connection = self.connections.get_mut(key)?;
+        Ring::send_ends(world, connection)
+    }
+
+    fn send_ends(world: &mut World, connection: &mut Connection) -> Option<Result<usize, i32>> {
         let send = connection.send.take()?;
         let gather = Gather { head: &send.frames, tail: &[], skip: send.skip };
         if !gather.slices().flatten().eq(&send.bytes) {
@@ -368,19 +346,33 @@ impl Ring {
         if socket.broken || socket.down.finished {
             return Some(Err(socket.error.take().unwrap_or(libc::EPIPE)));
         }
+        if let Some(error) = world.send_failure() {
+            return Some(Err(error));
+        }
         Some(Ok(world.send(connection.socket, &send.bytes)))
     }
 
-    /// The last operation of a closed connection has ended: the descriptor is closed and the slot
-    /// can be used again.
+    /// The last operation of a closed connection has ended: the slot can be used again.
     fn closed(&mut self, world: &mut World, key: Key) {
+        if let Some(connection) = self.connections.remove(key) {
+            self.let_go(world, connection);
+        }
+    }
+
+    /// Does the same for those whose slot others have already.
+    fn end_closing(&mut self, world: &mut World) {
+        let is_over = |it: &mut Connection| it.closes().is_some_and(|due| due <= world.now);
+        let over: Vec<Connection> = self.closing.extract_if(.., is_over).collect();
+        over.into_iter().for_each(|connection| self.let_go(world, connection));
+    }
+
+    /// The descriptor is closed.
+    fn let_go(&mut self, world: &mut World, mut connection: Connection) {
         // The cancellation of a send may come too late to stop it.
         let taken_late = world.random.chance(world.faults.cancels_late);
-        let room = |socket| world.room_bytes(socket) > 0;
-        if taken_late && self.connections.get(key).is_some_and(|closing| room(closing.socket)) {
-            self.sent(world, key);
+        if taken_late && world.room_bytes(connection.socket) > 0 {
+            Ring::send_ends(world, &mut connection);
         }
-        let Some(connection) = self.connections.remove(key) else { return };
         if let State::Closing(_, Some(buffer)) = connection.state {
             self.free.push(buffer);
         }
@@ -392,8 +384,12 @@ impl Ring {
         self.stop_listening(world);
         let keys: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.closed(world, key));
+        let closing = std::mem::take(&mut self.closing);
+        closing.into_iter().for_each(|connection| self.let_go(world, connection));
+        std::mem::take(&mut self.accepted).into_iter().for_each(|it| world.close_server(it));
         self.lent.clear();
         self.free.clear();
+        self.released.clear();
     }
 }
 
@@ -401,32 +397,43 @@ impl Ring {
 impl Ring {
     /// When a turn has something to do.
     pub fn next_event(&self, world: &World) -> Option<Time> {
-        let buffers = !self.free.is_empty();
+        let buffers = !(self.free.is_empty() && self.released.is_empty());
         let connections = self.connections.iter();
         let steps = connections.flat_map(|(_, connection)| connection.steps(world, buffers));
+        let closing = self.closing.iter().filter_map(Connection::closes);
         let accepts = self.listeners.iter().filter_map(Listener::next_event);
-        steps.map(|(due, _)| due).chain(accepts).min().map(|due| due.max(world.now))
+        let accepted = self.accepted.front().map(|_| world.now);
+        let others = accepts.chain(closing).chain(accepted).chain(self.woken);
+        steps.map(|(due, _)| due).chain(others).min().map(|due| due.max(world.now))
     }
 
     pub fn descriptors(&self) -> usize {
-        self.connections.len()
+        self.connections.len() + self.closing.len()
+    }
+
+    pub fn sends_in_flight(&self) -> Vec<(Key, usize)> {
+        let connections = self.connections.iter();
+        let open = connections.filter(|(_, it)| !matches!(it.state, State::Closing(..)));
+        open.filter_map(|(key, it)| Some((key, it.send.as_ref()?.bytes.len()))).collect()
     }
 
     /// Adds what this driver holds.
     pub fn count(&self, counters: &mut Counters, now: Time) {
-        counters.connections += self.connections.len();
+        counters.connections += self.descriptors();
         counters.unaccepted += self.listeners.iter().map(|it| it.backlog.len()).sum::<usize>();
-        counters.buffers += self.lent.len() - self.free.len();
+        counters.unaccepted += self.accepted.len();
+        counters.buffers += self.lent.len() - self.free.len() - self.released.len();
         counters.operations += self.operations(now);
     }
 
     fn operations(&self, now: Time) -> usize {
-        self.connections.iter().map(|(_, connection)| connection.operations(now)).sum()
+        let open = self.connections.iter().map(|(_, connection)| connection);
+        open.chain(&self.closing).map(|connection| connection.operations(now)).sum()
     }
 
     pub fn stats(&self, now: Time) -> DriverStats {
         DriverStats {
-            connections: self.connections.len() as u64,
+            connections: self.descriptors() as u64,
             operations_in_flight: self.operations(now) as u64,
             ..self.stats
         }
@@ -435,16 +442,5 @@ impl Ring {
     /// A turn gave nothing: a real driver would have waited.
     pub fn waited(&mut self) {
         self.stats.waits += 1;
-    }
-}
-
-impl Listener {
-    fn takes(&self, address: SocketAddr) -> bool {
-        let any = self.address.ip().is_unspecified();
-        self.address.port() == address.port() && (any || self.address.ip() == address.ip())
-    }
-
-    fn next_event(&self) -> Option<Time> {
-        self.backlog.front().map(|(due, _)| self.retry.max(*due))
     }
 }

@@ -1,5 +1,7 @@
 //! The fake kernel itself: each of its rules alone, then all faults under shards that echo.
 
+mod faults;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
+use super::canary::{Canary, GUARD_BYTES};
 use super::ring::Ring;
 use crate::driver::sys::Mapping;
 use crate::driver::{BufferId, check_receive_buffers};
@@ -26,6 +27,7 @@ pub struct Buffers {
     /// Which buffers are not the kernel's; whoever holds one may look at it.
     held: Box<[bool]>,
     held_count: usize,
+    canaries: Box<[Canary]>,
     /// Entries written since the beginning; what the kernel is told of by [`Buffers::publish`].
     tail: u16,
     published: u16,
@@ -39,14 +41,16 @@ impl Buffers {
     pub fn new(ring: &Ring, count: u16, size: usize) -> io::Result<Buffers> {
         check_receive_buffers(count, size)?;
         let offset = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(4096);
-        let mapping = Mapping::new(offset + usize::from(count) * size)?;
+        let mapping = Mapping::new(offset + usize::from(count) * (size + GUARD_BYTES))?;
         // SAFETY: a mapping begins at a page and has room for `count` entries before `offset`. It
         // is unmapped when `Uring` is dropped, which first waits for its operations to end.
         unsafe { ring.register_buffers(mapping.start().as_ptr() as u64, count, GROUP) }?;
         let held = vec![true; usize::from(count)].into_boxed_slice();
         let held_count = held.len();
+        let canaries = Canary::of_all(count);
+        let (tail, published) = (0, 0);
         let mut buffers =
-            Buffers { mapping, offset, size, held, held_count, tail: 0, published: 0 };
+            Buffers { mapping, offset, size, held, held_count, canaries, tail, published };
         for id in 0..count {
             buffers.release(BufferId(id));
         }
@@ -54,12 +58,16 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Takes note that the kernel has filled a buffer, which is now held.
-    pub fn take(&mut self, id: u16) -> BufferId {
+    /// Takes note that the kernel has filled a buffer with so many bytes; it is now held.
+    pub fn take(&mut self, id: u16, length: usize) -> BufferId {
         let held = &mut self.held[usize::from(id)];
         assert!(!*held, "the kernel gave a buffer that it does not have");
         *held = true;
         self.held_count += 1;
+        if cfg!(debug_assertions) {
+            let (canary, bytes) = self.guarded(BufferId(id));
+            canary.filled(bytes, length);
+        }
         BufferId(id)
     }
 
@@ -72,8 +80,21 @@ impl Buffers {
         unsafe { std::slice::from_raw_parts_mut(self.buffer(id).as_ptr(), self.size) }
     }
 
+    /// The bytes of a buffer that is held, and of its guard.
+    fn guarded(&mut self, id: BufferId) -> (&mut Canary, &mut [u8]) {
+        assert!(self.held[usize::from(id.0)]);
+        let (start, length) = (self.buffer(id).as_ptr(), self.size + GUARD_BYTES);
+        // SAFETY: as for `bytes`; the guard lies behind the buffer, and is nobody else's.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start, length) };
+        (&mut self.canaries[usize::from(id.0)], bytes)
+    }
+
     /// Gives a held buffer back; the kernel is told with the next [`Buffers::publish`].
     pub fn release(&mut self, id: BufferId) {
+        if cfg!(debug_assertions) && self.held[usize::from(id.0)] {
+            let (canary, bytes) = self.guarded(id);
+            canary.released(bytes);
+        }
         let held = &mut self.held[usize::from(id.0)];
         assert!(*held, "a buffer is released once");
         *held = false;
@@ -116,6 +137,7 @@ impl Buffers {
             // SAFETY: the buffers begin at `offset`, behind the entries. None is held, so that
             // nobody looks at them, and the caller promises that nothing fills one.
             unsafe { self.mapping.discard(self.offset) };
+            self.canaries.iter_mut().for_each(Canary::discarded);
         }
     }
 
@@ -127,9 +149,9 @@ impl Buffers {
     /// Where a buffer is.
     fn buffer(&self, id: BufferId) -> NonNull<u8> {
         assert!(usize::from(id.0) < self.held.len());
-        let offset = self.offset + usize::from(id.0) * self.size;
-        // SAFETY: the id is less than the number of buffers, so that the buffer ends within the
-        // mapping, which has `offset + count * size` bytes.
+        let offset = self.offset + usize::from(id.0) * (self.size + GUARD_BYTES);
+        // SAFETY: the id is less than the number of buffers, so that the buffer and its guard end
+        // within the mapping, which has room for `count` of them behind `offset`.
         unsafe { self.mapping.start().add(offset) }
     }
 
@@ -137,8 +159,10 @@ impl Buffers {
     #[cfg(test)]
     pub fn fill(&mut self, canary: u8) {
         for id in 0..self.held.len() as u16 {
+            let start = self.buffer(BufferId(id)).as_ptr();
             // SAFETY: as for `bytes`, but for the kernel: the test promises that nothing arrives.
-            unsafe { self.buffer(BufferId(id)).as_ptr().write_bytes(canary, self.size) };
+            unsafe { start.write_bytes(canary, self.size + GUARD_BYTES) };
+            self.canaries[usize::from(id)].refilled(canary);
         }
     }
 
@@ -169,7 +193,7 @@ mod tests {
         let mut buffers = Buffers::new(&ring, 4, 100).unwrap();
         assert_eq!(buffers.available(), 4);
         for id in 0..4 {
-            let id = buffers.take(id);
+            let id = buffers.take(id, 0);
             buffers.bytes(id).fill(id.0 as u8);
         }
         assert_eq!(buffers.available(), 0);
@@ -184,7 +208,7 @@ mod tests {
     fn a_buffer_that_is_held_keeps_its_bytes() {
         let ring = Ring::new(Work::Deferred).unwrap();
         let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
-        let id = buffers.take(1);
+        let id = buffers.take(1, 64);
         buffers.bytes(id).fill(7);
         // SAFETY: there is no operation at all.
         unsafe { buffers.discard() };
@@ -192,7 +216,35 @@ mod tests {
         buffers.release(id);
         // SAFETY: as above.
         unsafe { buffers.discard() };
-        let id = buffers.take(1);
+        let id = buffers.take(1, 0);
         assert_eq!(buffers.bytes(id), [0; 64]);
+    }
+
+    /// Writes to a buffer, as a kernel does that has gone wrong.
+    fn write_late(buffers: &mut Buffers, id: BufferId, offset: usize) {
+        assert!(offset < buffers.size + GUARD_BYTES);
+        // SAFETY: the byte is one of the buffer or of its guard, to which nobody refers.
+        unsafe { buffers.buffer(id).add(offset).write(0x77) };
+    }
+
+    #[test]
+    #[should_panic(expected = "byte 10 was written in a buffer that the kernel was given")]
+    fn m48_a_write_that_is_not_reported_is_found_when_the_buffer_is_filled_again() {
+        let ring = Ring::new(Work::Deferred).unwrap();
+        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
+        let id = buffers.take(1, 0);
+        buffers.release(id);
+        write_late(&mut buffers, id, 10);
+        buffers.take(1, 10);
+    }
+
+    #[test]
+    #[should_panic(expected = "byte 64 was written in a buffer that the kernel does not have")]
+    fn m48_a_write_behind_a_buffer_that_is_held_is_found() {
+        let ring = Ring::new(Work::Deferred).unwrap();
+        let mut buffers = Buffers::new(&ring, 2, 64).unwrap();
+        let id = buffers.take(0, 0);
+        write_late(&mut buffers, id, 64);
+        buffers.release(id);
     }
 }

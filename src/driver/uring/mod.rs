@@ -18,6 +18,7 @@
 mod accept;
 mod buffers;
 mod busy;
+mod canary;
 mod features;
 mod receive;
 mod ring;
@@ -133,10 +134,18 @@ impl Uring {
     /// # Errors
     /// As [`Uring::new`].
     pub fn with(limits: &Limits, send_mode: SendMode, wanted: Features) -> io::Result<Uring> {
+        Uring::on(features::set_up(wanted)?, limits, send_mode)
+    }
+
+    /// On a ring that has these features.
+    fn on(
+        (ring, features): (Ring, Features),
+        limits: &Limits,
+        send_mode: SendMode,
+    ) -> io::Result<Uring> {
         let connections_max = net::connections_max(limits)?;
         // A sandbox without randomness is found out now, and not with the first session.
         sys::fill_random(&mut [0])?;
-        let (ring, features) = features::set_up(wanted)?;
         let buffers = Buffers::new(&ring, limits.receive_buffers, limits.receive_buffer_bytes)?;
         let signal = WakeSignal::new()?;
         let mut uring = Uring {

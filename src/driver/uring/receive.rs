@@ -137,7 +137,8 @@ impl Uring {
 
     /// The kernel reports of a receive, or of the poll before it: bytes, its end, or both.
     pub(super) fn received(&mut self, token: Token, entry: &cqueue::Entry, out: &mut Completions) {
-        let buffer = cqueue::buffer_select(entry.flags()).map(|id| self.buffers.take(id));
+        let length = usize::try_from(entry.result()).unwrap_or(0);
+        let buffer = cqueue::buffer_select(entry.flags()).map(|id| self.buffers.take(id, length));
         let found = token.key_in(&self.connections);
         let Some((key, connection)) =
             found.and_then(|key| self.connections.get_mut(key).map(|connection| (key, connection)))
@@ -145,7 +146,6 @@ impl Uring {
             // Not reached while operations are counted right; a buffer must not be lost even so.
             return buffer.into_iter().for_each(|id| self.buffers.release(id));
         };
-        let length = usize::try_from(entry.result()).unwrap_or(0);
         match buffer {
             Some(buffer) if length > 0 && connection.stage != Stage::Closing => {
                 connection.receive.retried = false;

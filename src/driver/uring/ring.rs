@@ -38,6 +38,9 @@ pub struct Ring {
     inner: IoUring,
     backlog: VecDeque<squeue::Entry>,
     enter_flags: EnterFlags,
+    /// What a test has done to the kernel.
+    #[cfg(test)]
+    pub mischief: Option<super::tests::mischief::Mischief>,
 }
 
 impl Ring {
@@ -47,19 +50,33 @@ impl Ring {
     /// What the kernel lacks or forbids, and how to change that. `InvalidInput` when it does not
     /// know such work.
     pub fn new(work: Work) -> io::Result<Ring> {
+        Ring::with_queues(work, SUBMISSIONS, COMPLETIONS)
+    }
+
+    /// As [`Ring::new`], with room for so many operations and completions.
+    ///
+    /// # Errors
+    /// As for [`Ring::new`].
+    pub fn with_queues(work: Work, submissions: u32, completions: u32) -> io::Result<Ring> {
         let mut builder = IoUring::builder();
         match work {
             Work::Deferred => builder.setup_single_issuer().setup_defer_taskrun(),
             Work::Cooperative => builder.setup_coop_taskrun(),
         };
-        builder.setup_submit_all().setup_cqsize(COMPLETIONS);
-        let inner = builder.build(SUBMISSIONS).map_err(explain)?;
+        builder.setup_submit_all().setup_cqsize(completions);
+        let inner = builder.build(submissions).map_err(explain)?;
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if inner.params().is_feature_no_iowait() {
             // A server that waits for clients is idle, not waiting for a disk.
             enter_flags |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Ring { inner, backlog: VecDeque::new(), enter_flags })
+        Ok(Ring {
+            inner,
+            backlog: VecDeque::new(),
+            enter_flags,
+            #[cfg(test)]
+            mischief: None,
+        })
     }
 
     /// Tells the kernel where provided buffers are found.
@@ -123,14 +140,25 @@ impl Ring {
         self.drain_backlog();
         let queued = self.inner.submission().len();
         let timeout = if self.backlog.is_empty() { timeout } else { Some(Duration::ZERO) };
+        #[cfg(test)]
+        let timeout = self.mischief.as_ref().map_or(timeout, |it| it.patience(timeout));
         match self.enter_once(queued, timeout) {
             // Short of memory the kernel takes fewer, and does not wait.
             Ok(taken) if taken == queued && self.backlog.is_empty() => Ok(()),
-            Ok(_) => self.enter_once(0, Some(BREATH)).map(drop),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EAGAIN | libc::EBUSY) => self.enter_once(0, Some(BREATH)).map(drop),
-                _ => Err(error),
-            },
+            Ok(_) => self.draw_breath(),
+            Err(error) if may_pass(&error) => self.draw_breath(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits a moment for completions alone, with which the kernel gets its memory back.
+    fn draw_breath(&mut self) -> io::Result<()> {
+        match self.enter_once(0, Some(BREATH)) {
+            Err(error) if may_pass(&error) => {
+                std::thread::sleep(BREATH);
+                Ok(())
+            }
+            outcome => outcome.map(drop),
         }
     }
 
@@ -141,12 +169,7 @@ impl Ring {
             Some(timespec) => SubmitArgs::new().timespec(timespec),
             None => SubmitArgs::new(),
         };
-        let wanted = u32::from(timeout != Some(Duration::ZERO));
-        let (flags, submitter) = (self.enter_flags.bits(), self.inner.submitter());
-        // SAFETY: the flags say that the argument is of the type given; it and the time that it
-        // points to live until the call returns. `queued` entries are published: the handle that
-        // pushed them was dropped.
-        match unsafe { submitter.enter(queued as u32, wanted, flags, Some(&arguments)) } {
+        match self.call(queued, u32::from(timeout != Some(Duration::ZERO)), &arguments) {
             Err(error) => match error.raw_os_error() {
                 // Both are found out after all was submitted, and while waiting.
                 Some(libc::ETIME | libc::EINTR) => Ok(queued),
@@ -156,10 +179,38 @@ impl Ring {
         }
     }
 
+    /// The call itself.
+    fn call(&mut self, queued: usize, wanted: u32, with: &SubmitArgs<'_, '_>) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(error) = self.mischief.as_mut().and_then(|it| it.refusal()) {
+            return Err(error);
+        }
+        let (flags, submitter) = (self.enter_flags.bits(), self.inner.submitter());
+        // SAFETY: the flags say that the argument is of the type given; it and the time that it
+        // points to live until the call returns. `queued` entries are published: the handle that
+        // pushed them was dropped.
+        unsafe { submitter.enter(queued as u32, wanted, flags, Some(with)) }
+    }
+
     /// Moves the completions that are there to `out`, at most as many as the queue holds.
     pub fn reap(&mut self, out: &mut Vec<cqueue::Entry>) {
+        #[cfg(test)]
+        if let Some(mischief) = &mut self.mischief {
+            return mischief.reap(self.inner.completion(), out);
+        }
         out.extend(self.inner.completion());
     }
+
+    /// Whether the kernel has put completions aside.
+    #[cfg(test)]
+    pub fn has_overflowed(&mut self) -> bool {
+        self.inner.submission().cq_overflow()
+    }
+}
+
+/// Whether the kernel has no memory for an operation now, or wants completions to be reaped first.
+fn may_pass(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY))
 }
 
 /// Says what is missing, and who can change it.

@@ -2,6 +2,8 @@
 //! the loopback interface. No test sleeps.
 
 mod busy;
+pub mod mischief;
+mod pressure;
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -39,7 +41,7 @@ fn sends_on_the_ring_alone_give_the_same_bytes() {
 }
 
 #[test]
-fn frames_stay_in_memory_until_their_send_has_ended() {
+fn m49_frames_stay_in_memory_until_their_send_has_ended() {
     let mut bench = ring_only(&limits(2, 64));
     let (key, mut peer) = bench.connect();
     let bytes = stream(5, SLICES_PER_SEND * 100);
