@@ -349,22 +349,6 @@ impl Builder {
         self
     }
 
-    /// `serveClient`: whether the files of the JavaScript client are served under the path.
-    /// Default: true. They come from [`client_folder`](Builder::client_folder), or else from
-    /// `node_modules/socket.io-client/dist` below the working directory; without either there is
-    /// nothing to serve, and the server starts all the same.
-    pub fn serve_client(mut self, serve: bool) -> Builder {
-        self.serve_client = serve;
-        self
-    }
-
-    /// The folder that holds the files of the JavaScript client: the `dist` folder of the npm
-    /// package `socket.io-client`. [`build`](Builder::build) fails when they are not there.
-    pub fn client_folder(mut self, folder: impl Into<PathBuf>) -> Builder {
-        self.client_folder = Some(folder.into());
-        self
-    }
-
     /// Whether the request that opened a session is kept, for
     /// [`Socket::handshake`](crate::Socket::handshake). Default: true. Without it each client costs
     /// as much less memory as its request had bytes.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::shard::shared::{ClientFile, ClientFiles};
@@ -18,6 +18,22 @@ const CLIENT_FILES: [&str; 4] =
     ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 
 impl Builder {
+    /// `serveClient`: whether the files of the JavaScript client are served under the path.
+    /// Default: true. They come from [`client_folder`](Builder::client_folder), or else from
+    /// `node_modules/socket.io-client/dist` below the working directory; without either there is
+    /// nothing to serve, and the server starts all the same.
+    pub fn serve_client(mut self, serve: bool) -> Builder {
+        self.serve_client = serve;
+        self
+    }
+
+    /// The folder that holds the files of the JavaScript client: the `dist` folder of the npm
+    /// package `socket.io-client`. [`build`](Builder::build) fails when they are not there.
+    pub fn client_folder(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.client_folder = Some(folder.into());
+        self
+    }
+
     /// The files that are to be served, if any.
     pub(super) fn client(&self) -> Result<Option<ClientFiles>> {
         match &self.client_folder {
