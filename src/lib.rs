@@ -121,7 +121,8 @@
 //! | `session` `fanout` | `base` `proto` |
 //! | `command` | `base` `proto` `room` `session::recovery` |
 //! | `tls` | `base` `driver` `error` |
-//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` `tls` |
+//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
+//! | `shard` | `tls` |
 //! | `config` | `base` `error` `proto` `session::Options` `session::handshake` `tls` |
 //! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |

@@ -34,6 +34,7 @@ pub mod handler;
 pub mod hooks;
 mod join;
 mod joined;
+mod kept;
 pub mod lag;
 pub mod listeners;
 mod log;
@@ -67,7 +68,7 @@ pub mod watch;
 
 pub use crate::session::departure::DisconnectDetail;
 pub use emit::{Manner, Queued};
+pub use kept::KeptRequest;
 pub use queue::{Queue, Spare};
-pub use session::split_request;
 pub use state::{SocketPhase, State};
 pub use turn::{Outlook, Shard};
