@@ -123,8 +123,8 @@
 //! | `metrics` | `base` `proto` `session::departure` `driver::DriverStats` |
 //! | `command` | `base` `proto` `room` `session::recovery` `metrics::Observed` |
 //! | `tls` | `base` `driver` `error` |
-//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` `tls` |
-//! | `shard` | `metrics` |
+//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
+//! | `shard` | `metrics` `tls` |
 //! | `config` | `base` `error` `proto` `session::Options` `session::handshake` `tls` |
 //! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |

@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         if is_counted() {
-            // What was there before the thread was counted may go: the sum wraps, differences do not.
+            // What was there before may go, too: the sum may wrap, a difference does not.
             HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         }
         // SAFETY: the pointer came from `System`, with this layout.

@@ -36,6 +36,7 @@ pub mod handler;
 pub mod hooks;
 mod join;
 mod joined;
+mod kept;
 pub mod lag;
 pub mod listeners;
 mod log;
@@ -70,7 +71,7 @@ pub mod watch;
 
 pub use crate::session::departure::DisconnectDetail;
 pub use emit::{Manner, Queued};
+pub use kept::KeptRequest;
 pub use queue::{Queue, Spare};
-pub use session::split_request;
 pub use state::{SocketPhase, State};
 pub use turn::{Outlook, Shard};

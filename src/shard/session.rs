@@ -20,6 +20,7 @@ use crate::session::{Answer, Dialect, Effect, Session};
 
 use super::conn::{After, Role};
 use super::events::Occasion;
+use super::kept::KeptRequest;
 use super::listeners::Direction;
 use super::log;
 use super::state::{Job, SessionEntry, SocketPhase, State};
@@ -103,7 +104,7 @@ impl State {
             }
         };
         if shared.settings.keep_handshake {
-            session.request = Some(kept_request(peer, is_encrypted, head));
+            session.request = Some(KeptRequest { peer, is_encrypted, head }.to_bytes());
         }
         let key = self.sessions.insert(SessionEntry { session, armed: Armed::default() });
         self.stats.sessions_opened += 1;
@@ -482,34 +483,4 @@ impl State {
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What the length of an address is marked with when the connection was encrypted.
-const ENCRYPTED: u8 = 1 << 7;
-
-/// A request as it is kept: the length of the peer's address, the address, the head.
-fn kept_request(peer: Option<SocketAddr>, is_encrypted: bool, head: &[u8]) -> Arc<[u8]> {
-    let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
-    let length = u8::try_from(peer.len()).ok().filter(|length| *length < ENCRYPTED).unwrap_or(0);
-    let mark = if is_encrypted { ENCRYPTED } else { 0 };
-    [&[length | mark], &peer.as_bytes()[..usize::from(length)], head].concat().into()
-}
-
-/// The parts of a kept request.
-#[derive(Clone, Copy, Debug)]
-pub struct KeptRequest<'a> {
-    /// The address of the peer.
-    pub peer: Option<SocketAddr>,
-    /// Whether it came encrypted.
-    pub is_encrypted: bool,
-    /// The head.
-    pub head: &'a [u8],
-}
-
-/// Reads a request as it is kept.
-pub fn split_request(request: &[u8]) -> KeptRequest<'_> {
-    let (mark, rest) = request.split_first().unwrap_or((&0, request));
-    let (peer, head) = rest.split_at_checked(usize::from(mark & !ENCRYPTED)).unwrap_or_default();
-    let peer = std::str::from_utf8(peer).ok().and_then(|peer| peer.parse().ok());
-    KeptRequest { peer, is_encrypted: mark & ENCRYPTED != 0, head }
 }

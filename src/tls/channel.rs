@@ -229,7 +229,7 @@ impl Channel {
     fn write(
         &mut self,
         cipher: &mut Scratch,
-        act: impl FnOnce(ConnectionState<'_, '_, ServerData>, &mut Scratch) -> Result<(), Unsendable>,
+        act: impl FnOnce(State<'_, '_>, &mut Scratch) -> Result<(), Unsendable>,
     ) -> Result<(), Unsendable> {
         let Session::Begun(session) = &mut self.session else { return Err(Unsendable) };
         if session.is_handshaking() {
@@ -250,7 +250,7 @@ impl Channel {
     }
 }
 
-type ServerData = rustls::server::ServerConnectionData;
+type State<'c, 'i> = ConnectionState<'c, 'i, rustls::server::ServerConnectionData>;
 
 /// Reads the records that are whole, and says how many bytes they were.
 fn read(

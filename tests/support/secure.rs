@@ -114,7 +114,7 @@ fn decrypt(tls: &Mutex<ClientConnection>, mut cipher: TcpStream, mut plain: Unix
             has_ended |= tls.process_new_packets().is_err_and(|error| {
                 panic!("the server breaks the rules: {error}");
             });
-            has_ended |= matches!(tls.reader().read_to_end(&mut text), Ok(_));
+            has_ended |= tls.reader().read_to_end(&mut text).is_ok();
             while tls.wants_write() && tls.write_tls(&mut cipher).is_ok() {}
         }
         if plain.write_all(&std::mem::take(&mut text)).is_err() || has_ended {
