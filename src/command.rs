@@ -4,16 +4,18 @@ use std::any::Any;
 use std::error;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 
+use crate::base::clock::Time;
 use crate::base::frame::Wire;
 use crate::base::id::{PrivateId, SocketId};
 use crate::base::offset::Offset;
 use crate::base::slab::Key;
 use crate::base::stats::Stats;
+use crate::metrics::Observed;
 use crate::proto::json::Raw;
 use crate::room::{Selection, Target};
 use crate::session::recovery::{Missed, Seen};
@@ -74,6 +76,8 @@ pub enum Command {
     Relieve(usize),
     /// Asks for the shard's counters.
     Stats(oneshot::Sender<Stats>),
+    /// Asks for them and all else that metrics tell; answered with the index of the shard.
+    Observe(mpsc::Sender<(u16, Box<Observed>)>),
 }
 
 impl Command {
@@ -165,6 +169,8 @@ pub struct Broadcast {
     pub ack: Option<(u64, Option<Duration>, Arc<Collector>)>,
     /// Names it if it can be sent again, to those who missed it.
     pub offset: Option<Offset>,
+    /// When the turn began in which it was emitted, by the driver, if a shard has emitted it.
+    pub begun: Option<Time>,
 }
 
 /// What the application keeps with a socket that may come back.

@@ -5,6 +5,8 @@ mod compression;
 mod life;
 mod overload;
 mod settings;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -24,6 +26,9 @@ use crate::session::handshake::{Offer, Transport};
 use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::hooks::AllowRequest;
 use crate::shard::shared::{CrowdLeft, Fallback};
+
+#[cfg(feature = "tls")]
+use crate::tls::TlsOptions;
 
 pub use compression::{HttpCompression, PerMessageDeflate};
 
@@ -78,6 +83,9 @@ pub struct Builder {
     hand_over_at: Option<PathBuf>,
     drain_timeout: Duration,
     watchdog: Option<Duration>,
+    metrics: Option<ListenAddress>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsOptions>,
 }
 
 impl Builder {
@@ -121,6 +129,9 @@ impl Builder {
             hand_over_at: None,
             drain_timeout: Duration::from_secs(30),
             watchdog: Some(Duration::from_secs(1)),
+            metrics: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 

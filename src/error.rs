@@ -29,6 +29,9 @@ pub enum Error {
     /// The process that serves at this path cannot be taken over from, or no other can from this
     /// one.
     HandOver(PathBuf, io::Error),
+    /// The caller named a file for TLS that cannot be read, or does not hold what it should: which
+    /// one, and why.
+    Tls(PathBuf, String),
     /// The caller has started this server before.
     Started,
     /// The kernel does not give a shard what it needs.
@@ -67,6 +70,7 @@ impl fmt::Display for Error {
             Error::HandOver(path, error) => {
                 write!(formatter, "cannot hand over at {}: {error}", path.display())
             }
+            Error::Tls(file, why) => write!(formatter, "TLS: {}: {why}", file.display()),
             Error::Started => formatter.write_str("this server was started before"),
             Error::Driver(error) => write!(formatter, "a shard cannot begin: {error}"),
             Error::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
@@ -91,9 +95,11 @@ impl error::Error for Error {
             | Error::Driver(error)
             | Error::Thread(error)
             | Error::ShardFailed(_, error) => Some(error),
-            Error::Option(..) | Error::Pattern(_) | Error::Started | Error::ShardPanicked(..) => {
-                None
-            }
+            Error::Option(..)
+            | Error::Pattern(_)
+            | Error::Tls(..)
+            | Error::Started
+            | Error::ShardPanicked(..) => None,
         }
     }
 }

@@ -35,13 +35,15 @@
 //! - Namespaces that are made when they are asked for: [`Server::of_pattern`],
 //!   [`Server::of_matching`].
 //! - Clients that come back: [`ConnectionStateRecovery`], [`Socket::recovered`].
+//! - TLS: `Builder::tls`, `TlsOptions`.
 //! - HTTP: [`CorsOptions`], [`CookieOptions`], [`Builder::allow_request`], [`Engine`].
 //! - Compression, other forms of packets, old clients: [`PerMessageDeflate`], [`parser`],
 //!   [`Builder::allow_eio3`].
 //! - Connections below sockets, and why they end: [`Session`], [`DisconnectReason`],
 //!   [`DisconnectDetail`].
 //! - The end of a server, and its next process: [`Server::drain`], [`Builder::hand_over_at`].
-//!   Handlers that block: [`Builder::watchdog`].
+//!   Handlers that block: [`Builder::watchdog`]. Numbers and health for those who watch it:
+//!   [`Builder::metrics`].
 //! - Messages alone, without namespaces and events: [`engine`].
 //!
 //! # Handlers
@@ -60,6 +62,7 @@
 //!
 //! # Features
 //! - `binary`, on by default: what only the `fanfare` binary needs; leave it out of a library.
+//! - `tls`, on by default: `Builder::tls`, for servers that end TLS themselves.
 //! - `brotli`, on by default: the files of the JavaScript client in Brotli, too, for clients that
 //!   take nothing else.
 //! - `tower`: [`Server`] as a service for applications of axum and hyper (`Server::service`).
@@ -97,8 +100,8 @@
 //! `socket.io:parent-namespace`, `socket.io:socket`, `socket.io-parser`. The level is `debug`, for
 //! rooms that are joined and left `trace`, for a handler that has panicked or blocks its shard
 //! `warn`, for a shard that has died `error`, and for what the shards are on and why `info`.
-//! Packets are not logged, nor ids, with which one could speak as a client. [`Server::stats`] has
-//! counters.
+//! Packets are not logged, nor ids, with which one could speak as a client. What clients call
+//! things is escaped and cut. [`Server::stats`] has counters, [`Builder::metrics`] all there are.
 //!
 //! # How data flows
 //! ```text
@@ -117,9 +120,12 @@
 //! | `base` `room` | |
 //! | `proto` `driver` `error` `mailbox` | `base` |
 //! | `session` `fanout` | `base` `proto` |
-//! | `command` | `base` `proto` `room` `session::recovery` |
-//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` |
-//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` |
+//! | `metrics` | `base` `proto` `session::departure` `driver::DriverStats` |
+//! | `command` | `base` `proto` `room` `session::recovery` `metrics::Observed` |
+//! | `tls` | `base` `driver` `error` |
+//! | `shard` | `base` `error` `proto` `session` `fanout` `room` `command` `mailbox` `driver` `tls` |
+//! | `shard` | `metrics` |
+//! | `config` | `base` `error` `proto` `session::Options` `session::handshake` `tls` |
 //! | `config` | `session::recovery` `shard::shared` `shard::hooks` |
 //! | `api` | `base` `error` `proto` `room` `fanout` `command` `shard` `config` |
 //! | `test` | `api` `base` `driver` `proto` `session::handshake` `shard` |
@@ -140,6 +146,7 @@ pub mod driver;
 mod error;
 mod fanout;
 mod mailbox;
+mod metrics;
 #[doc(hidden)]
 pub mod proto;
 mod room;
@@ -148,6 +155,8 @@ pub mod session;
 mod shard;
 #[cfg(feature = "test")]
 pub mod test;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use api::ack::{AckError, Acknowledgement, Acknowledgements, Incomplete};
 pub use api::adapter::Adapter;
@@ -195,6 +204,8 @@ pub use shard::hooks::{ConnectionError, ErrorContext};
 pub use shard::lag::Lagged;
 pub use shard::running::Running;
 pub use shard::shared::ExpiredSession;
+#[cfg(feature = "tls")]
+pub use tls::TlsOptions;
 
 /// The front page: its examples are tests.
 #[cfg(doctest)]
@@ -211,6 +222,11 @@ struct FromNode;
 #[doc = include_str!("../docs/limits.md")]
 struct LimitsPage;
 
+/// The page on TLS: its examples are tests.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsPage;
+
 /// What the tests of this crate need and nobody else should use: it may change at any time.
 #[doc(hidden)]
 pub mod internal {
@@ -221,6 +237,8 @@ pub mod internal {
     pub use crate::shard::shared::{Post, Shared};
     pub use crate::shard::station::Station;
     pub use crate::shard::{Outlook, Queue, Shard, Spare as SpareQueues};
+    #[cfg(feature = "tls")]
+    pub use crate::tls::{Context as TlsContext, Tls};
 
     /// A server that also sends back what WebSockets outside its path say, for suites that test
     /// the framing alone.

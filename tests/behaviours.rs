@@ -13,11 +13,6 @@ type Proofs = BTreeMap<String, Vec<String>>;
 /// another way on purpose, and why.
 const REASONS: &[(&str, &str)] = &[
     ("4.1", "what was not sent is not handed out: `queued_bytes` and `drained` tell of it in time"),
-    ("5.21", "not built yet: a proxy in front ends TLS"),
-    ("5.22", "not built yet: a proxy in front ends TLS"),
-    ("5.23", "not built yet: a proxy in front ends TLS"),
-    ("5.24", "not built yet: a proxy in front ends TLS"),
-    ("5.25", "not built yet: a proxy in front ends TLS"),
     ("14.5", "answered 404, as Socket.IO does; whoever wants 501 has a `fallback`"),
     ("14.6", "a crate is nothing that could be called; `Server::builder` takes its place"),
     ("18.5", "frames of WebTransport streams, which is not built"),

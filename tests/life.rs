@@ -3,12 +3,18 @@
 #[path = "../examples/support/arguments.rs"]
 #[allow(dead_code, reason = "the examples need more of it")]
 mod arguments;
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/raw.rs"]
 #[allow(dead_code, reason = "other suites need more of it")]
 mod raw;
+#[path = "support/secure.rs"]
+#[allow(dead_code, reason = "other suites need more of it")]
+mod secure;
 
 mod life {
     mod activation;
+    mod certificates;
     pub mod child;
     mod death;
     mod drain;

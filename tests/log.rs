@@ -9,6 +9,7 @@ mod client;
 mod fixture;
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ fn the_life_of_a_client_is_logged_under_the_scopes_of_the_reference() {
 }
 
 #[test]
-fn no_secret_is_logged_and_no_client_forges_a_line() {
+fn m71_no_secret_is_logged_and_no_client_forges_a_line() {
     subscribe();
     let server = Fixture::start(1, |io| {
         io.of("/").on_connect(async |socket: Socket| {
@@ -129,4 +130,65 @@ fn no_secret_is_logged_and_no_client_forges_a_line() {
     }
     let forged: Vec<&str> = text.lines().filter(|line| line.starts_with("WARN forged")).collect();
     assert!(forged.is_empty() && !text.contains('\u{1b}'), "{forged:?}");
+}
+
+#[test]
+fn m71_what_a_client_calls_things_is_cut_and_escaped() {
+    subscribe();
+    let server = Fixture::start(1, |io| {
+        io.of_pattern("long").expect("a pattern").on_connect(async |socket: Socket| {
+            socket.join(["room\u{1b}[2J".repeat(1_000), "another".to_owned()]);
+        });
+    });
+    let name = format!("/long{}\r\nERROR forged", "\u{1b}".repeat(300));
+    let evil = [("Origin", "http://evil\u{1b}\"ERROR forged"), ("User-Agent", "ERROR forged")];
+    let mut client = server.open();
+    client.send(&format!("40{name},"));
+    await_line(&["connecting to namespace", "/long"]);
+    await_line(&["join rooms", "room"]);
+    client.send(&format!("42{name},[\"\\u001b\\nERROR forged\"]"));
+    client.send(&format!("44{name},\"ERROR forged\""));
+    await_line(&["broke a rule"]);
+    drop(client);
+    let mut wrong = TcpStream::connect(server.address).expect("the server listens");
+    let [origin, agent] = evil.map(|(name, value)| format!("{name}: {value}\r\n"));
+    let head = "GET /socket.io/?EIO=4&transport=ERROR%0Aforged HTTP/1.1\r\nHost: a\r\n";
+    write!(wrong, "{head}{agent}{origin}\r\n").expect("the server takes it");
+    await_line(&["faulty request"]);
+    let text = written();
+    let longest = text.lines().map(str::len).max();
+    assert!(longest < Some(3_000), "{longest:?}");
+    assert!(!text.contains('\u{1b}') && !text.lines().any(|line| line.starts_with("ERROR")));
+}
+
+#[test]
+fn m71_handlers_that_panic_fill_no_log() {
+    const PANICS: u64 = 500;
+    subscribe();
+    // Standard error need not be filled either.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload().downcast_ref::<&str>() != Some(&"one of many") {
+            hook(panic);
+        }
+    }));
+    let server = Fixture::start(1, |io| {
+        io.of("/").on("panic", async || panic!("one of many"));
+    });
+    let lines = || written().matches("a handler has panicked").count() as u64;
+    let (before, begun) = (lines(), Instant::now());
+    let mut client = server.client();
+    (0..PANICS).for_each(|_| client.send("42[\"panic\"]"));
+    client.expect_quiet();
+    assert_eq!(server.count(|stats| stats.handlers_panicked), PANICS);
+    // In parts of the first and of the last second, too; another test has one.
+    let most = 10 * (begun.elapsed().as_secs() + 2) + 1;
+    assert!((1..=most.min(PANICS - 1)).contains(&(lines() - before)), "{} lines", lines() - before);
+    let until = Instant::now() + DEADLINE;
+    while !written().contains("a handler has panicked, and others") {
+        assert!(Instant::now() < until, "nobody tells of those that were left out");
+        let mut client = server.client();
+        client.send("42[\"panic\"]");
+        client.expect_quiet();
+    }
 }

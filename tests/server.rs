@@ -3,10 +3,16 @@
 //! Times are options of a few milliseconds; the tests check orders and lower bounds, never that
 //! something is quick.
 
+#[cfg(feature = "tls")]
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/inflate.rs"]
 mod inflate;
 #[path = "support/raw.rs"]
 mod raw;
+#[cfg(feature = "tls")]
+#[path = "support/secure.rs"]
+mod secure;
 #[path = "support/site.rs"]
 mod site;
 
@@ -28,6 +34,7 @@ mod server {
     mod jsonp;
     mod limits;
     mod listeners;
+    mod metrics;
     mod middleware;
     mod polling;
     mod rates;
@@ -35,6 +42,8 @@ mod server {
     #[cfg(feature = "tower")]
     mod service;
     mod session_ids;
+    #[cfg(feature = "tls")]
+    mod tls;
     mod upgrade;
     mod websocket;
 }

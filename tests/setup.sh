@@ -51,6 +51,10 @@ if ! cmp -s "$python/requirements.txt" "$python/.venv/installed.txt"; then
     cp "$python/requirements.txt" "$python/.venv/installed.txt"
 fi
 
+if ! command -v openssl >/dev/null; then
+    install "the program openssl is missing" openssl
+fi
+
 # rust_socketio links the OpenSSL of the machine.
 if ! pkg-config --exists openssl; then
     install "the headers of OpenSSL, or pkg-config, are missing" libssl-dev pkg-config

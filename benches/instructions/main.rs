@@ -11,9 +11,13 @@
 //! needs a program of exactly its own version installed beside it, also for a test run, and keeps
 //! what it compares with in `target/`; all that is used of it would be the few lines of `count`.
 
+#[path = "../../tests/support/authority.rs"]
+mod authority;
 #[path = "../support/null.rs"]
 mod null;
 mod operations;
+#[path = "../support/pipe.rs"]
+mod pipe;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

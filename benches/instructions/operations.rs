@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::Limits;
-use fanfare::base::frame::Frame;
+use fanfare::base::frame::{Frame, Gather};
+use fanfare::driver::Sent;
 use fanfare::internal::{Encoder, Memberships, Queue, Rooms, Selection, SpareQueues};
 use fanfare::proto::engine::Protocol;
 use fanfare::proto::http::{
@@ -16,6 +17,7 @@ use fanfare::proto::{engine, json, socket};
 use fanfare::session::handshake::{Offer, Request, Route, route};
 
 use crate::null::{Bench, frame, server};
+use crate::pipe::Encrypted;
 
 /// Does the operation once; what it needs was prepared.
 pub type Operation = Box<dyn FnMut()>;
@@ -35,9 +37,26 @@ pub const OPERATIONS: &[(&str, Prepare)] = &[
     ("select a room of 1,000", select_room),
     ("queue a broadcast for 1,000, and gather it", queue_broadcast),
     ("open a WebSocket: head, route, handshake, response", open_websocket),
+    ("encrypt a delivery of 64 bytes", || encrypt(64)),
+    ("encrypt a delivery of 1024 bytes", || encrypt(1024)),
     ("a shard, but for the kernel: 16 events of a client, acknowledged", echo),
     ("a shard, but for the kernel: an event broadcast to 1,000", broadcast),
+    ("a shard is looked at for its metrics, with 1,000 clients", observe),
 ];
+
+/// One client's, which is one record.
+fn encrypt(size: usize) -> Operation {
+    let frames = [Frame::raw(event(size).as_bytes())];
+    let length = frames[0].bytes().len();
+    let mut client = Encrypted::new();
+    let gather = Gather { head: &frames, tail: &[], skip: 0 };
+    assert_eq!(client.send(gather), Sent::Now(length));
+    assert_eq!(client.receive(), length);
+    Box::new(move || {
+        let gather = Gather { head: black_box(&frames), tail: &[], skip: 0 };
+        assert_eq!(client.send(gather), Sent::Now(length));
+    })
+}
 
 fn event(size: usize) -> String {
     format!("42[\"message\",\"{}\"]", "x".repeat(size))
@@ -157,6 +176,12 @@ fn echo() -> Operation {
 
 fn broadcast() -> Operation {
     shard(1_000, "42[\"publish\",\"PAYLOAD\"]", 1)
+}
+
+fn observe() -> Operation {
+    let mut bench = Bench::new(&server(), Duration::ZERO);
+    bench.grow_to(1_000);
+    Box::new(move || bench.observe())
 }
 
 /// What a browser sends, without the headers that only make it longer.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each bench uses a part")]
 
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -92,6 +93,11 @@ impl Bench {
         let mut clients = self.clients.borrow_mut();
         let key = clients.connected[client];
         clients.arrivals.push((key, bytes.to_vec()));
+    }
+
+    /// What the shard tells those who watch the server.
+    pub fn observe(&self) {
+        black_box(self.shard.observed());
     }
 
     /// Turns until the shard has nothing more to do; gives the bytes that the clients got.

@@ -366,9 +366,12 @@ impl Emitter {
             let key = CoalesceKey::new(self.definition.index, name);
             packet.map(|packet| Wire::from(packet.compress(self.compress)).coalesced(key))
         };
-        let (encoded, is_told) = match here(&self.shared) {
-            Some(context) => context.with(|state| (encode(&mut state.encoder), !state.is_telling)),
-            None => (encode(&mut Encoder::default()), true),
+        let (encoded, is_told, begun) = match here(&self.shared) {
+            Some(context) => context.with(|state| {
+                let begun = context.post.pulse.since();
+                (encode(&mut state.encoder), !state.is_telling, begun)
+            }),
+            None => (encode(&mut Encoder::default()), true, None),
         };
         let wire = match encoded {
             Ok(wire) => wire,
@@ -382,6 +385,7 @@ impl Emitter {
             is_told,
             ack,
             offset: numbered.offset,
+            begun,
         });
         ask_all(
             &self.shared,

@@ -26,7 +26,14 @@ impl Handshake {
     /// of [`Builder::trusted_proxies`](crate::Builder::trusted_proxies) and tells the client's. A
     /// peer on a Unix socket has none.
     pub fn address(&self) -> Option<SocketAddr> {
-        crate::shard::split_request(&self.request).0
+        crate::shard::split_request(&self.request).peer
+    }
+
+    /// Whether the request came by TLS that this server ends, so that nobody between it and the
+    /// peer could read it ([`Builder::tls`](crate::Builder::tls)). What a proxy that ends TLS says
+    /// of that is in a header, such as `X-Forwarded-Proto`.
+    pub fn secure(&self) -> bool {
+        crate::shard::split_request(&self.request).is_encrypted
     }
 
     /// The request target, such as `/socket.io/?EIO=4&transport=polling`.
@@ -64,7 +71,7 @@ impl Handshake {
     }
 
     fn with_head<R>(&self, read: impl FnOnce(&Head<'_>) -> R) -> Option<R> {
-        let (_, head) = crate::shard::split_request(&self.request);
+        let head = crate::shard::split_request(&self.request).head;
         // It was accepted under the server's limits, which may be wider than these; what counts
         // here is only how it is read.
         let limits =

@@ -345,7 +345,7 @@ impl Server {
     /// # Errors
     /// What ends a shard before its time, as [`Running::join`].
     pub fn wait(&self, running: Running) -> Result<()> {
-        let signals = Signals::drain_on_termination(&self.shared)?;
+        let signals = Signals::obey(&self.shared)?;
         let result = running.join();
         signals.stop();
         result
@@ -368,6 +368,18 @@ impl Server {
     /// SIGTERM and SIGINT do this to a server that [`listen`](Server::listen)s.
     pub fn drain(&self) {
         self.shared.drain();
+    }
+
+    /// Reads the files of [`TlsOptions`](crate::TlsOptions) again, for handshakes that begin from
+    /// now on (`setSecureContext` of Node.js); connections that exist stay as they are. May be
+    /// called on any thread. SIGHUP does this to a server that [`listen`](Server::listen)s.
+    ///
+    /// # Errors
+    /// [`Error::Tls`]: a file is at fault, and all stays as it was. [`Error::Option`]: the server
+    /// has no TLS.
+    #[cfg(feature = "tls")]
+    pub fn reload_certificates(&self) -> Result<()> {
+        self.shared.reload_certificates()
     }
 
     /// Takes a connection that the application has accepted, with the bytes that it has read from

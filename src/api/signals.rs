@@ -1,8 +1,10 @@
-//! The end of a server by signals.
+//! What signals do to a server: they end it, or have it read its certificates again.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+#[cfg(feature = "tls")]
+use signal_hook::consts::SIGHUP;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals as Incoming};
 
@@ -16,15 +18,26 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Drains the server at the first SIGTERM or SIGINT; the second ends the process.
-    pub(crate) fn drain_on_termination(shared: &Arc<Shared>) -> Result<Signals> {
+    /// Drains the server at the first SIGTERM or SIGINT; the second ends the process. SIGHUP has
+    /// one with certificates read them again.
+    pub(crate) fn obey(shared: &Arc<Shared>) -> Result<Signals> {
         let mut incoming = Incoming::new([SIGTERM, SIGINT]).map_err(Error::Thread)?;
+        #[cfg(feature = "tls")]
+        if shared.settings.tls.is_some() {
+            incoming.add_signal(SIGHUP).map_err(Error::Thread)?;
+        }
         let handle = incoming.handle();
         let shared = Arc::clone(shared);
         let thread = thread::Builder::new()
             .name("fanfare-signals".to_owned())
             .spawn(move || {
                 for signal in incoming.forever() {
+                    #[cfg(feature = "tls")]
+                    if signal == SIGHUP {
+                        // What came of it is in the log, where whoever sent it looks.
+                        let _ = shared.reload_certificates();
+                        continue;
+                    }
                     if !shared.drain() {
                         // The shell's convention for a process that a signal has ended.
                         std::process::exit(128 + signal);

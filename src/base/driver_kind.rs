@@ -27,7 +27,7 @@ pub enum DriverKind {
 impl DriverKind {
     const ALL: [DriverKind; 3] = [DriverKind::Auto, DriverKind::IoUring, DriverKind::Epoll];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             DriverKind::Auto => "auto",
             DriverKind::IoUring => "io_uring",

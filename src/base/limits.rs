@@ -242,6 +242,13 @@ pub const SESSION_ID_BYTES_MAX: usize = 256;
 /// The parser keeps one bit a level, so the deepest nesting is a constant.
 pub const JSON_DEPTH_MAX: usize = 128;
 
+/// Most bytes of a connection that are kept until a record of TLS is whole, or a message of the
+/// handshake, which may take several: two records.
+pub const TLS_KEPT_BYTES: usize = 2 * (16 * 1024 + 256 + 5);
+
+/// Most bytes of a connection that are encrypted for one send: one record.
+pub const TLS_SEND_BYTES: usize = 16 * 1024;
+
 /// Slices gathered into one send. The kernel takes 1,024 at most (`IOV_MAX`); 64 frames fill a
 /// socket buffer long before that and keep the list on the stack.
 pub const SLICES_PER_SEND: usize = 64;

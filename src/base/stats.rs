@@ -28,8 +28,16 @@ pub struct Stats {
     pub sessions_closed: u64,
     /// Sockets that were kept in case that they come back, and did not.
     pub sessions_expired: u64,
+    /// Bytes received from clients; what was encrypted counts as what it says.
+    pub bytes_received: u64,
+    /// Bytes that the kernel has taken for clients, counted likewise.
+    pub bytes_sent: u64,
     /// Socket.IO packets received.
     pub packets_received: u64,
+    /// Events among them, for sockets that are connected.
+    pub events_received: u64,
+    /// Emits to many that were carried out here, also those that meant nobody here.
+    pub broadcasts: u64,
     /// Packets queued for a client.
     pub packets_queued: u64,
     /// Volatile packets that were dropped because their client was not writable.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::address::ListenAddress;
+
 use super::Builder;
 
 impl Builder {
@@ -52,6 +54,25 @@ impl Builder {
     /// ```
     pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Builder {
         self.watchdog = limit.into();
+        self
+    }
+
+    /// Where the server answers those who watch it, on threads of their own: `/metrics` is all that
+    /// it counts, for Prometheus, `/live` whether it should be started again, `/ready` whether it
+    /// takes new clients. A TCP address; a port alone is one of 127.0.0.1. Default: none.
+    ///
+    /// What is told there is nothing that a client has sent, but the address need not be known to
+    /// clients: the server never answers for it on the addresses that it
+    /// [listens](Builder::listen) on. There is neither a password nor encryption.
+    ///
+    /// ```
+    /// # fn main() -> fanfare::Result<()> {
+    /// let io = fanfare::Server::builder().metrics("9100").build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn metrics(mut self, address: impl Into<ListenAddress>) -> Builder {
+        self.metrics = Some(address.into());
         self
     }
 }

@@ -1,13 +1,18 @@
 //! From options to what a server is built with: they are checked, and an option that makes no sense
 //! is named.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::address::ListenAddress;
 use crate::base::limits::SHARDS_MAX;
 use crate::error::{Error, Result};
 use crate::proto::http::{Cookie, Cors, InvalidOption};
 use crate::proto::parser::Form;
 use crate::shard::shared::Settings;
+#[cfg(feature = "tls")]
+use crate::tls::Context;
 
 use super::Builder;
 
@@ -46,6 +51,9 @@ impl Builder {
             drain_timeout: self.drain_timeout,
             watchdog: self.watchdog,
             unix_socket_mode: self.unix_socket_mode,
+            metrics: self.metrics.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.as_ref().map(Context::new).transpose()?.map(Arc::new),
         })
     }
 
@@ -74,6 +82,14 @@ impl Builder {
             ),
             (self.unix_socket_mode <= 0o777, "unix_socket_mode", "it must be from 0 to 0o777"),
             (self.watchdog != Some(Duration::ZERO), "watchdog", "it must not be zero"),
+            (
+                matches!(
+                    self.metrics,
+                    None | Some(ListenAddress::Tcp(_) | ListenAddress::Named(_))
+                ),
+                "metrics",
+                "it is a TCP address, or a port",
+            ),
             (limits.mailbox_commands > 0, "limits", "mailbox_commands must not be zero"),
             (
                 limits.headers <= crate::base::limits::HEADERS_MAX,

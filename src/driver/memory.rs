@@ -26,6 +26,26 @@ enum Source {
     Process { pages: PathBuf, page_bytes: u64 },
 }
 
+/// Memory of this process that is not paged out; `None` when the kernel does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    resident(&Path::new(PROCESS).join("statm"), sys::page_bytes())
+}
+
+fn resident(pages: &Path, page_bytes: u64) -> Option<u64> {
+    let resident: u64 = fs::read_to_string(pages).ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(resident.saturating_mul(page_bytes))
+}
+
+/// Descriptors of this process that are open; `None` when the kernel does not tell.
+pub fn open_descriptors() -> Option<u64> {
+    let folder = Path::new(PROCESS).join("fd");
+    // Since Linux 6.2 the size of the folder is their number; before, it is 0.
+    match fs::metadata(&folder).ok()?.len() {
+        0 => u64::try_from(fs::read_dir(folder).ok()?.count()).ok(),
+        count => Some(count),
+    }
+}
+
 impl MemoryGauge {
     /// Of this process, which may use so much; without a limit, of its control group, if that has
     /// one.
@@ -95,11 +115,7 @@ impl MemoryGauge {
                 });
                 Some(number(usage)?.saturating_sub(reclaimable.unwrap_or(0)))
             }
-            Source::Process { pages, page_bytes } => {
-                let pages = fs::read_to_string(pages).ok()?;
-                let resident: u64 = pages.split(' ').nth(1)?.parse().ok()?;
-                Some(resident.saturating_mul(*page_bytes))
-            }
+            Source::Process { pages, page_bytes } => resident(pages, *page_bytes),
         }
     }
 }
@@ -187,5 +203,15 @@ mod tests {
         let gauge = MemoryGauge::new(Some(1 << 30)).unwrap();
         let used = gauge.used_bytes().unwrap();
         assert!(gauge.limit_bytes() == 1 << 30 && used > 100_000, "{used}");
+        assert!(resident_bytes().unwrap() > 100_000);
+    }
+
+    #[test]
+    fn descriptors_that_are_opened_are_counted() {
+        let before = open_descriptors().unwrap();
+        let open: Vec<_> = (0..500).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        // Other tests of this process open and close some, too.
+        assert!(open_descriptors().unwrap() > before + 250, "{before}");
+        drop(open);
     }
 }

@@ -30,6 +30,7 @@ pub mod unix;
 pub mod uring;
 mod waker;
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::task::Waker;
@@ -139,6 +140,18 @@ pub trait Driver {
     /// The address of the peer, if the connection still has one.
     fn peer(&self, connection: Key) -> Option<SocketAddr>;
 
+    /// Whether the connection has come by a Unix socket.
+    fn is_local(&self, connection: Key) -> bool {
+        let _ = connection;
+        false
+    }
+
+    /// Whether nobody between the peer and this driver can read what is sent.
+    fn is_encrypted(&self, connection: Key) -> bool {
+        let _ = connection;
+        false
+    }
+
     /// Starts to receive, until [`Completion::Ended`], [`Driver::pause`] or [`Driver::close`].
     /// Does nothing when the connection is being received from already.
     fn receive(&mut self, connection: Key);
@@ -179,6 +192,12 @@ pub trait Driver {
     /// Makes a detached connection one of this driver. It is not received from until
     /// [`Driver::receive`].
     fn adopt(&mut self, handle: Self::Handle) -> Key;
+
+    /// Makes a connection one of this driver that comes from none, and is not encrypted by one:
+    /// what the driver of the kernel takes as its handle. `None` for anything else.
+    fn attach(&mut self, socket: Box<dyn Any + Send>) -> Option<Key> {
+        socket.downcast().ok().map(|handle| self.adopt(*handle))
+    }
 
     /// Ends a [`Driver::turn`] that waits, from any thread; one that does not wait yet will not.
     fn waker(&self) -> Waker;

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
@@ -57,14 +57,6 @@ pub fn notify(state: &str) -> io::Result<()> {
         None => SocketAddr::from_pathname(&path)?,
     };
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
-}
-
-/// Whether a descriptor is a Unix socket.
-///
-/// # Errors
-/// It is no socket.
-pub fn is_unix(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(sys::option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DOMAIN)? == libc::AF_UNIX)
 }
 
 #[cfg(test)]

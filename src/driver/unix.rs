@@ -50,6 +50,14 @@ pub fn listen(path: &Path, mode: u32) -> io::Result<(OwnedFd, SocketFile)> {
     Ok((socket, file))
 }
 
+/// Whether a descriptor is a Unix socket.
+///
+/// # Errors
+/// It is no socket.
+pub fn is_unix(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(sys::option(socket, libc::SOL_SOCKET, libc::SO_DOMAIN)? == libc::AF_UNIX)
+}
+
 /// Makes all accepts of a socket that listens fail, those that wait first.
 pub fn stop_listening(socket: BorrowedFd<'_>) {
     // SAFETY: the call takes no memory. It fails for no socket that listens.

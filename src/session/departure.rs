@@ -50,6 +50,17 @@ pub enum Closer {
     Network,
 }
 
+impl Closer {
+    /// As metrics call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Closer::Peer => "peer",
+            Closer::Server => "server",
+            Closer::Network => "network",
+        }
+    }
+}
+
 /// A limit that a client was beyond when it was disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -77,6 +88,24 @@ pub enum DisconnectLimit {
     PacketsPerClient,
     /// It sent more bytes than [`Limits::bytes_per_client`](crate::Limits).
     BytesPerClient,
+}
+
+impl DisconnectLimit {
+    /// As options and metrics call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            DisconnectLimit::SendQueueBytes => "send_queue_bytes",
+            DisconnectLimit::SendStallTimeout => "send_stall_timeout",
+            DisconnectLimit::PingTimeout => "ping_timeout",
+            DisconnectLimit::ConnectTimeout => "connect_timeout",
+            DisconnectLimit::BytesBeforeConnect => "bytes_before_connect",
+            DisconnectLimit::AttachmentsTimeout => "attachments_timeout",
+            DisconnectLimit::ControlFrames => "control_frames_per_second",
+            DisconnectLimit::Memory => "memory_bytes",
+            DisconnectLimit::PacketsPerClient => "packets_per_client",
+            DisconnectLimit::BytesPerClient => "bytes_per_client",
+        }
+    }
 }
 
 /// What the reason does not say: known where a session is ended, and only there.

@@ -18,6 +18,17 @@ use super::emit::Queued;
 use super::queue::Outgoing;
 use super::state::{Job, State};
 
+/// What became of a frame that was not to stop in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direct {
+    /// The kernel has taken all of it.
+    Sent,
+    /// What it has taken was counted; the rest is queued, or its connection has ended.
+    Counted,
+    /// It must stop there.
+    No,
+}
+
 /// A batch of more bytes than this would be a long copy.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
@@ -31,12 +42,27 @@ pub struct Batch {
     /// Who gets that, and how many of them were visited.
     recipients: Vec<u32>,
     visited: usize,
+    tally: BatchTally,
+}
+
+/// What has become of batches so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchTally {
+    /// Those that are in the queues of all recipients.
+    pub queued: u64,
+    /// Their recipients.
+    pub recipients: u64,
 }
 
 impl Batch {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.broadcasts.is_empty()
+    }
+
+    /// What has become of the ones before.
+    pub fn tally(&self) -> BatchTally {
+        self.tally
     }
 
     fn add(&mut self, broadcast: &Arc<Broadcast>) {
@@ -70,6 +96,8 @@ impl Batch {
         self.broadcasts.clear();
         self.bytes = 0;
         self.frame = None;
+        self.tally.queued += 1;
+        self.tally.recipients += self.recipients.len() as u64;
         self.recipients.clear();
         self.visited = 0;
     }
@@ -100,6 +128,7 @@ impl State {
     /// Queues one packet for all that a broadcast means on this shard, or lets it wait for others
     /// that go to the same ones. A recipient costs a count.
     pub fn broadcast(&mut self, broadcast: &Arc<Broadcast>) {
+        self.stats.broadcasts += 1;
         self.log_broadcast(broadcast);
         // Whether a volatile packet goes out depends on what is queued, and an answer is waited for
         // from its packet on.
@@ -113,6 +142,10 @@ impl State {
             self.queue_batch();
         }
         self.batch.add(broadcast);
+        if self.stopwatch.is_free() {
+            let begun = broadcast.begun.or_else(|| self.turn_began());
+            self.stopwatch.starts(begun, self.batch.tally());
+        }
         if is_alone {
             self.queue_batch();
         }
@@ -167,18 +200,21 @@ impl State {
         let mut batch = std::mem::take(&mut self.batch);
         let frame = self.begin_batch(&mut batch);
         let count = batch.broadcasts.len() as u64;
-        let mut sent = 0;
+        let (mut sent, mut counted) = (0, 0);
         while sent < most {
             let Some(index) = batch.next_recipient() else { break };
             let socket = self.sockets.key_at(index).and_then(|key| self.sockets.get(key));
             let Some(session) = socket.map(|socket| socket.session) else { continue };
-            if self.send_now(session, &frame, driver) {
-                self.stats.packets_queued += count;
-                sent += 1;
-            } else {
-                self.queue_broadcasts(session, &frame, count, false);
+            match self.send_now(session, &frame, driver) {
+                Direct::Sent => sent += 1,
+                Direct::Counted => (sent, counted) = (sent + 1, counted + 1),
+                Direct::No => {
+                    self.queue_broadcasts(session, &frame, count, false);
+                }
             }
         }
+        self.stats.packets_queued += count * sent as u64;
+        self.stats.bytes_sent += ((sent - counted) * frame.bytes().len()) as u64;
         if batch.visited == batch.recipients.len() {
             batch.clear();
         }
@@ -216,10 +252,10 @@ impl State {
 
     /// Sends a frame on the WebSocket of a session, if it has one for which nothing waits. What the
     /// kernel does not take is queued.
-    fn send_now<D: Driver>(&mut self, session: Key, frame: &Frame, driver: &mut D) -> bool {
+    fn send_now<D: Driver>(&mut self, session: Key, frame: &Frame, driver: &mut D) -> Direct {
         let session = self.sessions.get(session);
         let key = session.and_then(|entry| entry.session.websocket_of(Protocol::V4));
-        let Some(key) = key else { return false };
+        let Some(key) = key else { return Direct::No };
         match self.compression.is_some() {
             false => self.write_now(key, frame, driver),
             true => self.compress_now(key, frame, driver),
@@ -228,36 +264,42 @@ impl State {
 
     /// Not within the loop over those for whom nothing is compressed.
     #[inline(never)]
-    fn compress_now<D: Driver>(&mut self, key: Key, frame: &Frame, driver: &mut D) -> bool {
-        let Some(compression) = &mut self.compression else { return false };
+    fn compress_now<D: Driver>(&mut self, key: Key, frame: &Frame, driver: &mut D) -> Direct {
+        let Some(compression) = &mut self.compression else { return Direct::No };
         let Some(conn) = self.connections.get(key).filter(|conn| conn.is_idle()) else {
-            return false;
+            return Direct::No;
         };
         let compressed = compression.frame(key, &conn.role, frame);
-        self.write_now(key, &compressed, driver)
+        let direct = self.write_now(key, &compressed, driver);
+        if direct == Direct::Sent {
+            self.stats.bytes_sent += compressed.bytes().len() as u64;
+            return Direct::Counted;
+        }
+        direct
     }
 
     #[inline(always)]
-    fn write_now<D: Driver>(&mut self, key: Key, frame: &Frame, driver: &mut D) -> bool {
+    fn write_now<D: Driver>(&mut self, key: Key, frame: &Frame, driver: &mut D) -> Direct {
         let limit = self.shared.settings.options.limits.send_queue_bytes;
-        let Some(conn) = self.connections.get_mut(key) else { return false };
+        let Some(conn) = self.connections.get_mut(key) else { return Direct::No };
         if !conn.is_idle() || frame.bytes().len() > limit {
-            return false;
+            return Direct::No;
         }
         let gather = Gather { head: std::slice::from_ref(frame), tail: &[], skip: 0 };
         let taken = match driver.send(key, gather) {
-            Sent::Now(bytes) if bytes == frame.bytes().len() => return true,
+            Sent::Now(bytes) if bytes == frame.bytes().len() => return Direct::Sent,
             Sent::Now(bytes) => bytes,
             Sent::Later => 0,
             Sent::Failed(_) => {
                 self.connection_ended(key);
-                return true;
+                return Direct::Counted;
             }
         };
+        self.stats.bytes_sent += taken as u64;
         conn.in_flight = u8::from(taken == 0);
         conn.queue.push(frame.clone(), &mut self.spare);
         conn.queue.advance(taken, &mut self.spare);
         conn.mark_dirty(key, &mut self.dirty);
-        true
+        Direct::Counted
     }
 }

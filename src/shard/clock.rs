@@ -56,12 +56,13 @@ impl Clock {
         self.at(driver)
     }
 
-    /// A turn has ended.
-    pub fn ends(&mut self, driver: Time, stats: &mut Stats) {
+    /// A turn has ended. Gives how long it took.
+    pub fn ends(&mut self, driver: Time, stats: &mut Stats) -> Duration {
         self.ended = driver;
         let took = driver.since(self.began);
         stats.turn_longest_us = stats.turn_longest_us.max(micros(took));
         self.forgive(took, stats);
+        took
     }
 
     fn forgive(&mut self, idle: Duration, stats: &mut Stats) {

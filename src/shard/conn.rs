@@ -49,6 +49,19 @@ pub enum Origin {
     Application,
 }
 
+/// A connection that has come.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The bytes that were read from it.
+    pub read: Vec<u8>,
+    /// Whom it is from.
+    pub peer: Option<SocketAddr>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Whether nobody else can read what is sent on it.
+    pub is_encrypted: bool,
+}
+
 /// What a connection is used for.
 #[derive(Debug)]
 pub enum Role {
@@ -93,6 +106,8 @@ pub struct Http {
     pub fields: Box<[FieldBuf]>,
     /// The address of the peer.
     pub peer: Option<SocketAddr>,
+    /// Whether nobody else can read what is sent.
+    pub is_encrypted: bool,
 }
 
 /// Where a request is.
@@ -156,21 +171,17 @@ impl Http {
 
 impl Conn {
     /// A connection that has just been made, or handed over with the bytes of a request.
-    pub fn new(
-        input: Vec<u8>,
-        peer: Option<SocketAddr>,
-        origin: Origin,
-        now: Time,
-        settings: &Settings,
-    ) -> Conn {
+    pub fn new(arrival: Arrival, now: Time, settings: &Settings) -> Conn {
+        let Arrival { read: input, peer, origin, is_encrypted } = arrival;
         let is_new = origin == Origin::Network;
         let stage = match is_new && settings.proxy_protocol && settings.trusts(peer) {
             true => Stage::Preamble,
             false => Stage::Head,
         };
+        let http = Http { input, peer, stage, is_encrypted, ..Http::default() };
         Conn {
             queue: Queue::default(),
-            role: Role::Http(Box::new(Http { input, peer, stage, ..Http::default() })),
+            role: Role::Http(Box::new(http)),
             after: After::Stay,
             is_dirty: false,
             in_flight: 0,

@@ -11,7 +11,7 @@ use crate::proto::proxy_protocol::{self, NoPreamble};
 use crate::session::departure::{Cause, DisconnectLimit};
 
 use super::addresses::TOO_MANY;
-use super::conn::{After, Conn, Http, Origin, Role, Stage};
+use super::conn::{After, Arrival, Conn, Http, Origin, Role, Stage};
 use super::events::Occasion;
 use super::request::HttpStep;
 use super::state::{Action, State};
@@ -24,16 +24,10 @@ const NO_PREAMBLE: Fault =
 type Departing = (u16, Vec<u8>, Option<SocketAddr>);
 
 impl State {
-    /// A connection has come, with the bytes that were read from it: from the network, or from
-    /// another shard.
-    pub(super) fn connection_begins(
-        &mut self,
-        key: Key,
-        bytes: Vec<u8>,
-        peer: Option<SocketAddr>,
-        origin: Origin,
-    ) {
-        let conn = Conn::new(bytes, peer, origin, self.now, &self.shared.settings);
+    /// A connection has come, from the network or from another shard.
+    pub(super) fn connection_begins(&mut self, key: Key, arrival: Arrival) {
+        let (peer, origin) = (arrival.peer, arrival.origin);
+        let conn = Conn::new(arrival, self.now, &self.shared.settings);
         self.connections.insert_at(key, conn);
         self.rearm_connection(key);
         if !self.enter_site(key, peer, origin == Origin::Network) {
@@ -104,6 +98,7 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.in_flight = 0;
         let Ok(bytes) = result else { return self.connection_ended(key) };
+        self.stats.bytes_sent += bytes as u64;
         conn.queue.advance(bytes, &mut self.spare);
         if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
             conn.deadline = Time::NEVER;
@@ -133,6 +128,7 @@ impl State {
             }
         }
         let taken = queued - conn.queue.bytes();
+        self.stats.bytes_sent += taken as u64;
         let (is_sending, after) = (conn.is_sending(), conn.after);
         conn.is_lagging &= is_sending;
         // A client that takes nothing for so long has stopped reading.

@@ -10,7 +10,7 @@ use std::path;
 use crate::base::address::ListenAddress;
 use crate::driver::net::{self, Listener};
 use crate::driver::systemd;
-use crate::driver::unix::SocketFile;
+use crate::driver::unix::{self, SocketFile};
 use crate::error::{Error, Result};
 
 use super::hand_over::Door;
@@ -165,14 +165,18 @@ fn take(theirs: &mut Vec<Door>, wanted: &ListenAddress) -> Option<Door> {
 }
 
 fn address_of(socket: &OwnedFd) -> io::Result<ListenAddress> {
-    if systemd::is_unix(socket.as_fd())? {
+    if unix::is_unix(socket.as_fd())? {
         let address = UnixListener::from(socket.try_clone()?).local_addr()?;
         return Ok(ListenAddress::Unix(address.as_pathname().unwrap_or("".as_ref()).to_owned()));
     }
     Ok(TcpListener::from(socket.try_clone()?).local_addr()?.into())
 }
 
-fn look_up(name: &str) -> Result<SocketAddr> {
+/// The first address of a name with a port.
+///
+/// # Errors
+/// [`Error::Address`].
+pub(super) fn look_up(name: &str) -> Result<SocketAddr> {
     let failed = |error| Error::Address(name.to_owned(), error);
     let found = name.to_socket_addrs().map_err(failed)?.next();
     found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))

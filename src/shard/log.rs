@@ -7,17 +7,25 @@
 //!
 //! Sessions and sockets are named by shard and slot alone: the id of a session is a secret, and a
 //! log is read by more people than may have it. What a peer or the application has chosen, as names
-//! of namespaces and rooms, is escaped, so that it can neither end a line nor forge one.
+//! of namespaces and rooms, is [`Brief`]: escaped, so that it can neither end a line nor forge one,
+//! and cut.
+//!
+//! A line that clients can cause and that nobody has asked for, which are those at level `warn`, is
+//! written [`LINES_PER_SECOND`] times a second at most, in the whole process. Who turns `debug` on
+//! wants every line.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::{debug, error, info, trace, warn};
 
 use crate::base::address::ListenAddress;
+use crate::base::clock::Time;
 use crate::base::slab::Key;
+use crate::driver::sys;
 use crate::driver::uring::Features;
 use crate::error::Error;
 use crate::proto::http::{Fault, HandshakeFault};
@@ -35,6 +43,72 @@ struct Place(u16, Key);
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.0, self.1.index)
+    }
+}
+
+/// Bytes of a text of others that are shown.
+const BRIEF_BYTES: usize = 256;
+
+/// The beginning of a text of others, in quotes and escaped.
+struct Brief<'a>(&'a str);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        let shown = (0..=BRIEF_BYTES.min(text.len())).rev().find_map(|end| text.get(..end));
+        let shown = shown.unwrap_or_default();
+        write!(formatter, "{shown:?}{}", if shown.len() < text.len() { "…" } else { "" })
+    }
+}
+
+/// As many of these texts as are brief together.
+struct Briefs<'a>(&'a [Target]);
+
+impl fmt::Display for Briefs<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut left, mut separator) = (BRIEF_BYTES, "[");
+        for text in self.0 {
+            if left == 0 {
+                formatter.write_str(", …")?;
+                break;
+            }
+            write!(formatter, "{separator}{}", Brief(text))?;
+            (left, separator) = (left.saturating_sub(text.len()), ", ");
+        }
+        formatter.write_str(if self.0.is_empty() { "[]" } else { "]" })
+    }
+}
+
+/// Lines of one message in a second.
+const LINES_PER_SECOND: u32 = 10;
+
+/// Keeps a message from filling the log.
+struct Throttle(Mutex<Throttled>);
+
+struct Throttled {
+    second: u64,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl Throttle {
+    const fn new() -> Throttle {
+        Throttle(Mutex::new(Throttled { second: 0, lines: 0, suppressed: 0 }))
+    }
+
+    /// Whether there may be another line now: with how many there were not since the one before.
+    fn admits(&self, now: Time) -> Option<u64> {
+        let mut throttled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now.as_micros() / 1_000_000;
+        if throttled.second != second {
+            (throttled.second, throttled.lines) = (second, 0);
+        }
+        if throttled.lines == LINES_PER_SECOND {
+            throttled.suppressed += 1;
+            return None;
+        }
+        throttled.lines += 1;
+        Some(std::mem::take(&mut throttled.suppressed))
     }
 }
 
@@ -61,7 +135,8 @@ pub(super) fn shard_died(why: &Error) {
 
 pub(super) fn shard_blocked(shard: usize, handler: &str, blocked: Duration) {
     let blocked_ms = blocked.as_millis() as u64;
-    warn!(target: "socket.io:server", shard, handler, blocked_ms, "a handler blocks its shard");
+    let handler = Brief(handler);
+    warn!(target: "socket.io:server", shard, %handler, blocked_ms, "a handler blocks its shard");
 }
 
 pub(super) fn hands_over() {
@@ -70,6 +145,17 @@ pub(super) fn hands_over() {
 
 pub(super) fn takes_over() {
     info!(target: "socket.io:server", "takes over from the process that has served so far");
+}
+
+#[cfg(feature = "tls")]
+pub(super) fn certificates_were_read(result: &crate::error::Result<()>) {
+    match result {
+        Ok(()) => info!(target: "socket.io:server", "the certificates were read again"),
+        Err(error) => {
+            let why = error.to_string();
+            warn!(target: "socket.io:server", ?why, "the certificates stay as they were");
+        }
+    }
 }
 
 pub(super) fn notified(result: io::Result<()>) {
@@ -103,7 +189,14 @@ pub(super) fn state_left(path: &Path, error: &io::Error) {
 }
 
 pub(super) fn handler_panicked(shard: u16) {
-    warn!(target: "socket.io:server", shard, "a handler has panicked");
+    static THROTTLE: Throttle = Throttle::new();
+    match THROTTLE.admits(sys::monotonic_time()) {
+        None => {}
+        Some(0) => warn!(target: "socket.io:server", shard, "a handler has panicked"),
+        Some(before) => {
+            warn!(target: "socket.io:server", shard, before, "a handler has panicked, and others");
+        }
+    }
 }
 
 pub(super) fn served_client(name: &str, status: u16) {
@@ -194,39 +287,43 @@ pub(super) fn undecodable(shard: u16, session: Key, error: DecodeError) {
 }
 
 pub(super) fn connecting(shard: u16, session: Key, namespace: &str) {
-    let session = Place(shard, session);
-    debug!(target: "socket.io:client", %session, ?namespace, "connecting to namespace");
+    let (session, namespace) = (Place(shard, session), Brief(namespace));
+    debug!(target: "socket.io:client", %session, %namespace, "connecting to namespace");
 }
 
 pub(super) fn namespace_denied(shard: u16, session: Key, namespace: &str) {
-    let session = Place(shard, session);
-    debug!(target: "socket.io:client", %session, ?namespace, "there is no such namespace");
+    let (session, namespace) = (Place(shard, session), Brief(namespace));
+    debug!(target: "socket.io:client", %session, %namespace, "there is no such namespace");
 }
 
 pub(super) fn child_created(namespace: &str) {
-    debug!(target: "socket.io:parent-namespace", ?namespace, "creating child namespace");
+    let namespace = Brief(namespace);
+    debug!(target: "socket.io:parent-namespace", %namespace, "creating child namespace");
 }
 
 pub(super) fn child_removed(shard: u16, namespace: &str) {
-    debug!(target: "socket.io:parent-namespace", shard, ?namespace, "left child namespace");
+    let namespace = Brief(namespace);
+    debug!(target: "socket.io:parent-namespace", shard, %namespace, "left child namespace");
 }
 
 pub(super) fn refused_socket(shard: u16, socket: Key, why: &str) {
-    let socket = Place(shard, socket);
-    debug!(target: "socket.io:namespace", %socket, ?why, "refused by a middleware");
+    let (socket, why) = (Place(shard, socket), Brief(why));
+    debug!(target: "socket.io:namespace", %socket, %why, "refused by a middleware");
 }
 
 pub(super) fn connected(shard: u16, socket: Key, namespace: &str, has_come_back: bool) {
-    let socket = Place(shard, socket);
-    debug!(target: "socket.io:namespace", %socket, ?namespace, has_come_back, "socket connected");
+    let (socket, namespace) = (Place(shard, socket), Brief(namespace));
+    debug!(target: "socket.io:namespace", %socket, %namespace, has_come_back, "socket connected");
 }
 
 pub(super) fn joined(shard: u16, socket: Key, rooms: &[Target]) {
-    trace!(target: "socket.io:socket", socket = %Place(shard, socket), ?rooms, "join rooms");
+    let (socket, rooms) = (Place(shard, socket), Briefs(rooms));
+    trace!(target: "socket.io:socket", %socket, %rooms, "join rooms");
 }
 
 pub(super) fn left(shard: u16, socket: Key, room: &str) {
-    trace!(target: "socket.io:socket", socket = %Place(shard, socket), ?room, "leave room");
+    let (socket, room) = (Place(shard, socket), Brief(room));
+    trace!(target: "socket.io:socket", %socket, %room, "leave room");
 }
 
 pub(super) fn ack_timed_out(shard: u16, socket: Key) {
@@ -237,4 +334,44 @@ pub(super) fn ack_timed_out(shard: u16, socket: Key) {
 pub(super) fn socket_gone(shard: u16, socket: Key, departure: &Departure) {
     let (socket, reason) = (Place(shard, socket), departure.reason.as_str());
     debug!(target: "socket.io:socket", %socket, reason, "closing socket");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m71_a_text_of_others_is_escaped_and_cut() {
+        let evil = "a\"\r\nWARN forged\u{1b}[31m\u{202e}";
+        let shown = Brief(evil).to_string();
+        assert_eq!(shown, r#""a\"\r\nWARN forged\u{1b}[31m\u{202e}""#);
+        for (text, bytes) in
+            [("x".repeat(65_536), 256), ("é".repeat(200), 256), ("€".repeat(200), 255)]
+        {
+            let shown = Brief(&text).to_string();
+            assert_eq!(shown.len(), bytes + 2 + "…".len());
+            assert!(shown.ends_with("\"…"));
+        }
+        assert_eq!(Brief(&"x".repeat(256)).to_string().len(), 258);
+    }
+
+    #[test]
+    fn m71_a_list_of_texts_of_others_is_cut_as_well() {
+        let rooms: Vec<Target> = (0..1_000).map(|_| "\n".repeat(200).into()).collect();
+        let shown = Briefs(&rooms).to_string();
+        assert!(shown.len() < 1_000 && shown.ends_with("\", …]"), "{shown}");
+        let shown = |rooms: &[Target]| Briefs(rooms).to_string();
+        assert_eq!(shown(&["a".into(), "b".into()]), r#"["a", "b"]"#);
+        assert_eq!(shown(&[]), "[]");
+    }
+
+    #[test]
+    fn m71_a_message_has_ten_lines_a_second_and_tells_of_those_it_has_not() {
+        let throttle = Throttle::new();
+        let at = |millis: u64| Time::from_micros(millis * 1_000);
+        let lines = |from| (from..from + 500).filter_map(|millis| throttle.admits(at(millis)));
+        assert_eq!(lines(5_000).collect::<Vec<_>>(), [0; 10]);
+        assert_eq!(throttle.admits(at(5_999)), None);
+        assert_eq!(lines(6_000).collect::<Vec<_>>(), [491, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
 }

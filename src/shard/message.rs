@@ -371,6 +371,7 @@ impl State {
         args: &'a [u8],
         ack: Option<u64>,
     ) -> Step<'a> {
+        self.stats.events_received += 1;
         let Some(address) = self.address(key) else { return Step::Nothing };
         let Some(space) = self.namespaces.get(address.namespace) else {
             return Step::Nothing;

@@ -49,8 +49,10 @@ pub enum HttpStep {
 const RANDOM_RESERVE: usize = 1_024;
 
 impl State {
-    /// Keeps bytes that arrived on an HTTP connection. `false` when it is no such connection.
+    /// Counts bytes that arrived, and keeps them for an HTTP connection. `false` when it is no such
+    /// connection.
     pub fn http_input(&mut self, key: Key, bytes: &[u8]) -> bool {
+        self.stats.bytes_received += bytes.len() as u64;
         let limits = &self.shared.settings.options.limits;
         let Some(conn) = self.connections.get_mut(key) else { return false };
         let Role::Http(http) = &mut conn.role else { return false };
@@ -165,7 +167,8 @@ impl State {
             self.stats.sessions_refused += 1;
             return self.refuse_fault(key, SHORT_OF_MEMORY);
         }
-        let peer = self.http_mut(key).and_then(|http| http.peer);
+        let http = self.http_mut(key).map(|http| (http.peer, http.is_encrypted));
+        let (peer, is_encrypted) = http.unwrap_or_default();
         let client = self.client_of(peer, head);
         if !self.may_shake_hands(client) {
             return self.refuse_fault(key, TOO_MANY);
@@ -190,7 +193,8 @@ impl State {
         }
         let text = id.text();
         let name = name.or(std::str::from_utf8(&text).ok()).unwrap_or_default();
-        let opening = Opening { carried, id, name, connection: key, peer: client, head: bytes };
+        let opening =
+            Opening { carried, id, name, connection: key, peer: client, is_encrypted, head: bytes };
         if let Some((accept, deflate)) = accept {
             let rest = self.switch(key, &accept);
             let session = self.open_session(&opening);

@@ -237,6 +237,7 @@ impl State {
     /// text for an upgrade (protocol.md §2).
     pub(super) fn reject(&mut self, key: Key, head: &Head<'_>, rejected: &Rejected) -> HttpStep {
         log::refused(self.index, rejected.refusal);
+        self.counts.refused.add(rejected.refusal.message());
         self.tell_of(key, head, rejected);
         let message = rejected.message();
         if head.upgrade {
@@ -260,6 +261,7 @@ impl State {
 
     pub(super) fn refuse_handshake(&mut self, key: Key, fault: http::HandshakeFault) -> HttpStep {
         log::refused_handshake(self.index, fault);
+        self.counts.refused.add(fault.fault().message);
         let mut response = Vec::new();
         fault.respond(&mut response);
         self.finish_with(key, &response);
@@ -269,6 +271,7 @@ impl State {
     /// Answers something that is no request, and closes the connection.
     pub fn refuse_fault(&mut self, key: Key, fault: Fault) -> HttpStep {
         log::refused_fault(self.index, fault);
+        self.counts.refused.add(fault.message);
         let mut response = Vec::new();
         fault.respond(&mut response);
         self.abandon_request(key);
@@ -280,6 +283,7 @@ impl State {
     /// the connection.
     pub(super) fn refuse_body(&mut self, key: Key, fault: Fault) -> HttpStep {
         log::refused_fault(self.index, fault);
+        self.counts.refused.add(fault.message);
         self.abandon_request(key);
         self.close_with(key, fault.status, &[], b"");
         HttpStep::Wait

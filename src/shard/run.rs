@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io;
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError};
@@ -21,14 +22,19 @@ use crate::error::{Error, Result};
 use crate::session::recovery::StateFile;
 
 use super::doors::Doors;
+use super::endpoint::{self, Endpoint};
 use super::hand_over::{Door, HandOver, Predecessor};
 use super::log;
 use super::pressure::MemoryWatch;
 use super::recovery::{Inheritance, Section, file};
 use super::running::Running;
+#[cfg(feature = "tls")]
+use super::secure;
 use super::shared::{Post, Shared, Stage};
 use super::turn::Shard;
 use super::watch::Watchdog;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// The environment variable that decides about the driver where the application leaves it open.
 const DRIVER_VARIABLE: &str = "FANFARE_DRIVER";
@@ -112,14 +118,12 @@ impl Plan {
             let _ = choose.send(chosen);
         }
         introduce(shared, &reports, self.shards)?;
-        let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
-        running.watchdog = watchdog.transpose()?;
-        let gauge = MemoryGauge::new(shared.settings.options.limits.memory_limit());
-        let memory = gauge.map(|gauge| MemoryWatch::start(shared, gauge));
-        running.memory = memory.transpose()?;
+        watch(shared, &mut running)?;
         let mode = shared.settings.unix_socket_mode;
         let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
+        let observed = open_endpoint(shared, predecessor.is_some())?;
         predecessor.map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        running.endpoint = start_endpoint(shared, observed, chosen)?;
         running.hand_over = wait_for_successor(shared, &doors)?;
         running.files = doors.files;
         log::listening(&doors.addresses, self.shards);
@@ -145,6 +149,44 @@ fn succeed(shared: &Shared, predecessor: Predecessor) -> Result<()> {
     log::takes_over();
     let path = shared.settings.hand_over_at.clone().unwrap_or_default();
     predecessor.take_over().map_err(|error| Error::HandOver(path, error))
+}
+
+/// Starts those who look after the shards, and after the memory.
+fn watch(shared: &Arc<Shared>, running: &mut Running) -> Result<()> {
+    let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
+    running.watchdog = watchdog.transpose()?;
+    let gauge = MemoryGauge::new(shared.settings.options.limits.memory_limit());
+    let memory = gauge.map(|gauge| MemoryWatch::start(shared, gauge));
+    running.memory = memory.transpose()?;
+    Ok(())
+}
+
+/// Opens what those come to who watch the server; not if whoever serves until this one does may
+/// have it, who leaves it to this one.
+fn open_endpoint(shared: &Shared, has_predecessor: bool) -> Result<Option<TcpListener>> {
+    let Some(address) = &shared.settings.metrics else { return Ok(None) };
+    match endpoint::listen(address) {
+        Err(Error::Listen(_, error))
+            if has_predecessor && error.kind() == io::ErrorKind::AddrInUse =>
+        {
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
+}
+
+fn start_endpoint(
+    shared: &Arc<Shared>,
+    opened: Option<TcpListener>,
+    chosen: Chosen,
+) -> Result<Option<Endpoint>> {
+    let Some(address) = &shared.settings.metrics else { return Ok(None) };
+    let listener = opened.map_or_else(|| endpoint::listen(address), Ok)?;
+    let driver = match chosen {
+        Chosen::Uring => DriverKind::IoUring,
+        Chosen::Epoll => DriverKind::Epoll,
+    };
+    Endpoint::start(shared, listener, driver.name()).map(Some)
 }
 
 fn wait_for_successor(shared: &Arc<Shared>, doors: &Doors) -> Result<Option<HandOver>> {
@@ -252,7 +294,7 @@ impl Start {
             let _ = self.trial.send(made.map(|made| uring.insert(made).features()));
         }
         let driver = match (self.chosen.recv(), uring) {
-            (Ok(Chosen::Uring), Some(uring)) => return self.run(shared, uring),
+            (Ok(Chosen::Uring), Some(uring)) => return self.run_secure(shared, uring),
             (Ok(Chosen::Epoll), uring) => {
                 drop(uring);
                 Epoll::new(limits)
@@ -260,7 +302,7 @@ impl Start {
             _ => return Ok(None),
         };
         match driver {
-            Ok(epoll) => self.run(shared, epoll),
+            Ok(epoll) => self.run_secure(shared, epoll),
             Err(error) => {
                 let _ = self.report.send(Err(Error::Driver(error)));
                 Ok(None)
@@ -268,9 +310,22 @@ impl Start {
         }
     }
 
-    fn run<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
+    /// Runs with TLS, if the server has that.
+    fn run_secure<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
     where
         D: Driver<Handle = Handle, Listener = Listener>,
+    {
+        #[cfg(feature = "tls")]
+        if let Some(context) = &shared.settings.tls {
+            let preamble = secure::preamble(shared);
+            return self.run(shared, Tls::new(driver, Arc::clone(context), preamble));
+        }
+        self.run(shared, driver)
+    }
+
+    fn run<D>(self, shared: &Arc<Shared>, driver: D) -> Result<Option<Section>>
+    where
+        D: Driver<Listener = Listener>,
     {
         let limits = &shared.settings.options.limits;
         let post = Shard::post(&driver, limits);

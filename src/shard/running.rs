@@ -10,6 +10,7 @@ use crate::base::address::ListenAddress;
 use crate::driver::unix::SocketFile;
 use crate::error::{Error, Result};
 
+use super::endpoint::Endpoint;
 use super::hand_over::HandOver;
 use super::pressure::MemoryWatch;
 use super::recovery::{Section, file};
@@ -35,6 +36,8 @@ pub struct Running {
     pub(super) watchdog: Option<Watchdog>,
     /// Ends with the server, too.
     pub(super) memory: Option<MemoryWatch>,
+    /// Answers those who watch the server, and ends with it as well.
+    pub(super) endpoint: Option<Endpoint>,
     /// Waits for the next process.
     pub(super) hand_over: Option<HandOver>,
     /// Removed when the threads have ended.
@@ -49,6 +52,7 @@ impl Running {
             ends,
             watchdog: None,
             memory: None,
+            endpoint: None,
             hand_over: None,
             files: Vec::new(),
         }
@@ -63,6 +67,18 @@ impl Running {
     /// were taken.
     pub fn addresses(&self) -> &[ListenAddress] {
         self.shared.addresses()
+    }
+
+    /// Where those who watch it are answered ([`Builder::metrics`](crate::Builder::metrics)), with
+    /// the port that was taken.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.shared.observed_at()
+    }
+
+    /// Whether the TCP addresses speak TLS ([`Builder::tls`](crate::Builder::tls)).
+    #[cfg(feature = "tls")]
+    pub fn is_encrypted(&self) -> bool {
+        self.shared.settings.tls.is_some()
     }
 
     /// Waits until the server has been closed and all its shards have ended.
@@ -88,7 +104,7 @@ impl Running {
             }
             (_, sections) => sections.map(drop),
         };
-        (self.watchdog, self.memory) = (None, None);
+        (self.watchdog, self.memory, self.endpoint) = (None, None, None);
         let files = self.files.drain(..);
         match self.shared.is_handing_over() {
             true => files.for_each(SocketFile::leave),

@@ -56,6 +56,8 @@ pub struct Opening<'a> {
     pub connection: Key,
     /// The address of the peer.
     pub peer: Option<SocketAddr>,
+    /// Whether nobody else can read what is sent to the peer.
+    pub is_encrypted: bool,
     /// The head of the request.
     pub head: &'a [u8],
 }
@@ -88,7 +90,7 @@ impl State {
 
     /// Opens a session. The open packet is queued; the caller says where it goes.
     pub fn open_session(&mut self, opening: &Opening<'_>) -> Key {
-        let &Opening { carried, id, name, connection, peer, head } = opening;
+        let &Opening { carried, id, name, connection, peer, is_encrypted, head } = opening;
         let shared = Arc::clone(&self.shared);
         let (now, options) = (self.now, &shared.settings.options);
         let (transport, mut session) = match carried {
@@ -101,7 +103,7 @@ impl State {
             }
         };
         if shared.settings.keep_handshake {
-            session.request = Some(kept_request(peer, head));
+            session.request = Some(kept_request(peer, is_encrypted, head));
         }
         let key = self.sessions.insert(SessionEntry { session, armed: Armed::default() });
         self.stats.sessions_opened += 1;
@@ -326,6 +328,7 @@ impl State {
         };
         let departure = self.departure(key, reason);
         log::closed(self.index, key, &departure);
+        self.counts.sessions.add(&departure);
         if !self.shared.settings.has_namespaces {
             self.jobs.push_back(Job::EngineClose(key, departure));
         }
@@ -397,6 +400,7 @@ impl State {
 
     /// A socket that is about to go leaves its rooms, and its handlers are told that it has gone.
     pub fn depart(&mut self, key: Key, departure: Departure) {
+        self.counts.sockets.add(&departure);
         self.keep_or_forget(key, departure.reason);
         self.leave_all(key);
         if let Some(address) = self.address(key) {
@@ -480,18 +484,32 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What the length of an address is marked with when the connection was encrypted.
+const ENCRYPTED: u8 = 1 << 7;
+
 /// A request as it is kept: the length of the peer's address, the address, the head.
-fn kept_request(peer: Option<SocketAddr>, head: &[u8]) -> Arc<[u8]> {
+fn kept_request(peer: Option<SocketAddr>, is_encrypted: bool, head: &[u8]) -> Arc<[u8]> {
     let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
-    let length = u8::try_from(peer.len()).unwrap_or(0);
-    [&[length], &peer.as_bytes()[..usize::from(length)], head].concat().into()
+    let length = u8::try_from(peer.len()).ok().filter(|length| *length < ENCRYPTED).unwrap_or(0);
+    let mark = if is_encrypted { ENCRYPTED } else { 0 };
+    [&[length | mark], &peer.as_bytes()[..usize::from(length)], head].concat().into()
 }
 
-/// The parts of a kept request: the address of the peer, and the head.
-pub fn split_request(request: &[u8]) -> (Option<SocketAddr>, &[u8]) {
-    let Some((&length, rest)) = request.split_first() else { return (None, request) };
-    let Some((peer, head)) = rest.split_at_checked(usize::from(length)) else {
-        return (None, rest);
-    };
-    (std::str::from_utf8(peer).ok().and_then(|peer| peer.parse().ok()), head)
+/// The parts of a kept request.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptRequest<'a> {
+    /// The address of the peer.
+    pub peer: Option<SocketAddr>,
+    /// Whether it came encrypted.
+    pub is_encrypted: bool,
+    /// The head.
+    pub head: &'a [u8],
+}
+
+/// Reads a request as it is kept.
+pub fn split_request(request: &[u8]) -> KeptRequest<'_> {
+    let (mark, rest) = request.split_first().unwrap_or((&0, request));
+    let (peer, head) = rest.split_at_checked(usize::from(mark & !ENCRYPTED)).unwrap_or_default();
+    let peer = std::str::from_utf8(peer).ok().and_then(|peer| peer.parse().ok());
+    KeptRequest { peer, is_encrypted: mark & ENCRYPTED != 0, head }
 }

@@ -2,7 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
@@ -19,12 +19,14 @@ use crate::base::shed::SendQueuePolicy;
 use crate::command::Command;
 use crate::driver::systemd;
 use crate::mailbox::{Mailbox, ReadyQueue};
-use crate::proto::http::{self, Cookie, Cors, Encoding};
+use crate::proto::http::{Cookie, Cors};
 use crate::proto::parser::{Form, Message};
 use crate::proto::websocket::DeflateOptions;
 use crate::room::Target;
 use crate::session::Options;
 use crate::session::handshake::Offer;
+#[cfg(feature = "tls")]
+use crate::tls::Context;
 
 use super::addresses::Addresses;
 use super::aliases::Aliases;
@@ -37,6 +39,8 @@ use super::moved::Moved;
 use super::pressure::Pressure;
 use super::registry::Registry;
 use super::watch::Pulse;
+
+pub use super::bundle::{ClientFile, ClientFiles};
 
 /// Answers requests outside the path of the server.
 pub type Fallback = Arc<dyn Fn(::http::Request<Bytes>) -> ::http::Response<Bytes> + Send + Sync>;
@@ -115,44 +119,17 @@ pub struct Settings {
     pub watchdog: Option<Duration>,
     /// The permissions of the files of Unix sockets.
     pub unix_socket_mode: u32,
+    /// Where those are answered who watch the server.
+    pub metrics: Option<ListenAddress>,
+    /// TLS of the connections that come by TCP.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<Context>>,
 }
 
 impl Settings {
     /// Whether messages are Socket.IO packets of text, with their attachments behind them.
     pub fn is_plain(&self) -> bool {
         self.has_namespaces && matches!(self.form, Form::Json)
-    }
-}
-
-/// The client bundle, as it is served (protocol.md §17.4).
-#[derive(Clone, Debug, Default)]
-pub struct ClientFiles {
-    /// The version of the client.
-    pub version: String,
-    /// The files by name.
-    pub files: HashMap<String, ClientFile>,
-}
-
-/// A file of the client bundle, in every coding that a client has asked for so far.
-#[derive(Clone, Debug)]
-pub struct ClientFile {
-    plain: Bytes,
-    encoded: [(Encoding, OnceLock<Vec<u8>>); http::FOR_FILES.len()],
-}
-
-impl ClientFile {
-    /// A file of these bytes.
-    pub fn new(plain: Bytes) -> ClientFile {
-        let encoded = std::array::from_fn(|place| (http::FOR_FILES[place], OnceLock::new()));
-        ClientFile { plain, encoded }
-    }
-
-    /// The file in a coding, or as it is. It is compressed once in the life of the server.
-    pub fn encoded(&self, encoding: Option<Encoding>) -> &[u8] {
-        let found = self.encoded.iter().find(|(known, _)| Some(*known) == encoding);
-        found.map_or(&self.plain, |(known, bytes)| {
-            bytes.get_or_init(|| http::Compressor::default().compress(*known, &self.plain))
-        })
     }
 }
 
@@ -226,6 +203,8 @@ pub struct Shared {
     /// What it listens on, for the next process; only if there may be one, and while it serves.
     pub(super) doors: Mutex<Vec<Door>>,
     addresses: OnceLock<Vec<ListenAddress>>,
+    /// Where those come who watch it.
+    pub(super) observed_at: OnceLock<TcpListener>,
     /// Counts the connections that applications hand over, which the shards get by turns.
     pub(super) attached: AtomicUsize,
 }
@@ -258,6 +237,7 @@ impl Shared {
             not_listening: AtomicUsize::new(0),
             doors: Mutex::default(),
             addresses: OnceLock::new(),
+            observed_at: OnceLock::new(),
             attached: AtomicUsize::new(0),
         });
         servers.push(Arc::downgrade(&shared));
@@ -407,6 +387,11 @@ impl Shared {
         self.addresses.get().map_or(&[], Vec::as_slice)
     }
 
+    /// Whether it has begun to listen.
+    pub fn is_listening(&self) -> bool {
+        self.addresses.get().is_some()
+    }
+
     /// The server listens here.
     pub fn listens(&self, addresses: Vec<ListenAddress>) {
         // A server is started once.
@@ -440,6 +425,8 @@ impl Shared {
     /// Drains the server, whose listeners another process has.
     pub fn hand_over(&self) {
         self.handing_over.store(true, Ordering::Release);
+        // The other wants to be watched at the same address.
+        self.stop_being_observed();
         self.drain();
     }
 

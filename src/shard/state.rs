@@ -14,6 +14,7 @@ use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, DrainError, Recover, SocketAddress, Visit, Waiter};
 use crate::fanout::Encoder;
+use crate::metrics::Counts;
 use crate::proto::engine::Protocol;
 use crate::proto::engine_v3::Form;
 use crate::proto::http::Compressor;
@@ -40,6 +41,7 @@ use super::registry::Candidate;
 use super::rooms::RoomChange;
 use super::share::Surplus;
 use super::shared::{ExpiredSession, Shared};
+use super::stopwatch::Stopwatch;
 use super::timer::{Armed, Owner, Timers};
 
 /// A session with its entry among the timers.
@@ -280,6 +282,10 @@ pub struct State {
     pub is_closing: bool,
     /// Counters.
     pub stats: Stats,
+    /// More of them, for metrics alone.
+    pub counts: Counts,
+    /// The broadcast whose time is taken.
+    pub stopwatch: Stopwatch,
 }
 
 impl State {
@@ -332,6 +338,8 @@ impl State {
             is_draining: false,
             is_closing: false,
             stats: Stats::default(),
+            counts: Counts::default(),
+            stopwatch: Stopwatch::default(),
         }
     }
 

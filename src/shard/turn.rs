@@ -1,5 +1,6 @@
 //! A shard with its driver: turns.
 
+mod observe;
 mod stages;
 
 use std::collections::VecDeque;
@@ -15,14 +16,13 @@ use crate::base::fit::Fit;
 use crate::base::frame::Frame;
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
-use crate::base::stats::Stats;
 use crate::command::{Command, SessionCommand};
 use crate::driver::{Completion, Driver};
 use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
 use super::clock::Clock;
-use super::conn::Origin;
+use super::conn::{Arrival, Origin};
 use super::context::Context;
 use super::crowd::Crowd;
 use super::dismissal::Dismissal;
@@ -148,7 +148,10 @@ impl<D: Driver> Shard<D> {
         let context = Rc::clone(&self.context);
         let outlook = context.enter(|| self.work());
         let ended = self.driver.now();
-        context.with(|state| self.clock.ends(ended, &mut state.stats));
+        context.with(|state| {
+            let took = self.clock.ends(ended, &mut state.stats);
+            state.turn_ends(took, ended);
+        });
         context.post.pulse.ends();
         Ok(outlook)
     }
@@ -238,9 +241,11 @@ impl<D: Driver> Shard<D> {
 
     fn accept(&mut self, key: Key) {
         let peer = self.driver.peer(key);
+        let is_encrypted = self.driver.is_encrypted(key);
+        let arrival = Arrival { read: Vec::new(), peer, origin: Origin::Network, is_encrypted };
         self.context.with(|state| {
             state.stats.connections_accepted += 1;
-            state.connection_begins(key, Vec::new(), peer, Origin::Network);
+            state.connection_begins(key, arrival);
         });
         self.driver.receive(key);
     }
@@ -252,16 +257,20 @@ impl<D: Driver> Shard<D> {
             match command {
                 Command::Adopt(handle, bytes, peer) => {
                     if let Ok(handle) = handle.downcast() {
-                        self.adopt(*handle, bytes, peer, Origin::Shard);
+                        self.refill_random();
+                        let key = self.driver.adopt(*handle);
+                        self.adopted(key, bytes, peer, Origin::Shard);
                     }
                 }
                 Command::Attach(handle, bytes, peer) => {
-                    if let Ok(handle) = handle.downcast()
-                        && self.context.with(State::admits)
+                    self.refill_random();
+                    if self.context.with(State::admits)
+                        && let Some(key) = self.driver.attach(handle)
                     {
-                        self.adopt(*handle, bytes, peer, Origin::Application);
+                        self.adopted(key, bytes, peer, Origin::Application);
                     }
                 }
+                Command::Observe(who) => self.tell(&who),
                 other => self.context.with(|state| {
                     state.obey(other);
                     state.look_after_arrivals();
@@ -271,18 +280,13 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Makes a connection one of this shard. Nobody has said whom it is from: the driver knows.
-    fn adopt(
-        &mut self,
-        handle: D::Handle,
-        bytes: Vec<u8>,
-        peer: Option<SocketAddr>,
-        origin: Origin,
-    ) {
-        self.refill_random();
-        let key = self.driver.adopt(handle);
+    /// A connection of the driver is one of this shard now. If nobody has said whom it is from the
+    /// driver knows.
+    fn adopted(&mut self, key: Key, read: Vec<u8>, peer: Option<SocketAddr>, origin: Origin) {
         let peer = peer.or_else(|| self.driver.peer(key));
-        self.context.with(|state| state.connection_begins(key, bytes, peer, origin));
+        let is_encrypted = self.driver.is_encrypted(key);
+        let arrival = Arrival { read, peer, origin, is_encrypted };
+        self.context.with(|state| state.connection_begins(key, arrival));
         self.driver.receive(key);
         self.context.pump_http(key);
     }
@@ -323,10 +327,13 @@ impl<D: Driver> Shard<D> {
             for session in std::mem::take(&mut state.dirty_sessions) {
                 state.flush_session(session);
             }
-            for _ in 0..most.min(state.dirty.len()) {
+            state.stopwatch.queued(state.batch.tally(), state.dirty.len());
+            let flushed = most.min(state.dirty.len());
+            for _ in 0..flushed {
                 let Some(key) = state.dirty.pop_front() else { break };
                 state.flush_connection(key, driver);
             }
+            state.stopwatch.flushed(flushed);
             state.joined.clear();
             state.compression.iter_mut().for_each(|compression| compression.turn_ends());
             for action in std::mem::take(&mut state.actions) {
@@ -444,7 +451,7 @@ impl State {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Adopt(..) | Command::Attach(..) => {}
+            Command::Adopt(..) | Command::Attach(..) | Command::Observe(_) => {}
             Command::Broadcast(broadcast) => self.broadcast(&broadcast),
             Command::Socket(socket, command) => self.command(socket, command),
             Command::Members(members) => self.change_members(&members),
@@ -464,11 +471,6 @@ impl State {
             Command::Relieve(bytes) => self.relieve(bytes),
             Command::Stats(sender) => drop(sender.send(self.stats())),
         }
-    }
-
-    fn stats(&self) -> Stats {
-        let post = self.shared.posts().get(usize::from(self.index));
-        Stats { turns_blocked: post.map_or(0, |post| post.pulse.blocked()), ..self.stats }
     }
 
     /// Whether it has no clients.

@@ -148,6 +148,12 @@ impl Pulse {
         AtWork { pulse: self, before }
     }
 
+    /// When it began the turn that it is in, by its driver; `None` while it waits.
+    pub fn since(&self) -> Option<Time> {
+        let since_us = self.since_us.load(Ordering::Relaxed);
+        (since_us != 0).then(|| Time::from_micros(since_us))
+    }
+
     /// Times that it was found blocked.
     pub fn blocked(&self) -> u64 {
         self.blocked.load(Ordering::Relaxed)
@@ -169,18 +175,18 @@ impl Drop for AtWork<'_> {
 /// What the watchdog knows of a shard: the turn that it has told of.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    told_us: u64,
+    told: Time,
 }
 
 impl Seen {
     /// Looks at a shard. Gives what it runs, and for how long, when that is news.
     fn look(&mut self, pulse: &Pulse, now: Time, limit: Duration) -> Option<(Label, Duration)> {
-        let since_us = pulse.since_us.load(Ordering::Relaxed);
-        let blocked = now.since(Time::from_micros(since_us));
-        if since_us == 0 || since_us == self.told_us || blocked < limit {
+        let since = pulse.since()?;
+        let blocked = now.since(since);
+        if since == self.told || blocked < limit {
             return None;
         }
-        self.told_us = since_us;
+        self.told = since;
         pulse.blocked.fetch_add(1, Ordering::Relaxed);
         Some((Label(pulse.runs.load(Ordering::Relaxed)), blocked))
     }

@@ -89,7 +89,7 @@ class ServerUnderTest {
       }, START_DEADLINE_MS);
       const read = (chunk) => {
         this.#output = (this.#output + chunk).slice(-OUTPUT_KEPT_CHARACTERS);
-        const line = /^listening on http:\/\/127\.0\.0\.1:(\d+)\s*$/m.exec(this.#output);
+        const line = /^listening on https?:\/\/127\.0\.0\.1:(\d+)\s*$/m.exec(this.#output);
         if (line) {
           clearTimeout(late);
           resolve(Number(line[1]));

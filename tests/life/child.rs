@@ -56,7 +56,7 @@ impl Child {
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut lines = lines.map(Result::unwrap);
         let address = lines.find_map(|line| {
-            let address = line.split_once("listening on http://")?.1;
+            let address = line.split_once("listening on ")?.1.split_once("://")?.1;
             Some(address.trim().parse().unwrap())
         });
         // What it says later is of no interest, but it must be able to say it.

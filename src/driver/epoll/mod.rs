@@ -34,7 +34,7 @@ use super::net::Handle;
 use super::sys::{self, Follows};
 use super::token::{Kind, Token};
 use super::waker::WakeSignal;
-use super::{BufferId, Completion, Driver, DriverStats, Sent, net};
+use super::{BufferId, Completion, Driver, DriverStats, Sent, net, unix};
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
 use crate::base::frame::{Frame, Gather};
@@ -324,6 +324,11 @@ impl Driver for Epoll {
     fn peer(&self, connection: Key) -> Option<SocketAddr> {
         let found = self.connections.get(connection).filter(|found| !found.is_detaching)?;
         found.socket.peer_addr().ok()
+    }
+
+    fn is_local(&self, connection: Key) -> bool {
+        let found = self.connections.get(connection);
+        found.is_some_and(|found| unix::is_unix(found.socket.as_fd()).unwrap_or(false))
     }
 
     fn receive(&mut self, connection: Key) {

@@ -49,7 +49,7 @@ use self::send::{SendOperation, SpareOperations};
 use super::net::Handle;
 use super::token::{Kind, Token};
 use super::waker::WakeSignal;
-use super::{BufferId, Completion, Driver, DriverStats, Sent, net, sys};
+use super::{BufferId, Completion, Driver, DriverStats, Sent, net, sys, unix};
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
 use crate::base::frame::Gather;
@@ -319,6 +319,11 @@ impl Driver for Uring {
     fn peer(&self, connection: Key) -> Option<SocketAddr> {
         let found = self.connections.get(connection).filter(|found| found.is_open())?;
         found.socket.peer_addr().ok()
+    }
+
+    fn is_local(&self, connection: Key) -> bool {
+        let found = self.connections.get(connection);
+        found.is_some_and(|found| unix::is_unix(found.socket.as_fd()).unwrap_or(false))
     }
 
     fn receive(&mut self, connection: Key) {

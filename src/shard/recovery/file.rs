@@ -252,6 +252,7 @@ impl WrittenEvent {
                 is_told: false,
                 ack: None,
                 offset: Some(offset),
+                begun: None,
             })),
         });
         Some((wire, scope))
