@@ -7,12 +7,13 @@
 //! | short reads and writes | `receives_split`, `sends_short`, `deliveries_split` |
 //! | a full socket buffer | `socket_buffer_bytes`, `sends_deferred` |
 //! | `EMFILE`, `ENFILE` of an accept | `descriptors`, `accepts_refused` |
-//! | `ENOBUFS` of a receive, no buffer in the ring | `receive_buffers`, `receives_exhausted`, `releases_late` |
+//! | `ENOBUFS` of a receive | `receive_buffers`, `receives_exhausted`, `releases_late` |
 //! | `ENOBUFS`, `ENOMEM`, `EPIPE`, `ECANCELED` of a send | `sends_failed` |
 //! | `ECONNRESET`, `ETIMEDOUT`, `EHOSTUNREACH`, `EPIPE` | `resets`, `resets_discarding` |
 //! | `EINTR`, `EAGAIN`, `EBUSY` of the wait | `turns_spurious` |
 //! | completions that overflow their queue | `completions_max`, `turns_short` |
-//! | completions that are late, or out of order | `completions_reordered`, `ends_late`, `deliveries_delayed` |
+//! | completions out of order | `completions_reordered` |
+//! | completions that are late | `ends_late`, `deliveries_delayed` |
 //! | a cancellation that takes its time | `cancels_late` |
 //! | a slot that is used again while the kernel works for its last user | `slots_reused` |
 //! | connections that were accepted before the listener went | `accepts_late` |
