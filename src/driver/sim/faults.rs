@@ -181,8 +181,9 @@ mod tests {
 
     #[test]
     fn some_seed_leaves_each_fault_out_and_some_seed_has_it() {
+        type Strength = fn(&Faults) -> usize;
         let most = |faults: &Faults| usize::MAX - faults.completions_max;
-        let each: [(&str, fn(&Faults) -> usize); 20] = [
+        let each: [(&str, Strength); 20] = [
             ("sends_short", |it| it.sends_short as usize),
             ("sends_deferred", |it| it.sends_deferred as usize),
             ("receives_split", |it| it.receives_split as usize),

@@ -19,9 +19,9 @@ use crate::base::limits::Limits;
 
 /// A seeded network with its own clock. Clones are the same network.
 ///
-/// The clock stands still but for [`Network::advance`] and [`Faults::stalls`]. A test steps the shards on it until
-/// [`Network::next_event`] is in the future, and then advances to that or to the shards' own
-/// deadline, whichever comes first.
+/// The clock stands still but for [`Network::advance`] and [`Faults::stalls`]. A test steps the
+/// shards on it until [`Network::next_event`] is in the future, and then advances to that or to the
+/// shards' own deadline, whichever comes first.
 #[derive(Clone)]
 pub struct Network(Rc<RefCell<Kernel>>);
 

@@ -155,7 +155,7 @@ impl Ring {
     fn draw_breath(&mut self) -> io::Result<()> {
         match self.enter_once(0, Some(BREATH)) {
             Err(error) if may_pass(&error) => {
-                std::thread::sleep(BREATH);
+                std::thread::park_timeout(BREATH);
                 Ok(())
             }
             outcome => outcome.map(drop),

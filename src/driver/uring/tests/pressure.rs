@@ -216,7 +216,7 @@ fn m47_m48_a_kernel_that_refuses_delays_and_reorders_loses_nothing_and_mixes_not
 /// Clients come, talk and are closed, under everything at once.
 fn misbehave(seed: u64) {
     let mut random = Random::new(seed);
-    let send_mode = if seed % 2 == 0 { SendMode::DirectFirst } else { SendMode::RingOnly };
+    let send_mode = if seed.is_multiple_of(2) { SendMode::DirectFirst } else { SendMode::RingOnly };
     let buffers = 1 << random.range(1..=4);
     let limits = limits(buffers, 128 << random.range(0..=3));
     let mut bench = match seed % 3 {
