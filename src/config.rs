@@ -27,9 +27,6 @@ use crate::session::recovery::ConnectionStateRecovery;
 use crate::shard::hooks::AllowRequest;
 use crate::shard::shared::{CrowdLeft, Fallback};
 
-#[cfg(feature = "tls")]
-use crate::tls::TlsOptions;
-
 pub use compression::{HttpCompression, PerMessageDeflate};
 
 /// Collects the options of a server. Every setter may be left out.
@@ -85,7 +82,7 @@ pub struct Builder {
     watchdog: Option<Duration>,
     metrics: Option<ListenAddress>,
     #[cfg(feature = "tls")]
-    tls: Option<TlsOptions>,
+    tls: Option<crate::tls::TlsOptions>,
 }
 
 impl Builder {

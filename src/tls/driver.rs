@@ -119,9 +119,11 @@ impl<D: Driver> Driver for Tls<D> {
         if let Some(mut channel) = handle.channel {
             let unsent = mem::take(&mut channel.unsent);
             let mut connection = Connection::new(channel);
-            // One that fails is seen to fail where it is received from.
             let driver = (&mut self.inner, key);
-            let _ = connection.output.send(driver, &unsent, &mut self.frames, false);
+            if let Err(error) = connection.output.send(driver, &unsent, &mut self.frames, false) {
+                connection.is_broken = true;
+                connection.channel.end.get_or_insert(Some(error));
+            }
             self.connections.insert_at(key, connection);
         }
         key

@@ -77,6 +77,8 @@ struct Connection {
     waiting: Option<Box<[u8]>>,
     /// Bytes of the shard in what waits to be sent, of a send that is in flight for it.
     in_flight: usize,
+    /// Whether something that was encrypted could not be sent.
+    is_broken: bool,
     /// Whether the shard has been told of the end, or is in the next turn.
     is_told: bool,
     /// Whether the shard has said that nothing will follow.
@@ -96,6 +98,7 @@ impl Connection {
             output: Output::default(),
             waiting: None,
             in_flight: 0,
+            is_broken: false,
             is_told: false,
             is_last: false,
             is_finishing: false,
@@ -197,7 +200,7 @@ impl<D: Driver> Tls<D> {
             let driver = (&mut self.inner, key);
             connection.output.send(driver, answer, &mut self.frames, false)
         };
-        self.give(key, buffer, out);
+        self.give(key, (buffer, length), out);
         self.proceed(key, result, out);
         if is_established {
             self.send_waiting(key, out);
@@ -210,12 +213,18 @@ impl<D: Driver> Tls<D> {
     }
 
     /// Reports what was decrypted, in the buffer that it has come in or under its name.
-    fn give(&mut self, key: Key, buffer: BufferId, out: &mut Vec<Completion<Handle<D::Handle>>>) {
+    /// More than the `filled` bytes of ciphertext do not go there: the rest is the kernel's.
+    fn give(
+        &mut self,
+        key: Key,
+        (buffer, filled): (BufferId, usize),
+        out: &mut Vec<Completion<Handle<D::Handle>>>,
+    ) {
         let length = self.plain.len();
         if length == 0 {
             return self.inner.release(buffer);
         }
-        match self.inner.buffer(buffer).get_mut(..length) {
+        match self.inner.buffer(buffer)[..filled].get_mut(..length) {
             Some(bytes) => bytes.copy_from_slice(&self.plain),
             None => self.spilled.push((buffer, mem::take(&mut self.plain))),
         }
@@ -253,9 +262,14 @@ impl<D: Driver> Tls<D> {
             return;
         }
         let in_flight = mem::take(&mut connection.in_flight);
-        if in_flight > 0 {
-            out.push(Completion::Sent(key, result.map(|()| in_flight)));
+        connection.is_broken |= result.is_err();
+        match result {
+            _ if in_flight > 0 => out.push(Completion::Sent(key, result.map(|()| in_flight))),
+            // Nobody waits for it, and nothing can follow what is missing now.
+            Err(error) => self.ended(key, Some(error), out),
+            Ok(()) => {}
         }
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if mem::take(&mut connection.is_finishing) {
             self.inner.shutdown(key);
         }
@@ -294,6 +308,9 @@ impl<D: Driver> Tls<D> {
         );
         if connection.is_leaving {
             return Sent::Failed(libc::EBADF);
+        }
+        if connection.is_broken {
+            return Sent::Failed(libc::EPIPE);
         }
         connection.is_last |= is_last;
         self.plain.clear();
