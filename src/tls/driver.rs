@@ -6,6 +6,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::task::Waker;
 
+use super::output::Output;
 use super::{Connection, Handle, Tls};
 use crate::base::clock::Time;
 use crate::base::fit::Fit;
@@ -119,9 +120,9 @@ impl<D: Driver> Driver for Tls<D> {
         if let Some(mut channel) = handle.channel {
             let unsent = mem::take(&mut channel.unsent);
             let mut connection = Connection::new(channel);
+            connection.output = Output::after(handle.failure);
             let driver = (&mut self.inner, key);
             if let Err(error) = connection.output.send(driver, &unsent, &mut self.frames, false) {
-                connection.is_broken = true;
                 connection.channel.end.get_or_insert(Some(error));
             }
             self.connections.insert_at(key, connection);

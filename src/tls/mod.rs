@@ -67,6 +67,8 @@ pub struct Tls<D: Driver> {
 pub struct Handle<H> {
     inner: H,
     channel: Option<Box<Channel>>,
+    /// Why nothing can be sent any more.
+    failure: Option<i32>,
 }
 
 /// A connection that is encrypted.
@@ -77,8 +79,6 @@ struct Connection {
     waiting: Option<Box<[u8]>>,
     /// Bytes of the shard in what waits to be sent, of a send that is in flight for it.
     in_flight: usize,
-    /// Whether something that was encrypted could not be sent.
-    is_broken: bool,
     /// Whether the shard has been told of the end, or is in the next turn.
     is_told: bool,
     /// Whether the shard has said that nothing will follow.
@@ -98,7 +98,6 @@ impl Connection {
             output: Output::default(),
             waiting: None,
             in_flight: 0,
-            is_broken: false,
             is_told: false,
             is_last: false,
             is_finishing: false,
@@ -156,8 +155,10 @@ impl<D: Driver> Tls<D> {
                 None => out.push(Completion::Sent(key, result)),
             },
             Completion::Detached(key, inner) => {
-                let channel = self.connections.remove(key).map(|connection| connection.channel);
-                out.push(Completion::Detached(key, Handle { inner, channel }));
+                let connection = self.connections.remove(key);
+                let failure = connection.as_ref().and_then(|found| found.output.failure());
+                let channel = connection.map(|connection| connection.channel);
+                out.push(Completion::Detached(key, Handle { inner, channel, failure }));
             }
         }
     }
@@ -262,7 +263,6 @@ impl<D: Driver> Tls<D> {
             return;
         }
         let in_flight = mem::take(&mut connection.in_flight);
-        connection.is_broken |= result.is_err();
         match result {
             _ if in_flight > 0 => out.push(Completion::Sent(key, result.map(|()| in_flight))),
             // Nobody waits for it, and nothing can follow what is missing now.
@@ -308,9 +308,6 @@ impl<D: Driver> Tls<D> {
         );
         if connection.is_leaving {
             return Sent::Failed(libc::EBADF);
-        }
-        if connection.is_broken {
-            return Sent::Failed(libc::EPIPE);
         }
         connection.is_last |= is_last;
         self.plain.clear();

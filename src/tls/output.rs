@@ -13,6 +13,8 @@ pub struct Output {
     /// Bytes of the first frame that were taken.
     skip: usize,
     is_in_flight: bool,
+    /// Why nothing can be sent any more: what follows something that is missing cannot be decrypted.
+    failure: Option<i32>,
 }
 
 /// Makes frames, and uses the memory of one again that was taken at once.
@@ -46,6 +48,16 @@ impl Frames {
 }
 
 impl Output {
+    /// What waits to be sent on a connection of which something could not be sent before, if so.
+    pub fn after(failure: Option<i32>) -> Output {
+        Output { failure, ..Output::default() }
+    }
+
+    /// Why nothing can be sent any more.
+    pub fn failure(&self) -> Option<i32> {
+        self.failure
+    }
+
     /// Whether the driver has taken everything.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
@@ -62,6 +74,9 @@ impl Output {
         frames: &mut Frames,
         is_last: bool,
     ) -> Result<(), i32> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
         if !bytes.is_empty() {
             let frame = frames.make(bytes);
             if !self.is_empty() {
@@ -85,7 +100,7 @@ impl Output {
             Sent::Now(count) if count == frame.bytes().len() => return Ok(Some(frame)),
             Sent::Now(count) => self.skip = count,
             Sent::Later => self.is_in_flight = true,
-            Sent::Failed(error) => return Err(error),
+            Sent::Failed(error) => return Err(self.fail(error)),
         }
         self.frames.push_back(frame);
         Ok(None)
@@ -104,10 +119,7 @@ impl Output {
             match send(driver, key, gather, is_last) {
                 Sent::Now(count) => self.advance(count, frames),
                 Sent::Later => self.is_in_flight = true,
-                Sent::Failed(error) => {
-                    *self = Output::default();
-                    return Err(error);
-                }
+                Sent::Failed(error) => return Err(self.fail(error)),
             }
         }
         Ok(())
@@ -129,11 +141,14 @@ impl Output {
                 self.advance(count, frames);
                 self.flush((driver, key), frames, false)
             }
-            Err(error) => {
-                *self = Output::default();
-                Err(error)
-            }
+            Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// Nothing of what waits will arrive, and nothing behind it.
+    fn fail(&mut self, error: i32) -> i32 {
+        *self = Output::after(Some(error));
+        error
     }
 
     fn advance(&mut self, count: usize, frames: &mut Frames) {

@@ -273,6 +273,14 @@ impl Queue {
         D: Driver<Handle = Handle, Listener = net::Listener>,
     {
         self.flush(&mut bench.driver, key);
+        self.finish(bench, key);
+    }
+
+    /// Sends the rest, of which a part is in flight.
+    pub fn finish<D>(&mut self, bench: &mut Bench<D>, key: Key)
+    where
+        D: Driver<Handle = Handle, Listener = net::Listener>,
+    {
         while !self.is_empty() {
             match bench.next() {
                 Completion::Sent(sent, Ok(count)) if sent == key => self.taken(count),

@@ -23,6 +23,9 @@ fn a_send_that_the_socket_has_no_room_for_goes_on_when_the_peer_reads<S: Subject
     let mut bench = bench::<S>();
     let (key, mut peer) = bench.connect();
     let expected = stream(1, 12_000_000);
+    let mut queue = Queue::new(&expected, 3_001);
+    queue.flush(&mut bench.driver, key);
+    assert!(!queue.is_empty(), "nobody has read yet");
     let reader = thread::spawn(move || {
         let (mut bytes, mut chunk) = (Vec::new(), vec![0; 9_973]);
         loop {
@@ -33,7 +36,7 @@ fn a_send_that_the_socket_has_no_room_for_goes_on_when_the_peer_reads<S: Subject
             thread::yield_now();
         }
     });
-    Queue::new(&expected, 3_001).send_all(&mut bench, key);
+    queue.finish(&mut bench, key);
     bench.driver.close(key);
     assert!(reader.join().unwrap() == expected, "each byte arrives once, in order");
     let stats = bench.driver.stats();
