@@ -13,7 +13,7 @@ pub struct Output {
     /// Bytes of the first frame that were taken.
     skip: usize,
     is_in_flight: bool,
-    /// Why nothing can be sent any more: what follows something that is missing cannot be decrypted.
+    /// Why nothing can be sent any more: what follows something missing cannot be decrypted.
     failure: Option<i32>,
 }
 
