@@ -8,7 +8,7 @@ use fanfare::base::id::SessionId;
 use fanfare::engine::{self, Connection, Message};
 use fanfare::{Builder, Data, DisconnectReason, Emitted, Engine, Raw, Running, Server, Socket};
 
-use crate::raw::{Client, DEADLINE, Response, WEBSOCKET_HEADERS, request, text};
+use crate::raw::{Client, DEADLINE, Response, WEBSOCKET_HEADERS, post, request, text};
 
 /// A running server.
 pub struct Site {
@@ -196,6 +196,14 @@ impl Site {
     }
 }
 
+/// Polls, and returns when the server has the request: it comes in one segment behind a POST of
+/// `noop`, and the server, which answers at the end of a turn, has seen both when it answers one.
+pub fn hold(client: &mut Client, target: &str, noop: &str) {
+    let poll = request(&format!("GET {target}"), "");
+    client.send([post(target, noop.as_bytes()), poll.into_bytes()].concat());
+    assert_eq!(client.response().text(), "ok");
+}
+
 /// A session by polling, and a connection of it that is kept alive.
 pub struct Polling<'a> {
     site: &'a Site,
@@ -212,11 +220,16 @@ impl Polling<'_> {
         response.text().to_owned()
     }
 
-    /// Begins to poll on a connection of its own.
+    /// Polls on a connection of its own, and leaves the poll waiting.
     pub fn hold(&self) -> Client {
         let mut client = self.site.client();
-        client.send(request(&format!("GET {}", self.target), ""));
+        self.hold_on(&mut client);
         client
+    }
+
+    /// The same on a connection that is there.
+    pub fn hold_on(&self, client: &mut Client) {
+        hold(client, &self.target, "6");
     }
 
     pub fn post(&mut self, body: impl AsRef<[u8]>) -> Response {
