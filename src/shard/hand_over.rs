@@ -4,18 +4,23 @@
 //!   the next one                         the one that serves
 //!   connects to its path           ───▶  is it the same user?
 //!   has all listeners              ◀───  "listener", with descriptors, for each address; "end"
-//!   is able to serve: "ready"      ───▶  accepts no more; connections wait in the kernel
+//!   is able to serve: "ready"      ───▶  is asked no more, and accepts no more: connections wait
+//!                                        in the kernel
 //!   accepts; the path is its own   ◀───  "yours"
 //!                                        sends its clients away, and ends
 //! ```
 //! With a state file the one that serves ends before it says "yours", since the next one begins
 //! with what is in the file.
+//!
+//! Until "ready" the next one may fail, and nothing has happened to the other. From then on it
+//! serves, whatever the other says, or does not: it may be the only one that is left.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -33,9 +38,19 @@ const MESSAGE_BYTES: usize = 512;
 /// How long either side waits for the other: as long as a drain of the default length.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the shards have to notice that they accept no more. One that a handler blocks for
-/// longer leaves its connections waiting in the kernel, as it would have anyway.
+/// How long the shards have to notice that they accept no more, or to end when there is a state
+/// file. One that a handler blocks for longer is not waited for: nobody accepts meanwhile.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the other may leave no room for what it is told: all of it has room if nobody reads.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whoever was cut off while it asked asks again for so long: another process may just have been
+/// quicker.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Pause before it asks again, and before the next accept where there is no descriptor for one.
+const PAUSE: Duration = Duration::from_millis(50);
 
 const READY: &str = "ready";
 const YOURS: &str = "yours";
@@ -80,16 +95,39 @@ fn expect(stream: &UnixStream, expected: &str) -> io::Result<()> {
     }
 }
 
+/// Whether the other has gone.
+fn is_cut_off(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
 /// The process that serves, as the next one sees it.
 #[derive(Debug)]
 pub struct Predecessor(UnixStream);
 
 impl Predecessor {
-    /// Asks whoever serves at `path` for what it listens on; `None` when nobody does.
+    /// Asks whoever serves at `path` for what it listens on; `None` when nobody does, or it ends
+    /// before it has answered.
     ///
     /// # Errors
     /// Those of the kernel; `PermissionDenied`: it runs as another user.
     pub fn ask(path: &Path) -> io::Result<Option<(Predecessor, Vec<Door>)>> {
+        let until = Instant::now() + ASK_AGAIN;
+        let mut was_cut_off = false;
+        loop {
+            match Predecessor::ask_once(path) {
+                Err(error) if is_cut_off(&error) => was_cut_off = true,
+                Ok(None) if was_cut_off => {}
+                answer => return answer,
+            }
+            if Instant::now() >= until {
+                return Ok(None);
+            }
+            thread::park_timeout(PAUSE);
+        }
+    }
+
+    fn ask_once(path: &Path) -> io::Result<Option<(Predecessor, Vec<Door>)>> {
         let stream = match UnixStream::connect(path) {
             Ok(stream) => stream,
             Err(error) => {
@@ -119,7 +157,7 @@ impl Predecessor {
     /// Takes its place: nobody else accepts when this returns.
     ///
     /// # Errors
-    /// It has ended, or does not answer.
+    /// It has ended, or does not answer. There is no way back even so.
     pub fn take_over(self) -> io::Result<()> {
         say(&self.0, READY, &[])?;
         expect(&self.0, YOURS)
@@ -139,6 +177,7 @@ pub struct HandOver {
     shared: Arc<Shared>,
     socket: UnixListener,
     file: HandedOverFile,
+    settled: Arc<AtomicBool>,
     /// Dropped when nothing of the server is left but its end.
     ended: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -153,11 +192,13 @@ impl HandOver {
         let (socket, file) = unix::listen(path, 0o600)?;
         let socket = UnixListener::from(socket);
         let file = Arc::new(Mutex::new(Some(file)));
+        let settled = Arc::new(AtomicBool::new(false));
         let (ended, ends) = channel();
         let waiting = Waiting {
             shared: Arc::clone(shared),
             socket: socket.try_clone()?,
             file: Arc::clone(&file),
+            settled: Arc::clone(&settled),
             ends,
         };
         let thread = thread::Builder::new()
@@ -167,9 +208,16 @@ impl HandOver {
             shared: Arc::clone(shared),
             socket,
             file,
+            settled,
             ended: Some(ended),
             thread: Some(thread),
         })
+    }
+
+    /// Whether the state file may be written: not when the next process has begun without it, who
+    /// would take it for that of a later one. To be asked once, right before.
+    pub fn awaits_state(&self) -> bool {
+        !self.settled.swap(true, Ordering::AcqRel)
     }
 }
 
@@ -191,16 +239,23 @@ struct Waiting {
     shared: Arc<Shared>,
     socket: UnixListener,
     file: HandedOverFile,
+    /// Whether it is known if there will be a state file.
+    settled: Arc<AtomicBool>,
     ends: Receiver<()>,
 }
 
 impl Waiting {
     fn wait(self) {
-        while let Ok((stream, _)) = self.socket.accept() {
-            match self.offer(&stream) {
-                Ok(()) => return self.hand_over(&stream),
-                // It may have been nobody but a look at whether somebody is there.
-                Err(error) => log::no_hand_over(&error),
+        loop {
+            match self.socket.accept() {
+                Ok((stream, _)) => match self.offer(&stream) {
+                    Ok(()) => return self.hand_over(&stream),
+                    // It may have been nobody but a look at whether somebody is there.
+                    Err(error) => log::no_hand_over(&error),
+                },
+                // It listens no more.
+                Err(error) if error.kind() == ErrorKind::InvalidInput => return,
+                Err(_) => thread::park_timeout(PAUSE),
             }
         }
     }
@@ -211,6 +266,8 @@ impl Waiting {
             return Err(ErrorKind::PermissionDenied.into());
         }
         stream.set_read_timeout(Some(PATIENCE))?;
+        // Whoever ends the server waits for the doors.
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
         let doors = self.shared.doors.lock().unwrap_or_else(PoisonError::into_inner);
         for (address, sockets) in &*doors {
             for some in sockets.chunks(DESCRIPTORS_MAX) {
@@ -224,16 +281,30 @@ impl Waiting {
 
     fn hand_over(&self, stream: &UnixStream) {
         log::hands_over();
+        // The path is the other's from now on, and whoever waits here has to ask again.
+        unix::stop_listening(self.socket.as_fd());
+        while self.socket.accept().is_ok() {}
+        leave(&self.file);
         self.shared.hand_over();
         match self.shared.settings.options.state_file() {
-            // It is written when nothing sends any more: the channel is closed then.
-            Some(_) => drop(self.ends.recv()),
+            Some(_) => self.await_state(),
             None => self.await_stop(),
         }
-        // The path is the other's from now on.
-        leave(&self.file);
         if let Err(error) = say(stream, YOURS, &[]) {
             log::no_hand_over(&error);
+        }
+    }
+
+    /// Waits until the state file is there, which is when nothing sends any more. If that takes too
+    /// long there will be none.
+    fn await_state(&self) {
+        if self.ends.recv_timeout(STOP_TIMEOUT) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        match self.settled.swap(true, Ordering::AcqRel) {
+            false => log::nothing_to_recover(),
+            // It is being written.
+            true => drop(self.ends.recv_timeout(PATIENCE - STOP_TIMEOUT * 2)),
         }
     }
 

@@ -84,7 +84,7 @@ impl Plan {
         let (mut predecessor, theirs) = self.predecessor(shared)?.unzip();
         if state_file.is_some() {
             // What it leaves is what this one begins with.
-            predecessor.take().map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+            predecessor.take().into_iter().for_each(succeed);
         }
         let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
         let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
@@ -122,7 +122,7 @@ impl Plan {
         let mode = shared.settings.unix_socket_mode;
         let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
         let observed = open_endpoint(shared, predecessor.is_some())?;
-        predecessor.map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        predecessor.into_iter().for_each(succeed);
         running.endpoint = start_endpoint(shared, observed, chosen)?;
         running.hand_over = wait_for_successor(shared, &doors)?;
         running.files = doors.files;
@@ -144,11 +144,13 @@ impl Plan {
     }
 }
 
-/// Takes the place of whoever serves: from here on there is no way back.
-fn succeed(shared: &Shared, predecessor: Predecessor) -> Result<()> {
+/// Takes the place of whoever serves: from here on there is no way back. One that dies of it, or
+/// does not answer, leaves its listeners and nobody else who accepts from them.
+fn succeed(predecessor: Predecessor) {
     log::takes_over();
-    let path = shared.settings.hand_over_at.clone().unwrap_or_default();
-    predecessor.take_over().map_err(|error| Error::HandOver(path, error))
+    if let Err(error) = predecessor.take_over() {
+        log::predecessor_fell_silent(&error);
+    }
 }
 
 /// Starts those who look after the shards, and after the memory.

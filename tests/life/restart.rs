@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -157,6 +157,66 @@ fn m64_a_unix_socket_is_handed_over_with_its_file() {
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+/// A predecessor that has no listeners, and dies when it hears that the next process is able to
+/// serve.
+fn die_of_a_successor(listener: &UnixListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut message = [0; 512];
+    message[..3].copy_from_slice(b"end");
+    stream.write_all(&message).unwrap();
+    stream.read_exact(&mut message).unwrap();
+    assert!(message.starts_with(b"ready\0"));
+}
+
+#[test]
+fn m64_a_process_that_dies_when_it_hands_over_takes_nobody_with_it() {
+    let folder = Folder::new("take-over-death");
+    let (next, state) = (folder.path("next"), folder.path("clients.state"));
+    for with_state in [false, true] {
+        let listener = UnixListener::bind(&next).unwrap();
+        let old = thread::spawn(move || die_of_a_successor(&listener));
+        let mut new = match with_state {
+            true => Child::successor("127.0.0.1:0", &next, &state),
+            false => {
+                let mut command = Command::new(BINARY);
+                Child::of(command.args(["--listen", "127.0.0.1:0", "--hand-over"]).arg(&next))
+            }
+        };
+        old.join().unwrap();
+        drop(new.join());
+        new.signal("TERM");
+        assert_eq!(new.wait().code(), Some(0));
+        assert!(!next.exists(), "it was the one that is asked");
+    }
+}
+
+#[test]
+fn m64_a_process_that_is_gone_before_it_has_answered_is_nobody() {
+    let folder = Folder::new("take-over-cut-off");
+    let listener = UnixListener::bind(folder.path("next")).unwrap();
+    let old = thread::spawn(move || drop(listener.accept().unwrap()));
+    let mut command = Command::new(BINARY);
+    command.args(["--listen", "127.0.0.1:0", "--hand-over"]).arg(folder.path("next"));
+    drop(Child::of(&mut command).join());
+    old.join().unwrap();
+}
+
+#[test]
+fn m64_a_handler_that_blocks_is_not_waited_for_by_the_next_process() {
+    let folder = Folder::new("take-over-blocked");
+    let (next, state) = (folder.path("next"), folder.path("clients.state"));
+    let mut old = Child::successor("127.0.0.1:0", &next, &state);
+    let mut client = old.join();
+    client.say(r#"42["block",9000]"#);
+    old.expect_error("a handler blocks its shard");
+    let mut new = Child::successor(&old.address.to_string(), &next, &state);
+    old.expect_error("the next process has no state file");
+    assert_eq!(old.wait().code(), Some(0));
+    assert!(!state.exists(), "nobody would read it but one who comes much later");
+    let _third = Child::successor(&new.address.to_string(), &next, &state);
+    assert_eq!(new.wait().code(), Some(0));
 }
 
 #[test]
