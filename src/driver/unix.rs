@@ -26,6 +26,14 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
+/// The file of a socket that another process has made and hands over. Until that is done it is
+/// that one's.
+#[derive(Debug)]
+pub struct TheirFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
 /// Opens a socket that listens on `path`, which whoever `mode` lets write may connect to.
 ///
 /// # Errors
@@ -64,16 +72,23 @@ pub fn stop_listening(socket: BorrowedFd<'_>) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
-impl SocketFile {
-    /// The file of a socket that another process has made and hands over.
+impl TheirFile {
+    /// The one that is there now.
     ///
     /// # Errors
-    /// It is not there.
-    pub fn taken_over(path: &Path) -> io::Result<SocketFile> {
+    /// There is none.
+    pub fn at(path: &Path) -> io::Result<TheirFile> {
         let path = path::absolute(path)?;
-        Ok(SocketFile { identity: identity(&path)?, path })
+        Ok(TheirFile { identity: identity(&path)?, path })
     }
 
+    /// It is ours from now on.
+    pub fn take_over(self) -> SocketFile {
+        SocketFile { path: self.path, identity: self.identity }
+    }
+}
+
+impl SocketFile {
     /// Leaves it to another process, which listens there.
     pub fn leave(mut self) {
         // No file has that number.

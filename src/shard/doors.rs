@@ -10,12 +10,13 @@ use std::path;
 use crate::base::address::ListenAddress;
 use crate::driver::net::{self, Listener};
 use crate::driver::systemd;
-use crate::driver::unix::{self, SocketFile};
+use crate::driver::unix::{self, SocketFile, TheirFile};
 use crate::error::{Error, Result};
 
 use super::hand_over::Door;
 
 /// What a server listens on.
+#[derive(Default)]
 pub struct Doors {
     /// With the ports that were taken.
     pub addresses: Vec<ListenAddress>,
@@ -23,6 +24,8 @@ pub struct Doors {
     pub listeners: Vec<Vec<Listener>>,
     /// The files of those that are its own.
     pub files: Vec<SocketFile>,
+    /// The files of those that another process hands over.
+    their_files: Vec<TheirFile>,
 }
 
 impl Doors {
@@ -37,13 +40,13 @@ impl Doors {
         mut theirs: Vec<Door>,
     ) -> Result<Doors> {
         let listeners = (0..shards).map(|_| Vec::new()).collect();
-        let mut doors = Doors { addresses: Vec::new(), listeners, files: Vec::new() };
+        let mut doors = Doors { listeners, ..Doors::default() };
         for address in addresses {
             let failed = |error| Error::Listen(address.clone(), error);
             match address {
                 ListenAddress::Unix(path) => match take(&mut theirs, address) {
                     Some((_, sockets)) => {
-                        doors.files.push(SocketFile::taken_over(path).map_err(failed)?);
+                        doors.their_files.push(TheirFile::at(path).map_err(failed)?);
                         doors.add_shared(address.clone(), &sockets).map_err(failed)?;
                     }
                     None => {
@@ -62,6 +65,11 @@ impl Doors {
             }
         }
         Ok(doors)
+    }
+
+    /// The other process has handed over what is among these.
+    pub fn take_over(&mut self) {
+        self.files.extend(self.their_files.drain(..).map(TheirFile::take_over));
     }
 
     /// Copies of its sockets, for the next process. What a service manager has opened it has for

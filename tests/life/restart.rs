@@ -1,7 +1,7 @@
 //! One process takes the place of another (matrix 64 and 65).
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -157,6 +157,45 @@ fn m64_a_unix_socket_is_handed_over_with_its_file() {
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+#[test]
+fn m64_a_process_that_cannot_serve_changes_nothing() {
+    let folder = Folder::new("take-over-in-vain");
+    let (file, taken) = (folder.path("clients.sock"), TcpListener::bind("127.0.0.1:0").unwrap());
+    let unix = format!("unix:{}", file.display());
+    let command = |listen: &str| {
+        let mut command = Command::new(BINARY);
+        command.args(["--listen", listen, "--listen", &unix, "--hand-over"]);
+        command.arg(folder.path("next"));
+        command
+    };
+    let state = folder.path("clients.state");
+    let mut old = Child::of(command("127.0.0.1:0").arg("--state").arg(&state));
+    let mut client = old.join();
+    let taken = taken.local_addr().unwrap().to_string();
+    let reasons = [
+        ["--listen", &*taken, "another program does already"],
+        // It is an address for documents, of no machine.
+        ["--metrics", "192.0.2.1:9", "cannot listen on 192.0.2.1:9"],
+    ];
+    for [option, address, reason] in reasons {
+        for with_state in [true, false] {
+            let mut new = command(&old.address.to_string());
+            new.args([option, address]);
+            let new = if with_state { new.arg("--state").arg(&state) } else { &mut new };
+            let output = new.output().unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(reason), "{said}");
+        }
+    }
+    UnixStream::connect(file).expect("the file is still there");
+    drop(old.join());
+    old.signal("TERM");
+    client.expect_close(None);
+    drop(client);
+    assert_eq!(old.wait().code(), Some(0));
 }
 
 /// A predecessor that has no listeners, and dies when it hears that the next process is able to

@@ -312,7 +312,7 @@ pub(in crate::shard) fn read(
             document if document.form != form(shared) => {
                 Err(format!("it is of a server with the parser {}", document.form))
             }
-            document => inherit(shared, file, document).ok_or_else(|| "it is not whole".into()),
+            document => restore(shared, file, document),
         }),
     };
     match read {
@@ -335,6 +335,17 @@ fn parse(text: &[u8]) -> Result<Document, String> {
         return Err("it is not whole".into());
     }
     serde_json::from_slice(text).map_err(|error| error.to_string())
+}
+
+/// The application, which is told of the namespaces that are made, may panic.
+fn restore(
+    shared: &Arc<Shared>,
+    file: &StateFile,
+    document: Document,
+) -> Result<Vec<Inheritance>, String> {
+    let inherited = catch_unwind(AssertUnwindSafe(|| inherit(shared, file, document)));
+    let inherited = inherited.map_err(|_| "the application has panicked")?;
+    inherited.ok_or_else(|| "it is not whole".into())
 }
 
 fn inherit(shared: &Arc<Shared>, file: &StateFile, document: Document) -> Option<Vec<Inheritance>> {
