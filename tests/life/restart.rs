@@ -198,6 +198,22 @@ fn m64_a_process_that_cannot_serve_changes_nothing() {
     assert_eq!(old.wait().code(), Some(0));
 }
 
+#[test]
+fn m64_the_first_signal_to_a_process_that_has_handed_over_cuts_nobody_off() {
+    let folder = Folder::new("take-over-signal");
+    let start = |listen: &str| {
+        let mut command = Command::new(BINARY);
+        Child::of(command.args(["--listen", listen, "--hand-over"]).arg(folder.path("next")))
+    };
+    let mut old = start("127.0.0.1:0");
+    let mut clients: Vec<_> = (0..2_000).map(|_| old.join()).collect();
+    let _new = start(&old.address.to_string());
+    // Two seconds of clients are to be sent away.
+    old.signal("TERM");
+    clients.iter_mut().for_each(|client| client.expect_close(None));
+    assert_eq!(old.wait().code(), Some(0));
+}
+
 /// A predecessor that has no listeners, and dies when it hears that the next process is able to
 /// serve.
 fn die_of_a_successor(listener: &UnixListener) {
