@@ -174,14 +174,16 @@ pub fn close_on_exec(place: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until nobody else has the file locked, and locks it until its descriptor is closed.
+/// Locks a file until its descriptor is closed. Answers whether nobody else had it locked.
 ///
 /// # Errors
 /// Those of `flock`.
-pub fn lock(file: BorrowedFd<'_>) -> io::Result<()> {
+pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: the call takes no memory.
-    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) })?;
-    Ok(())
+    match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        answer => answer.map(|_| true),
+    }
 }
 
 /// Gives a socket its address, which is the kernel's structure of any family.
