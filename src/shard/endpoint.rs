@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use crate::metrics::{self, Observed, Process, Snapshot};
 use crate::proto::http::{self, Fault, Field, Head, HeadScanner, Method, ResponseHead};
 
 use super::doors;
+use super::log;
 use super::shared::{Shared, Stage};
 
 /// Those who are answered at once.
@@ -47,6 +48,9 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// Where there is no descriptor for a connection, it is tried again after this time.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// An address that another program has is tried again after this time.
+const RETRY_ADDRESS: Duration = Duration::from_secs(1);
 
 /// A request has no use for more.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -74,20 +78,61 @@ impl Endpoint {
         listener: TcpListener,
         driver: &'static str,
     ) -> Result<Endpoint> {
-        let clerk = Arc::new(Clerk::new(shared, driver));
-        for _ in 0..THREADS {
-            let listener = listener.try_clone().map_err(Error::Thread)?;
-            let clerk = Arc::clone(&clerk);
-            // They are not waited for: one who is served may take a while, and hold up nobody.
-            thread::Builder::new()
-                .name("fanfare-metrics".to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn(move || clerk.serve(&listener))
-                .map_err(Error::Thread)?;
-        }
-        // A server is started once.
-        let _ = shared.observed_at.set(listener);
+        answer(shared, listener, driver)?;
         Ok(Endpoint(Arc::clone(shared)))
+    }
+
+    /// The same as soon as the address can be had, which another program has: perhaps the process
+    /// whose place this one has taken.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub fn start_later(shared: &Arc<Shared>, driver: &'static str) -> Result<Endpoint> {
+        let weak = Arc::downgrade(shared);
+        thread::Builder::new()
+            .name("fanfare-metrics".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || answer_later(&weak, driver))
+            .map_err(Error::Thread)?;
+        Ok(Endpoint(Arc::clone(shared)))
+    }
+}
+
+fn answer(shared: &Arc<Shared>, listener: TcpListener, driver: &'static str) -> Result<()> {
+    let clerk = Arc::new(Clerk::new(shared, driver));
+    for _ in 0..THREADS {
+        let listener = listener.try_clone().map_err(Error::Thread)?;
+        let clerk = Arc::clone(&clerk);
+        // They are not waited for: one who is served may take a while, and hold up nobody.
+        thread::Builder::new()
+            .name("fanfare-metrics".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || clerk.serve(&listener))
+            .map_err(Error::Thread)?;
+    }
+    // A server is started once.
+    let _ = shared.observed_at.set(listener);
+    Ok(())
+}
+
+/// Answers from when the address can be had, unless the server ends before.
+fn answer_later(shared: &Weak<Shared>, driver: &'static str) {
+    loop {
+        thread::park_timeout(RETRY_ADDRESS);
+        let Some(shared) = shared.upgrade() else { return };
+        if shared.stage() != Stage::Serving {
+            return;
+        }
+        let Some(address) = &shared.settings.metrics else { return };
+        let Ok(listener) = listen(address) else { continue };
+        if let Err(error) = answer(&shared, listener, driver) {
+            log::succeeds_without(&error);
+        }
+        if shared.stage() != Stage::Serving || shared.is_handing_over() {
+            // Whoever ended it may have found nothing to stop.
+            shared.stop_being_observed();
+        }
+        return;
     }
 }
 

@@ -18,7 +18,7 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use crate::base::address::ListenAddress;
 use crate::driver::rights::{self, DESCRIPTORS_MAX};
 use crate::driver::unix::{self, SocketFile};
+use crate::error::Error;
 
 use super::log;
 use super::shared::Shared;
@@ -48,6 +49,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Whoever was cut off while it asked asks again for so long: another process may just have been
 /// quicker.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Pause before a path that another has is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Pause before it asks again, and before the next accept where there is no descriptor for one.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -164,19 +168,31 @@ impl Predecessor {
     }
 }
 
-/// The file of the path, until it is the next process's.
-type HandedOverFile = Arc<Mutex<Option<SocketFile>>>;
+/// Where the next process asks, until the path is that one's.
+#[derive(Debug, Default)]
+struct Place {
+    opened: Option<(Arc<UnixListener>, SocketFile)>,
+    /// Nobody is to be asked here any more.
+    is_left: bool,
+}
 
-fn leave(file: &HandedOverFile) {
-    drop(file.lock().unwrap_or_else(PoisonError::into_inner).take());
+impl Place {
+    /// Makes it known that nobody is there. The file is removed when what this gives is dropped.
+    fn leave(place: &Mutex<Place>) -> Option<SocketFile> {
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.is_left = true;
+        let (socket, file) = place.opened.take()?;
+        // It makes an accept that waits fail, and every one that comes.
+        unix::stop_listening(socket.as_fd());
+        Some(file)
+    }
 }
 
 /// Waits for the next process, on a thread of its own, until it is dropped.
 #[derive(Debug)]
 pub struct HandOver {
     shared: Arc<Shared>,
-    socket: UnixListener,
-    file: HandedOverFile,
+    place: Arc<Mutex<Place>>,
     settled: Arc<AtomicBool>,
     /// Dropped when nothing of the server is left but its end.
     ended: Option<Sender<()>>,
@@ -184,34 +200,35 @@ pub struct HandOver {
 }
 
 impl HandOver {
-    /// Waits at `path`, which only processes of this user can connect to.
+    /// Waits at `path`, which only processes of this user can connect to. If another has the path
+    /// one that is `patient` tries again.
     ///
     /// # Errors
-    /// Those of [`unix::listen`]; there is no thread.
-    pub fn start(shared: &Arc<Shared>, path: &Path) -> io::Result<HandOver> {
-        let (socket, file) = unix::listen(path, 0o600)?;
-        let socket = UnixListener::from(socket);
-        let file = Arc::new(Mutex::new(Some(file)));
+    /// Those of [`unix::listen`], unless it is patient; there is no thread.
+    pub fn start(shared: &Arc<Shared>, path: &Path, patient: bool) -> io::Result<HandOver> {
+        let opened = match unix::listen(path, 0o600) {
+            Err(error) if patient => {
+                log::succeeds_without(&Error::HandOver(path.to_owned(), error));
+                None
+            }
+            opened => Some(opened?),
+        };
+        let opened = opened.map(|(socket, file)| (Arc::new(socket.into()), file));
+        let place = Arc::new(Mutex::new(Place { opened, is_left: false }));
         let settled = Arc::new(AtomicBool::new(false));
         let (ended, ends) = channel();
         let waiting = Waiting {
             shared: Arc::clone(shared),
-            socket: socket.try_clone()?,
-            file: Arc::clone(&file),
+            path: path.to_owned(),
+            place: Arc::clone(&place),
             settled: Arc::clone(&settled),
             ends,
         };
         let thread = thread::Builder::new()
             .name("fanfare-hand-over".to_owned())
             .spawn(move || waiting.wait())?;
-        Ok(HandOver {
-            shared: Arc::clone(shared),
-            socket,
-            file,
-            settled,
-            ended: Some(ended),
-            thread: Some(thread),
-        })
+        let (shared, ended, thread) = (Arc::clone(shared), Some(ended), Some(thread));
+        Ok(HandOver { shared, place, settled, ended, thread })
     }
 
     /// Whether the state file may be written: not when the next process has begun without it, who
@@ -224,21 +241,23 @@ impl HandOver {
 impl Drop for HandOver {
     fn drop(&mut self) {
         self.ended = None;
-        // It makes an accept that waits fail, and every one that comes.
-        unix::stop_listening(self.socket.as_fd());
-        if self.shared.is_handing_over() {
-            // It has still to say so. One that only talks to somebody who may want to is left
-            // alone.
-            drop(self.thread.take().map(JoinHandle::join));
+        let file = Place::leave(&self.place);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            if self.shared.is_handing_over() {
+                // It has still to say so. One that only talks to somebody who may want to is left
+                // alone.
+                drop(thread.join());
+            }
         }
-        leave(&self.file);
+        drop(file);
     }
 }
 
 struct Waiting {
     shared: Arc<Shared>,
-    socket: UnixListener,
-    file: HandedOverFile,
+    path: PathBuf,
+    place: Arc<Mutex<Place>>,
     /// Whether it is known if there will be a state file.
     settled: Arc<AtomicBool>,
     ends: Receiver<()>,
@@ -246,10 +265,11 @@ struct Waiting {
 
 impl Waiting {
     fn wait(self) {
+        let Some(socket) = self.socket() else { return };
         loop {
-            match self.socket.accept() {
+            match socket.accept() {
                 Ok((stream, _)) => match self.offer(&stream) {
-                    Ok(()) => return self.hand_over(&stream),
+                    Ok(()) => return self.hand_over(&socket, &stream),
                     // It may have been nobody but a look at whether somebody is there.
                     Err(error) => log::no_hand_over(&error),
                 },
@@ -257,6 +277,26 @@ impl Waiting {
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return,
                 Err(_) => thread::park_timeout(PAUSE),
             }
+        }
+    }
+
+    /// What it waits at, once it can have it.
+    fn socket(&self) -> Option<Arc<UnixListener>> {
+        let mut found = None;
+        loop {
+            let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+            if place.is_left {
+                return None;
+            }
+            if let Some((socket, file)) = found.take() {
+                place.opened = Some((Arc::new(UnixListener::from(socket)), file));
+            }
+            if let Some((socket, _)) = &place.opened {
+                return Some(Arc::clone(socket));
+            }
+            drop(place);
+            thread::park_timeout(RETRY);
+            found = unix::listen(&self.path, 0o600).ok();
         }
     }
 
@@ -279,12 +319,11 @@ impl Waiting {
         expect(stream, READY)
     }
 
-    fn hand_over(&self, stream: &UnixStream) {
+    fn hand_over(&self, socket: &UnixListener, stream: &UnixStream) {
         log::hands_over();
         // The path is the other's from now on, and whoever waits here has to ask again.
-        unix::stop_listening(self.socket.as_fd());
-        while self.socket.accept().is_ok() {}
-        leave(&self.file);
+        drop(Place::leave(&self.place));
+        while socket.accept().is_ok() {}
         self.shared.hand_over();
         match self.shared.settings.options.state_file() {
             Some(_) => self.await_state(),

@@ -176,6 +176,12 @@ pub(super) fn predecessor_fell_silent(error: &io::Error) {
     warn!(target: "socket.io:server", %error, "the process that has served so far says no word");
 }
 
+/// The error names what there is not.
+pub(super) fn succeeds_without(error: &Error) {
+    let why = error.to_string();
+    warn!(target: "socket.io:server", ?why, "it has taken over, and lacks what it was to have");
+}
+
 pub(super) fn closing_all(shard: u16, sessions: usize) {
     debug!(target: "engine", shard, sessions, "closing all open clients");
 }

@@ -2,10 +2,9 @@
 
 use std::any::Any;
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::base::address::ListenAddress;
@@ -22,8 +21,6 @@ use crate::error::{Error, Result};
 use crate::session::recovery::StateFile;
 
 use super::doors::Doors;
-use super::endpoint::{self, Endpoint};
-use super::hand_over::{Door, HandOver, Predecessor};
 use super::log;
 use super::pressure::MemoryWatch;
 use super::recovery::{Inheritance, Section, file};
@@ -31,6 +28,7 @@ use super::running::{End, Running};
 #[cfg(feature = "tls")]
 use super::secure;
 use super::shared::{Post, Shared, Stage};
+use super::succession::{self, Succession};
 use super::turn::Shard;
 use super::watch::Watchdog;
 #[cfg(feature = "tls")]
@@ -83,7 +81,7 @@ impl Plan {
         }
         let (end, ends) = channel();
         let mut running = Running::new(Arc::clone(shared), ends);
-        let (predecessor, theirs) = self.predecessor(shared)?.unzip();
+        let (predecessor, theirs) = succession::predecessor(shared)?.unzip();
         let crew = self.recruit(shared, wanted, end, &mut running.threads)?;
         // A shard that is not ordered to run ends, so that an error here ends them all.
         let chosen = choose_driver(wanted, &crew.trials, self.shards)?;
@@ -95,11 +93,10 @@ impl Plan {
         watch(shared, &mut running)?;
         let mode = shared.settings.unix_socket_mode;
         let mut doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
-        let observed = open_endpoint(shared, predecessor.is_some())?;
-        predecessor.into_iter().for_each(succeed);
+        let succession = Succession::prepare(shared, predecessor.is_some())?;
+        predecessor.into_iter().for_each(succession::succeed);
         doors.take_over();
-        running.endpoint = start_endpoint(shared, observed, chosen)?;
-        running.hand_over = wait_for_successor(shared, &doors)?;
+        (running.endpoint, running.hand_over) = succession.begin(&doors, chosen.name())?;
         running.files = doors.files;
         log::listening(&doors.addresses, self.shards);
         shared.listens(doors.addresses);
@@ -110,12 +107,6 @@ impl Plan {
         }
         log::notified(systemd::notify(&format!("READY=1\nMAINPID={}", std::process::id())));
         Ok(running)
-    }
-
-    /// Who serves until this one does, with its listeners.
-    fn predecessor(&self, shared: &Shared) -> Result<Option<(Predecessor, Vec<Door>)>> {
-        let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
-        Predecessor::ask(path).map_err(|error| Error::HandOver(path.clone(), error))
     }
 
     /// Puts the shards on threads.
@@ -161,15 +152,6 @@ impl Plan {
     }
 }
 
-/// Takes the place of whoever serves: from here on there is no way back. One that dies of it, or
-/// does not answer, leaves its listeners and nobody else who accepts from them.
-fn succeed(predecessor: Predecessor) {
-    log::takes_over();
-    if let Err(error) = predecessor.take_over() {
-        log::predecessor_fell_silent(&error);
-    }
-}
-
 /// Starts those who look after the shards, and after the memory.
 fn watch(shared: &Arc<Shared>, running: &mut Running) -> Result<()> {
     let watchdog = shared.settings.watchdog.map(|limit| Watchdog::start(shared, limit));
@@ -180,47 +162,20 @@ fn watch(shared: &Arc<Shared>, running: &mut Running) -> Result<()> {
     Ok(())
 }
 
-/// Opens what those come to who watch the server; not if whoever serves until this one does may
-/// have it, who leaves it to this one.
-fn open_endpoint(shared: &Shared, has_predecessor: bool) -> Result<Option<TcpListener>> {
-    let Some(address) = &shared.settings.metrics else { return Ok(None) };
-    match endpoint::listen(address) {
-        Err(Error::Listen(_, error))
-            if has_predecessor && error.kind() == io::ErrorKind::AddrInUse =>
-        {
-            Ok(None)
-        }
-        opened => opened.map(Some),
-    }
-}
-
-fn start_endpoint(
-    shared: &Arc<Shared>,
-    opened: Option<TcpListener>,
-    chosen: Chosen,
-) -> Result<Option<Endpoint>> {
-    let Some(address) = &shared.settings.metrics else { return Ok(None) };
-    let listener = opened.map_or_else(|| endpoint::listen(address), Ok)?;
-    let driver = match chosen {
-        Chosen::Uring => DriverKind::IoUring,
-        Chosen::Epoll => DriverKind::Epoll,
-    };
-    Endpoint::start(shared, listener, driver.name()).map(Some)
-}
-
-fn wait_for_successor(shared: &Arc<Shared>, doors: &Doors) -> Result<Option<HandOver>> {
-    let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
-    let failed = |error| Error::HandOver(path.clone(), error);
-    *shared.doors.lock().unwrap_or_else(PoisonError::into_inner) =
-        doors.copies().map_err(failed)?;
-    HandOver::start(shared, path).map(Some).map_err(failed)
-}
-
 /// The drivers that there are.
 #[derive(Clone, Copy)]
 enum Chosen {
     Uring,
     Epoll,
+}
+
+impl Chosen {
+    fn name(self) -> &'static str {
+        match self {
+            Chosen::Uring => DriverKind::IoUring.name(),
+            Chosen::Epoll => DriverKind::Epoll.name(),
+        }
+    }
 }
 
 /// What came of a shard's attempt to have a ring.

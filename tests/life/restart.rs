@@ -1,6 +1,6 @@
 //! One process takes the place of another (matrix 64 and 65).
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::child::{BINARY, Child};
 use crate::raw::{DEADLINE, WEBSOCKET_HEADERS, request};
@@ -212,6 +213,64 @@ fn m64_the_first_signal_to_a_process_that_has_handed_over_cuts_nobody_off() {
     old.signal("TERM");
     clients.iter_mut().for_each(|client| client.expect_close(None));
     assert_eq!(old.wait().code(), Some(0));
+}
+
+#[test]
+fn m64_what_a_stranger_has_is_waited_for_by_a_process_that_serves() {
+    let folder = Folder::new("take-over-stranger");
+    let start = |listen: &str, more: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(["--listen", listen, "--hand-over"]).arg(folder.path("next")).args(more);
+        Child::of(&mut command)
+    };
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let watched_at = stranger.local_addr().unwrap();
+    let mut old = start("127.0.0.1:0", &[]);
+    let new = start(&old.address.to_string(), &["--metrics", &watched_at.to_string()]);
+    assert_eq!(old.wait().code(), Some(0));
+    drop(new.join());
+    new.expect_error("it has taken over, and lacks");
+    drop(stranger);
+    let response = ask(|| TcpStream::connect(watched_at), b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+#[test]
+fn m64_a_path_that_is_not_given_up_is_waited_for_by_a_process_that_serves() {
+    let folder = Folder::new("take-over-path");
+    let next = folder.path("next");
+    let start = |listen: &str| {
+        Child::of(Command::new(BINARY).args(["--listen", listen, "--hand-over"]).arg(&next))
+    };
+    let listener = UnixListener::bind(&next).unwrap();
+    let old = thread::spawn(move || {
+        die_of_a_successor(&listener);
+        listener
+    });
+    let mut new = start("127.0.0.1:0");
+    drop(new.join());
+    new.expect_error("it has taken over, and lacks");
+    drop(old.join().unwrap());
+    // It listens on the path when whoever asks there is answered.
+    assert!(ask(|| UnixStream::connect(&next), b"").starts_with("listener"));
+    let _third = start(&new.address.to_string());
+    assert_eq!(new.wait().code(), Some(0));
+}
+
+/// The beginning of the answer of somebody who comes in a moment.
+fn ask<S: Read + Write>(connect: impl Fn() -> io::Result<S>, request: &[u8]) -> String {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let mut answer = vec![0; 512];
+        match connect().and_then(|mut stream| {
+            stream.write_all(request)?;
+            stream.read(&mut answer)
+        }) {
+            Ok(length) if length > 0 => return String::from_utf8_lossy(&answer).into_owned(),
+            _ => assert!(Instant::now() < until, "nobody comes"),
+        }
+        thread::park_timeout(Duration::from_millis(10));
+    }
 }
 
 /// A predecessor that has no listeners, and dies when it hears that the next process is able to
