@@ -100,6 +100,14 @@ impl Listener {
         Ok(Listener { socket, is_shared })
     }
 
+    /// Has one of [`open_beside`] listen.
+    ///
+    /// # Errors
+    /// Those of `listen`.
+    pub fn start(&self) -> io::Result<()> {
+        sys::start_listening(self.socket.as_fd(), BACKLOG)
+    }
+
     /// Whether others accept from the same socket.
     pub fn is_shared(&self) -> bool {
         self.is_shared
@@ -150,12 +158,13 @@ pub fn listen(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec
     Ok((address, listeners))
 }
 
-/// Opens one more socket that listens where others of ours do.
+/// Opens one more socket where others of ours listen. The kernel leaves no connection to it before
+/// [`Listener::start`].
 ///
 /// # Errors
 /// Those of the kernel.
-pub fn listen_too(address: SocketAddr) -> io::Result<Listener> {
-    Ok(Listener { socket: listen_beside(address)?.into(), is_shared: false })
+pub fn open_beside(address: SocketAddr) -> io::Result<Listener> {
+    Ok(Listener { socket: bound_beside(address)?, is_shared: false })
 }
 
 /// Opens a socket that listens on `path`, for all of `shards`: there can be one alone.
@@ -191,14 +200,19 @@ pub fn share(socket: &OwnedFd, shards: usize) -> io::Result<Vec<Listener>> {
 
 /// Opens a socket that listens on `address`; others may listen there, too.
 fn listen_beside(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound_beside(address)?;
+    sys::start_listening(socket.as_fd(), BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+fn bound_beside(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = tcp_socket(address)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     send_at_once(&socket)?;
     sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, SILENCE_MS)?;
     bind(socket.as_fd(), address)?;
-    sys::start_listening(socket.as_fd(), BACKLOG)?;
-    Ok(TcpListener::from(socket))
+    Ok(socket)
 }
 
 /// [`SILENCE_TIMEOUT`] as the kernel wants it.

@@ -176,6 +176,10 @@ pub(super) fn predecessor_fell_silent(error: &io::Error) {
     warn!(target: "socket.io:server", %error, "the process that has served so far says no word");
 }
 
+pub(super) fn shard_without_listener(shard: usize, error: &io::Error) {
+    warn!(target: "socket.io:server", shard, %error, "it has taken over, and a shard cannot listen");
+}
+
 /// The error names what there is not.
 pub(super) fn succeeds_without(error: &Error) {
     let why = error.to_string();
