@@ -134,6 +134,31 @@ fn m64_with_a_state_file_clients_are_recovered_by_the_next_process() {
     assert!(visitor.leave() > 10);
 }
 
+#[test]
+fn m64_a_process_that_was_told_to_end_hurries_when_the_next_one_comes() {
+    let folder = Folder::new("take-over-late");
+    let (next, state) = (folder.path("next"), folder.path("clients.state"));
+    let mut old = Child::successor("127.0.0.1:0", &next, &state);
+    let mut client = old.websocket();
+    client.say("40");
+    let joined = client.text();
+    let (sid, pid) = (nth(&joined, 3), nth(&joined, 7));
+    // Whoever is owed an answer goes last, when all the time of the drain is up.
+    client.say(r#"421["wait"]"#);
+    client.say(r#"422["block",0]"#);
+    assert_eq!(client.text(), "432[]", "the one before has begun");
+    old.signal("TERM");
+    while TcpStream::connect(old.address).is_ok() {
+        thread::yield_now();
+    }
+    let new = Child::successor(&old.address.to_string(), &next, &state);
+    client.expect_close(None);
+    assert_eq!(old.wait().code(), Some(0));
+    let mut client = new.websocket();
+    client.say(&format!("40{{\"pid\":\"{pid}\"}}"));
+    assert_eq!(nth(&client.text(), 3), sid, "it has its id again");
+}
+
 /// What is between two quotes.
 fn nth(packet: &str, index: usize) -> String {
     packet.split('"').nth(index).unwrap_or_else(|| panic!("{packet}")).to_owned()
