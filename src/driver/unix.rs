@@ -159,7 +159,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long a process that was killed may go on listening: the kernel takes its rings apart after
 /// it has gone, and what they accept from with them.
-pub(super) const DYING_TIME: Duration = Duration::from_secs(1);
+pub const DYING_TIME: Duration = Duration::from_secs(1);
 
 /// Pause between two looks whether somebody listens.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(50);

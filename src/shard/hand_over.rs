@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::address::ListenAddress;
 use crate::driver::rights::{self, DESCRIPTORS_MAX};
-use crate::driver::unix::{self, SocketFile};
+use crate::driver::unix::{self, DYING_TIME, SocketFile};
 use crate::error::Error;
 
 use super::log;
@@ -158,14 +158,33 @@ impl Predecessor {
         }
     }
 
-    /// Takes its place: nobody else accepts when this returns.
+    /// Takes its place: nobody else accepts when this returns. One that dies of it, or does not
+    /// answer, leaves its listeners, and nobody else who accepts from them.
     ///
     /// # Errors
-    /// It has ended, or does not answer. There is no way back even so.
-    pub fn take_over(self) -> io::Result<()> {
-        say(&self.0, READY, &[])?;
-        expect(&self.0, YOURS)
+    /// It has lost patience before it heard of this, and goes on serving.
+    pub fn take_over(self, path: &Path) -> io::Result<()> {
+        let taken = say(&self.0, READY, &[]).and_then(|()| expect(&self.0, YOURS));
+        match taken {
+            Err(error) if is_cut_off(&error) && is_waiting_at(path) => return Err(error),
+            Err(error) => log::predecessor_fell_silent(&error),
+            Ok(()) => {}
+        }
+        Ok(())
     }
+}
+
+/// Whether somebody waits there for the next process, and is not dying. Whoever has heard of one
+/// that is ready waits no more.
+fn is_waiting_at(path: &Path) -> bool {
+    let until = Instant::now() + DYING_TIME;
+    while UnixStream::connect(path).is_ok() {
+        if Instant::now() >= until {
+            return true;
+        }
+        thread::park_timeout(PAUSE);
+    }
+    false
 }
 
 /// Where the next process asks, until the path is that one's.
@@ -201,13 +220,13 @@ pub struct HandOver {
 
 impl HandOver {
     /// Waits at `path`, which only processes of this user can connect to. If another has the path
-    /// one that is `patient` tries again.
+    /// one that `is_patient` tries again.
     ///
     /// # Errors
     /// Those of [`unix::listen`], unless it is patient; there is no thread.
-    pub fn start(shared: &Arc<Shared>, path: &Path, patient: bool) -> io::Result<HandOver> {
+    pub fn start(shared: &Arc<Shared>, path: &Path, is_patient: bool) -> io::Result<HandOver> {
         let opened = match unix::listen(path, 0o600) {
-            Err(error) if patient => {
+            Err(error) if is_patient => {
                 log::succeeds_without(&Error::HandOver(path.to_owned(), error));
                 None
             }
@@ -381,5 +400,26 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         assert!(Predecessor::ask(&path).unwrap().is_none(), "one that was killed");
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn one_who_asks_and_takes_nothing_keeps_no_server_from_ending() {
+        let path = std::env::temp_dir().join(format!("fanfare-{}-deaf", std::process::id()));
+        let io = crate::Server::builder().build().unwrap();
+        let (socket, _) = UnixStream::pair().unwrap();
+        let door = |port| {
+            let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+            (address.into(), vec![socket.try_clone().unwrap().into()])
+        };
+        // More than there is room for.
+        *io.shared.doors.lock().unwrap() = (0..400).map(door).collect();
+        let _hand_over = HandOver::start(&io.shared, &path, false).unwrap();
+        let _deaf = UnixStream::connect(&path).unwrap();
+        while io.shared.doors.try_lock().is_ok() {
+            thread::yield_now();
+        }
+        let (told, ends) = channel();
+        thread::spawn(move || told.send(io.shared.drain()));
+        assert!(ends.recv_timeout(Duration::from_secs(10)).unwrap());
     }
 }

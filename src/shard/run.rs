@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use crate::base::address::ListenAddress;
@@ -94,7 +94,7 @@ impl Plan {
         let mode = shared.settings.unix_socket_mode;
         let mut doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
         let succession = Succession::prepare(shared, predecessor.is_some())?;
-        predecessor.into_iter().for_each(succession::succeed);
+        succession::succeed(shared, predecessor)?;
         doors.take_over();
         (running.endpoint, running.hand_over) = succession.begin(&doors, chosen.name())?;
         running.files = doors.files;

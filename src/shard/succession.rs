@@ -23,13 +23,15 @@ pub(super) fn predecessor(shared: &Shared) -> Result<Option<(Predecessor, Vec<Do
     Predecessor::ask(path).map_err(|error| Error::HandOver(path.clone(), error))
 }
 
-/// Takes the place of whoever serves: from here on there is no way back. One that dies of it, or
-/// does not answer, leaves its listeners and nobody else who accepts from them.
-pub(super) fn succeed(predecessor: Predecessor) {
+/// Takes the place of whoever serves, if anybody does: from here on there is no way back.
+///
+/// # Errors
+/// [`Error::HandOver`]: it goes on serving.
+pub(super) fn succeed(shared: &Shared, predecessor: Option<Predecessor>) -> Result<()> {
+    let path = shared.settings.hand_over_at.as_deref();
+    let (Some(path), Some(predecessor)) = (path, predecessor) else { return Ok(()) };
     log::takes_over();
-    if let Err(error) = predecessor.take_over() {
-        log::predecessor_fell_silent(&error);
-    }
+    predecessor.take_over(path).map_err(|error| Error::HandOver(path.to_owned(), error))
 }
 
 /// What two processes cannot have both, and one of them needs not: where those come who watch the
@@ -71,7 +73,7 @@ impl<'a> Succession<'a> {
         let endpoint = self.start_endpoint(driver);
         let path = self.shared.settings.hand_over_at.as_deref();
         let hand_over = path.map(|path| self.wait_for_next(doors, path));
-        Ok((self.forgive(endpoint)?.flatten(), self.forgive(hand_over.transpose())?.flatten()))
+        Ok((self.forgive(endpoint)?, self.forgive(hand_over.transpose())?))
     }
 
     fn start_endpoint(&mut self, driver: &'static str) -> Result<Option<Endpoint>> {
@@ -94,13 +96,13 @@ impl<'a> Succession<'a> {
     }
 
     /// What a successor cannot have it is without.
-    fn forgive<T>(&self, result: Result<T>) -> Result<Option<T>> {
+    fn forgive<T>(&self, result: Result<Option<T>>) -> Result<Option<T>> {
         match result {
             Err(error) if self.is_successor => {
                 log::succeeds_without(&error);
                 Ok(None)
             }
-            result => result.map(Some),
+            result => result,
         }
     }
 }

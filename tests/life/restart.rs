@@ -269,7 +269,9 @@ fn m64_a_path_that_is_not_given_up_is_waited_for_by_a_process_that_serves() {
     };
     let listener = UnixListener::bind(&next).unwrap();
     let old = thread::spawn(move || {
-        die_of_a_successor(&listener);
+        let mut stream = predecessor(&listener);
+        hear_ready(&mut stream);
+        tell(&mut stream, "yours");
         listener
     });
     let mut new = start("127.0.0.1:0");
@@ -298,13 +300,21 @@ fn ask<S: Read + Write>(connect: impl Fn() -> io::Result<S>, request: &[u8]) -> 
     }
 }
 
-/// A predecessor that has no listeners, and dies when it hears that the next process is able to
-/// serve.
-fn die_of_a_successor(listener: &UnixListener) {
+/// A predecessor that has no listeners, as far as it is asked.
+fn predecessor(listener: &UnixListener) -> UnixStream {
     let (mut stream, _) = listener.accept().unwrap();
+    tell(&mut stream, "end");
+    stream
+}
+
+fn tell(stream: &mut UnixStream, what: &str) {
     let mut message = [0; 512];
-    message[..3].copy_from_slice(b"end");
+    message[..what.len()].copy_from_slice(what.as_bytes());
     stream.write_all(&message).unwrap();
+}
+
+fn hear_ready(stream: &mut UnixStream) {
+    let mut message = [0; 512];
     stream.read_exact(&mut message).unwrap();
     assert!(message.starts_with(b"ready\0"));
 }
@@ -315,7 +325,7 @@ fn m64_a_process_that_dies_when_it_hands_over_takes_nobody_with_it() {
     let (next, state) = (folder.path("next"), folder.path("clients.state"));
     for with_state in [false, true] {
         let listener = UnixListener::bind(&next).unwrap();
-        let old = thread::spawn(move || die_of_a_successor(&listener));
+        let old = thread::spawn(move || hear_ready(&mut predecessor(&listener)));
         let mut new = match with_state {
             true => Child::successor("127.0.0.1:0", &next, &state),
             false => {
@@ -329,6 +339,20 @@ fn m64_a_process_that_dies_when_it_hands_over_takes_nobody_with_it() {
         assert_eq!(new.wait().code(), Some(0));
         assert!(!next.exists(), "it was the one that is asked");
     }
+}
+
+#[test]
+fn m64_a_process_that_is_too_late_to_be_ready_leaves_the_other_alone() {
+    let folder = Folder::new("take-over-too-late");
+    let listener = UnixListener::bind(folder.path("next")).unwrap();
+    let old = thread::spawn(move || {
+        drop(predecessor(&listener));
+        listener
+    });
+    let mut command = Command::new(BINARY);
+    command.args(["--listen", "127.0.0.1:0", "--hand-over"]).arg(folder.path("next"));
+    assert_eq!(command.output().unwrap().status.code(), Some(1));
+    drop(old.join().unwrap());
 }
 
 #[test]
