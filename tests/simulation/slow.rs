@@ -111,6 +111,50 @@ fn clients_that_take_nothing_for_ten_seconds_are_ended_below_the_limit() {
     });
 }
 
+#[test]
+fn m31_an_answer_that_is_taken_slowly_is_sent_to_its_end() {
+    for keeps in [true, false] {
+        let faults = Faults { socket_buffer_bytes: SOCKET_BYTES, ..Faults::none() };
+        let plan = Plan { shards: 1, faults, ..Plan::new(0) };
+        let plan = plan.limits(|limits| limits.keep_alive_timeout = Duration::from_secs(1));
+        let mut world = World::new(0, plan, register);
+        let mut client = world.network.connect(world.address);
+        let mut ask = |world: &mut World, request: &[u8], pause: Duration| {
+            client.write(request);
+            let mut buffer = Vec::new();
+            loop {
+                if let Some(response) = wire::take_response(&mut buffer) {
+                    assert_eq!(response.status, 200);
+                    return String::from_utf8(response.body).expect("it is text");
+                }
+                world.run_for(pause);
+                assert!(client.end().is_none() || client.readable_bytes() > 0, "it was cut");
+                buffer.extend(client.read_at_most(SOCKET_BYTES));
+            }
+        };
+        let soon = Duration::from_millis(10);
+        let open = ask(&mut world, &wire::request("GET", "transport=polling", None), soon);
+        let sid = open.split('"').nth(3).expect("a session id").to_owned();
+        let query = format!("transport=polling&sid={sid}");
+        ask(&mut world, &wire::request("POST", &query, Some("40")), soon);
+        ask(&mut world, &wire::request("GET", &query, None), soon);
+        world.server.emit("news", "x".repeat(20 * SOCKET_BYTES));
+        let mut poll = wire::request("GET", &query, None);
+        if !keeps {
+            let end = poll.len() - 2;
+            poll.splice(end..end, *b"Connection: close\r\n");
+        }
+        // Longer than the connection would be kept, longer in all than a client may take nothing.
+        let body = ask(&mut world, &poll, Duration::from_secs(4));
+        assert!(body.len() > 20 * SOCKET_BYTES);
+        world.run_for(Duration::from_millis(1_100));
+        assert!(client.end().is_some(), "then nobody asks for more");
+        drop(client);
+        world.run_for(Duration::from_secs(60));
+        world.close();
+    }
+}
+
 /// Numbered events, as a client has heard them.
 fn heard(peer: &Peer, name: &str) -> Vec<u64> {
     let number = |event: &Event| event.args[0].as_u64().expect("a number");
