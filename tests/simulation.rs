@@ -13,6 +13,8 @@ mod broadcast;
 mod broken;
 #[path = "simulation/churn.rs"]
 mod churn;
+#[path = "simulation/guest.rs"]
+mod guest;
 #[path = "simulation/handover.rs"]
 mod handover;
 #[path = "simulation/peer.rs"]
