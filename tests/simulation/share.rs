@@ -1,4 +1,4 @@
-//! Clients that send more at once than their share of a turn.
+//! Clients that send more at once than their share of a turn, and more clients at once than that.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use crate::world::{Handlers, Plan, World};
 /// Packets of a client in one turn.
 const SHARE: usize = 8;
 
+/// New clients in one turn.
+const ACCEPTS: usize = 16;
+
 fn register(io: &Server, handlers: &Handlers) {
     let seen = handlers.clone();
     io.of("/").on_connect(async move |_: Socket| seen.with(|seen| seen.connected += 1));
@@ -30,7 +33,11 @@ fn register(io: &Server, handlers: &Handlers) {
 }
 
 fn world(seed: u64, plan: Plan) -> World {
-    World::new(seed, plan.limits(|limits| limits.packets_per_turn = SHARE), register)
+    let plan = plan.limits(|limits| {
+        limits.packets_per_turn = SHARE;
+        limits.accepts_per_turn = ACCEPTS;
+    });
+    World::new(seed, plan, register)
 }
 
 /// One shard, and nothing goes wrong. All that a client has sent comes with one completion.
@@ -71,6 +78,12 @@ fn handled(world: &World) -> Vec<(usize, u64)> {
 
 fn handled_count(world: &World) -> usize {
     world.handlers.with(|seen| seen.messages.len())
+}
+
+/// Clients that were accepted.
+fn accepted(world: &World) -> usize {
+    let state = world.shards[0].shard.context();
+    state.with(|state| state.stats.connections_accepted as usize)
 }
 
 #[test]
@@ -122,6 +135,31 @@ fn m19_ten_thousand_packets_of_one_body_are_handled_in_turns_and_do_not_hold_up_
         drop((greedy, modest));
         world.close();
     }
+}
+
+#[test]
+fn m56_clients_that_connect_at_once_do_not_hold_up_those_who_are_there() {
+    const CROWD: usize = 200;
+    let mut world = orderly_world();
+    let mut modest = join(&mut world);
+    let mut crowd: Vec<Client> = Vec::new();
+    crowd.resize_with(CROWD, || world.network.connect(world.address));
+    crowd.iter_mut().for_each(|client| client.write(&wire::handshake("")));
+    let mut turns = 0;
+    while accepted(&world) < CROWD + 1 {
+        say(&mut world, &mut modest, 2, 1);
+        let (accepted_before, handled_before) = (accepted(&world), handled_count(&world));
+        world.run_until("some are accepted", Duration::from_secs(1), |world| {
+            accepted(world) > accepted_before
+        });
+        let new = accepted(&world) - accepted_before;
+        assert!(new <= ACCEPTS, "{new} clients were accepted in a turn");
+        assert_eq!(handled_count(&world), handled_before + 1, "others have their turn, too");
+        turns += 1;
+    }
+    assert_eq!(turns, CROWD.div_ceil(ACCEPTS));
+    drop((crowd, modest));
+    world.close();
 }
 
 #[test]
