@@ -95,13 +95,20 @@ impl State {
     }
 
     pub(super) fn sent(&mut self, key: Key, result: Result<usize, i32>) {
+        let close_timeout = self.shared.settings.options.limits.close_timeout;
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.in_flight = 0;
         let Ok(bytes) = result else { return self.connection_ended(key) };
         self.stats.bytes_sent += bytes as u64;
         conn.queue.advance(bytes, &mut self.spare);
-        if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
-            conn.deadline = Time::NEVER;
+        if let Role::WebSocket(socket) = &conn.role
+            && conn.after == After::Stay
+        {
+            // Who is told that it is over may take what is left of its queue, and then answers.
+            conn.deadline = match socket.is_closing {
+                true => self.now.after(close_timeout),
+                false => Time::NEVER,
+            };
         }
         conn.mark_dirty(key, &mut self.dirty);
         if !self.drains.is_empty() {
