@@ -15,6 +15,7 @@ use super::conn::{After, Arrival, Conn, Http, Origin, Role, Stage};
 use super::events::Occasion;
 use super::request::HttpStep;
 use super::state::{Action, State};
+use super::timer::Owner;
 
 /// What a trusted proxy is told that does not say whom its connection is from.
 const NO_PREAMBLE: Fault =
@@ -97,20 +98,27 @@ impl State {
     }
 
     pub(super) fn sent(&mut self, key: Key, result: Result<usize, i32>) {
-        let close_timeout = self.shared.settings.options.limits.close_timeout;
+        let limits = &self.shared.settings.options.limits;
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.in_flight = 0;
         let Ok(bytes) = result else { return self.connection_ended(key) };
         self.stats.bytes_sent += bytes as u64;
         conn.queue.advance(bytes, &mut self.spare);
-        if let Role::WebSocket(socket) = &conn.role
-            && conn.after == After::Stay
-        {
+        match &conn.role {
             // Who is told that it is over may take what is left of its queue, and then answers.
-            conn.deadline = match socket.is_closing {
-                true => self.now.after(close_timeout),
-                false => Time::NEVER,
-            };
+            Role::WebSocket(socket) if socket.is_closing => {
+                conn.deadline = self.now.after(limits.close_timeout);
+            }
+            Role::WebSocket(_) => conn.deadline = Time::NEVER,
+            Role::Http(http) if is_answered(http) => {
+                conn.deadline = self.now.after(limits.keep_alive_timeout);
+                // It may be earlier than the deadline to take something was.
+                conn.armed.arm(conn.deadline, Owner::Connection(key.index), &mut self.timers);
+            }
+            Role::Http(http) if matches!(http.stage, Stage::Held(_) | Stage::Posting(_)) => {
+                conn.deadline = Time::NEVER;
+            }
+            Role::Http(_) | Role::Discard => {}
         }
         conn.mark_dirty(key, &mut self.dirty);
         if !self.drains.is_empty() {
@@ -126,7 +134,7 @@ impl State {
         let stall_timeout = self.shared.settings.options.limits.send_stall_timeout;
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.is_dirty = false;
-        let queued = conn.queue.bytes();
+        let (queued, was_sending) = (conn.queue.bytes(), conn.is_sending());
         while !conn.is_sending() && !conn.queue.is_empty() {
             let gather = self.joined.join(conn.queue.gather());
             let sent = match conn.after {
@@ -144,7 +152,8 @@ impl State {
         let (is_sending, after) = (conn.is_sending(), conn.after);
         conn.is_lagging &= is_sending;
         // A client that takes nothing for so long has stopped reading.
-        if is_sending && conn.deadline == Time::NEVER {
+        let has_answer = matches!(&conn.role, Role::Http(http) if is_answered(http));
+        if is_sending && (conn.deadline == Time::NEVER || has_answer && !was_sending) {
             conn.deadline = self.now.after(stall_timeout);
             self.rearm_connection(key);
         }
@@ -224,6 +233,11 @@ impl State {
             }
         }
     }
+}
+
+/// Whether a connection owes its peer nothing but what is queued.
+fn is_answered(http: &Http) -> bool {
+    is_idle(http) || matches!(http.stage, Stage::Over)
 }
 
 /// Whether a connection waits for a request of which nothing has arrived.

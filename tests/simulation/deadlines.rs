@@ -21,6 +21,9 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// How long a WebSocket waits for the close frame of the peer, and a connection for its end.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// How long a client may take nothing of what there is for it.
+const STALL: Duration = Duration::from_secs(10);
+
 /// How long a connection is kept alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
@@ -98,6 +101,38 @@ fn a_connection_that_is_kept_alive_ends_five_seconds_after_its_answer() {
         drop(guest);
         world.finish();
     });
+}
+
+#[test]
+fn m51_an_answer_to_a_poll_has_ten_seconds_for_each_piece_that_its_client_takes() {
+    for pieces in [0, 1, 100] {
+        let faults = Faults { socket_buffer_bytes: 4_096, ..Faults::none() };
+        let mut world = World::new(1, Plan { shards: 1, faults, ..Plan::new(1) }, register);
+        let query = Guest::connect(&world).join_by_polling(&mut world, 4);
+        // The first answer is for who has joined.
+        let mut guest = Guest::connect(&world);
+        guest.ask(&mut world, &wire::request("GET", &query, None));
+        world.server.emit("news", "x".repeat(40_000));
+        guest.client.write(&wire::request("GET", &query, None));
+        let mut taken = world.now();
+        for _ in 0..pieces {
+            world.run_for(Duration::from_millis(500));
+            guest.heard.extend(guest.client.read_at_most(2_048));
+            taken = world.now();
+            if let Some(response) = wire::take_response(&mut guest.heard) {
+                assert!(response.status == 200 && response.body.len() > 40_000);
+                break;
+            }
+        }
+        let is_heard = pieces == 100;
+        let limit = if is_heard { KEEP_ALIVE } else { STALL };
+        world.run_until("it is closed", 2 * STALL, |_| guest.is_closed());
+        assert!(world.now().since(taken) <= limit + LATE, "{:?}", world.now().since(taken));
+        assert!(is_heard || world.now().since(taken) >= limit);
+        assert!(!is_heard || guest.heard.is_empty(), "it was not heard to the end");
+        drop(guest);
+        world.close();
+    }
 }
 
 /// A body that comes at so many bytes a second: when it was given up, or what it was answered.
