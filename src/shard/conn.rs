@@ -195,7 +195,7 @@ impl Conn {
     /// that is taken.
     pub fn is_timed_by_sending(&self) -> bool {
         match &self.role {
-            Role::WebSocket(_) => self.after == After::Stay,
+            Role::WebSocket(socket) => !socket.is_closing && self.after == After::Stay,
             Role::Http(http) => match http.stage {
                 Stage::Head => http.input.is_empty(),
                 Stage::Held(_) | Stage::Posting(_) | Stage::Over => true,

@@ -97,12 +97,16 @@ impl State {
     }
 
     pub(super) fn sent(&mut self, key: Key, result: Result<usize, i32>) {
+        let close_timeout = self.shared.settings.options.limits.close_timeout;
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.in_flight = 0;
         let Ok(bytes) = result else { return self.connection_ended(key) };
         self.stats.bytes_sent += bytes as u64;
         conn.queue.advance(bytes, &mut self.spare);
-        if conn.is_timed_by_sending() {
+        if matches!(&conn.role, Role::WebSocket(socket) if socket.is_closing) {
+            // It may take what is left of its queue, and then has to answer.
+            conn.deadline = self.now.after(close_timeout);
+        } else if conn.is_timed_by_sending() {
             conn.deadline = Time::NEVER;
         }
         conn.mark_dirty(key, &mut self.dirty);

@@ -71,6 +71,16 @@ fn send(world: &mut World, count: usize) {
     }
 }
 
+fn longest_queue(world: &World) -> usize {
+    let longest = |shard: &Shard<Sim>| {
+        shard.context().with(|state| {
+            let connections = state.connections.iter();
+            connections.map(|(_, conn)| conn.queue.bytes()).max().unwrap_or(0)
+        })
+    };
+    world.shards.iter().map(|station| longest(&station.shard)).max().unwrap_or(0)
+}
+
 fn slow_clients(world: &World) -> u64 {
     count(world, |stats| stats.slow_clients)
 }
@@ -109,50 +119,6 @@ fn clients_that_take_nothing_for_ten_seconds_are_ended_below_the_limit() {
         assert_eq!(slow_clients(&world), stalled as u64, "clients that were too slow");
         world.finish();
     });
-}
-
-#[test]
-fn m31_an_answer_that_is_taken_slowly_is_sent_to_its_end() {
-    for keeps in [true, false] {
-        let faults = Faults { socket_buffer_bytes: SOCKET_BYTES, ..Faults::none() };
-        let plan = Plan { shards: 1, faults, ..Plan::new(0) };
-        let plan = plan.limits(|limits| limits.keep_alive_timeout = Duration::from_secs(1));
-        let mut world = World::new(0, plan, register);
-        let mut client = world.network.connect(world.address);
-        let mut ask = |world: &mut World, request: &[u8], pause: Duration| {
-            client.write(request);
-            let mut buffer = Vec::new();
-            loop {
-                if let Some(response) = wire::take_response(&mut buffer) {
-                    assert_eq!(response.status, 200);
-                    return String::from_utf8(response.body).expect("it is text");
-                }
-                world.run_for(pause);
-                assert!(client.end().is_none() || client.readable_bytes() > 0, "it was cut");
-                buffer.extend(client.read_at_most(SOCKET_BYTES));
-            }
-        };
-        let soon = Duration::from_millis(10);
-        let open = ask(&mut world, &wire::request("GET", "transport=polling", None), soon);
-        let sid = open.split('"').nth(3).expect("a session id").to_owned();
-        let query = format!("transport=polling&sid={sid}");
-        ask(&mut world, &wire::request("POST", &query, Some("40")), soon);
-        ask(&mut world, &wire::request("GET", &query, None), soon);
-        world.server.emit("news", "x".repeat(20 * SOCKET_BYTES));
-        let mut poll = wire::request("GET", &query, None);
-        if !keeps {
-            let end = poll.len() - 2;
-            poll.splice(end..end, *b"Connection: close\r\n");
-        }
-        // Longer than the connection would be kept, longer in all than a client may take nothing.
-        let body = ask(&mut world, &poll, Duration::from_secs(4));
-        assert!(body.len() > 20 * SOCKET_BYTES);
-        world.run_for(Duration::from_millis(1_100));
-        assert!(client.end().is_some(), "then nobody asks for more");
-        drop(client);
-        world.run_for(Duration::from_secs(60));
-        world.close();
-    }
 }
 
 /// Numbered events, as a client has heard them.
@@ -261,6 +227,39 @@ fn m53_when_memory_runs_short_those_for_whom_most_is_queued_go_and_nobody_new_co
         world.run_until("who is new is sent away", Duration::from_secs(5), |world| {
             count(world, |stats| stats.sessions_refused) == refused + 1
         });
+        run_short_of_memory(&world.server, Shortage::None, 0);
+        world.finish();
+    });
+}
+
+#[test]
+fn m53_when_memory_runs_short_the_longest_queues_go_first_and_no_more_than_must() {
+    seeds::for_each("the_longest_queues_go_first", 8, |seed| {
+        let faults = Faults { socket_buffer_bytes: SOCKET_BYTES, ..Faults::all(seed) };
+        let faults = faults.without_resets().without_stalls();
+        let mut world = World::new(seed, Plan { shards: 1, faults, ..Plan::new(seed) }, register);
+        let mut order = [10, 30, 60];
+        world.random.shuffle(&mut order);
+        let queues = order.map(|queued| (world.connect(Kind::WebSocket), queued));
+        world.run_until_joined();
+        for (peer, queued) in queues {
+            (world.peers[peer].is_deaf, world.peers[peer].is_lenient) = (true, true);
+            let id = world.peers[peer].id.clone().expect("it has joined");
+            let text = "x".repeat(10 * 1024);
+            for _ in 0..queued {
+                world.server.to(id.as_str()).emit("news", &text);
+            }
+        }
+        world.run_for(Duration::from_millis(100));
+        for (asked, gone, longest) in [(0, 0, 600), (500, 1, 300), (200, 2, 100), (1, 3, 0)] {
+            run_short_of_memory(&world.server, Shortage::High, asked * 1024);
+            world.run_for(Duration::from_millis(100));
+            assert_eq!(count(&world, |stats| stats.clients_relieved), gone, "{asked} KiB");
+            assert_eq!(connected(&world), queues.len() - gone as usize);
+            // The kernel holds some of it, and each message is a little longer than its text.
+            let left = longest_queue(&world) / 1024;
+            assert!(left.abs_diff(longest) <= longest / 10, "{left} KiB for {longest}");
+        }
         run_short_of_memory(&world.server, Shortage::None, 0);
         world.finish();
     });
