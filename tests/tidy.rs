@@ -562,6 +562,45 @@ fn every_dependency_has_a_reason() {
     finds(dependencies_have_reasons, "Cargo.toml", text, &[6]);
 }
 
+/// Everything is built to unwind, and the profile of releases says so.
+fn panics_unwind(manifests: &[Source]) -> Vec<Finding> {
+    let remedy = "a handler that panics must end alone: profiles have `panic = \"unwind\"`";
+    let mut findings = Vec::new();
+    for manifest in manifests {
+        let (mut section, mut is_pinned) = ("", false);
+        for (number, line) in manifest.numbered() {
+            let text = line.text.trim();
+            if text.starts_with('[') {
+                section = text;
+            } else if section.starts_with("[profile.") && text.starts_with("panic") {
+                match text.replace(' ', "").as_str() {
+                    "panic=\"unwind\"" => is_pinned |= section == "[profile.release]",
+                    _ => findings.push(finding(manifest, number, remedy)),
+                }
+            }
+        }
+        if manifest.path == "Cargo.toml" && !is_pinned {
+            findings.push(finding(manifest, manifest.lines.len(), remedy));
+        }
+    }
+    findings
+}
+
+#[test]
+fn m59_panics_unwind_in_every_profile() {
+    no_findings(&panics_unwind(&Source::read_all(&["Cargo.toml", "loadtest"], "Cargo.toml")));
+    let release = "[profile.release]\n";
+    for (text, lines) in [
+        (format!("{release}panic = \"unwind\"\n"), &[][..]),
+        (format!("{release}panic=\"abort\"\n"), &[2, 2]),
+        (format!("{release}lto = true\n"), &[2]),
+        (format!("[profile.fast]\npanic = \"abort\"\n{release}panic = \"unwind\"\n"), &[2]),
+        (format!("{release}# panic = \"unwind\"\n[dependencies]\npanic = \"unwind\"\n"), &[4]),
+    ] {
+        finds(panics_unwind, "Cargo.toml", &text, lines);
+    }
+}
+
 #[test]
 fn the_readme_has_at_most_120_lines() {
     for readme in Source::read_all(&["README.md"], "") {
