@@ -506,6 +506,42 @@ fn the_library_prints_nothing() {
     finds(nothing_prints, "src/main.rs", "println!(\"b\");\n", &[]);
 }
 
+/// Clients choose names of rooms, events and headers: only hashes with a secret keep them from
+/// choosing names that collide. Those of std have one; no dependency brings another kind.
+fn hashes_have_a_secret(sources: &[Source]) -> Vec<Finding> {
+    const WITHOUT: &[&str] = &[
+        "BuildHasherDefault",
+        "DefaultHasher",
+        "SipHasher",
+        "with_hasher",
+        "with_capacity_and_hasher",
+        "impl Hasher",
+        "impl BuildHasher",
+        "hashbrown",
+        "FxHashMap",
+        "FxHashSet",
+        "AHashMap",
+        "AHashSet",
+    ];
+    let is_library = |source: &Source| source.path.starts_with("src/");
+    each_line(sources, is_library, |line| {
+        let used = WITHOUT.iter().find(|word| find_word(&line.code, word).is_some())?;
+        Some(format!("`{used}`: collect in std's HashMap or BTreeMap, which nobody can fill badly"))
+    })
+}
+
+#[test]
+fn m43_every_hash_has_a_secret() {
+    holds(hashes_have_a_secret);
+    finds(
+        hashes_have_a_secret,
+        "src/a.rs",
+        "use std::collections::HashMap;\n/// with_hasher\nlet a = HashMap::with_hasher(b);\n\
+         type C = HashMap<D, E, BuildHasherDefault<F>>;\nimpl Hasher for G {}\n",
+        &[3, 4, 5],
+    );
+}
+
 fn no_path_of_a_machine(sources: &[Source]) -> Vec<Finding> {
     // In two pieces, so that this file does not find itself.
     let paths = [
