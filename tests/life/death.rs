@@ -6,8 +6,26 @@ use fanfare::DriverKind;
 
 use super::child::Child;
 
-/// Nobody waits for the other shard, which a handler blocks for a minute.
-const QUICK: Duration = Duration::from_secs(5);
+/// From the death of a shard to the end of its process.
+const PROMISED: Duration = Duration::from_secs(1);
+
+/// On a machine that has much else to do it takes longer at times, but not every time.
+const ATTEMPTS: usize = 5;
+
+/// Has a shard die, by what begins a server and a moment later breaks it, until the process has
+/// ended as fast as is promised.
+fn ends_within_a_second(die: impl Fn() -> (Child, Instant)) {
+    let mut took = Vec::new();
+    while took.len() < ATTEMPTS {
+        let (mut child, begun) = die();
+        assert_eq!(child.wait().code(), Some(1));
+        match begun.elapsed() {
+            elapsed if elapsed < PROMISED => return,
+            elapsed => took.push(elapsed),
+        }
+    }
+    panic!("it has ended in {took:?} only");
+}
 
 #[test]
 fn m62_a_shard_that_panics_ends_the_process_and_says_why() {
@@ -15,12 +33,10 @@ fn m62_a_shard_that_panics_ends_the_process_and_says_why() {
         let mut child = Child::start(driver);
         let mut clients: Vec<_> = (0..6).map(|_| child.join()).collect();
         child.tell("break 1");
-        let begun = Instant::now();
         let line = child.expect_error("a shard has died");
         assert!(line.contains("ERROR") && line.contains("shard 1 has panicked"), "{line}");
         assert!(line.contains("a test wants it to"), "{line}");
         assert_eq!(child.wait().code(), Some(1));
-        assert!(begun.elapsed() < QUICK);
         for client in &mut clients {
             assert!(!client.rest().contains(&0x88), "nobody is told by a close frame");
         }
@@ -28,34 +44,52 @@ fn m62_a_shard_that_panics_ends_the_process_and_says_why() {
 }
 
 #[test]
+fn m62_a_process_with_a_dead_shard_ends_within_a_second() {
+    for driver in [DriverKind::Auto, DriverKind::Epoll] {
+        ends_within_a_second(|| {
+            let mut child = Child::start(driver);
+            let _clients: Vec<_> = (0..6).map(|_| child.join()).collect();
+            let begun = Instant::now();
+            child.tell("break 1");
+            (child, begun)
+        });
+    }
+}
+
+/// The handler blocks the shard for a minute.
+#[test]
 fn m62_a_shard_that_a_handler_blocks_is_not_waited_for() {
-    let mut child = Child::start(DriverKind::Auto);
-    // Some are on each shard; so one of them is blocked by a client of its own.
-    let mut clients: Vec<_> = (0..6).map(|_| child.join()).collect();
-    clients[0].say(r#"42["block",60000]"#);
-    let line = child.expect_error("a handler blocks its shard");
-    let blocked = line.split_once("shard=").map(|(_, rest)| &rest[..1]);
-    let other = if blocked == Some("0") { 1 } else { 0 };
-    child.tell(&format!("break {other}"));
-    let begun = Instant::now();
-    child.expect_error("a shard has died");
-    assert_eq!(child.wait().code(), Some(1));
-    assert!(begun.elapsed() < QUICK);
+    ends_within_a_second(|| {
+        let mut child = Child::start(DriverKind::Auto);
+        // Some are on each shard; so one of them is blocked by a client of its own.
+        let mut clients: Vec<_> = (0..6).map(|_| child.join()).collect();
+        clients[0].say(r#"42["block",60000]"#);
+        let line = child.expect_error("a handler blocks its shard");
+        let blocked = line.split_once("shard=").map(|(_, rest)| &rest[..1]);
+        let other = if blocked == Some("0") { 1 } else { 0 };
+        let begun = Instant::now();
+        child.tell(&format!("break {other}"));
+        child.expect_error("a shard has died");
+        (child, begun)
+    });
 }
 
 #[test]
 fn m62_a_shard_that_the_kernel_refuses_ends_the_process() {
     for driver in [DriverKind::Auto, DriverKind::Epoll] {
-        let mut child = Child::start(driver);
-        let client = child.join();
-        child.tell("take the kernel away");
-        // Whichever shard notices: something has to happen to it.
-        while std::net::TcpStream::connect(child.address).is_ok() {
-            std::thread::yield_now();
-        }
-        let line = child.expect_error("a shard has died");
-        assert!(line.contains("ERROR") && line.contains("cannot go on"), "{line}");
-        assert_eq!(child.wait().code(), Some(1));
-        drop(client);
+        ends_within_a_second(|| {
+            let mut child = Child::start(driver);
+            let client = child.join();
+            child.tell("take the kernel away");
+            // Whichever shard notices: something has to happen to it.
+            while std::net::TcpStream::connect(child.address).is_ok() {
+                std::thread::yield_now();
+            }
+            let begun = Instant::now();
+            let line = child.expect_error("a shard has died");
+            assert!(line.contains("ERROR") && line.contains("cannot go on"), "{line}");
+            drop(client);
+            (child, begun)
+        });
     }
 }
