@@ -148,12 +148,10 @@ fn idle_clients_hold_at_most_1536_bytes_each() {
     assert!(each <= 1_536, "an idle client holds {each} bytes");
 }
 
-/// They are as cheap for whoever opens them as connections can be.
-#[test]
-fn m03_a_connection_that_says_nothing_costs_the_server_at_most_1_kib() {
-    const SILENT: usize = 5_000;
-    let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
-    fanfare::driver::sys::raise_descriptor_limit().unwrap();
+/// Opens connections that say nothing; gives the resident memory that each costs the server. There
+/// is none on a machine that has so much else to do that the first of them time out meanwhile.
+fn bytes_each_silent_connection() -> Option<usize> {
+    const SILENT: usize = 2_000;
     let server = Process::start(&[]);
     let mut connections = Vec::with_capacity(SILENT);
     let mut open = |count: usize| {
@@ -169,7 +167,15 @@ fn m03_a_connection_that_says_nothing_costs_the_server_at_most_1_kib() {
     let (after, open_after) = (server.resident_bytes(), server.descriptors());
     let each = after.saturating_sub(before) / SILENT;
     println!("{SILENT} silent connections: {before} -> {after} bytes, {each} each");
-    assert!(open_after >= open_before + SILENT, "{open_before} -> {open_after}: who was accepted?");
+    (open_after >= open_before + SILENT).then_some(each)
+}
+
+/// They are as cheap for whoever opens them as connections can be.
+#[test]
+fn m03_a_connection_that_says_nothing_costs_the_server_at_most_1_kib() {
+    let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
+    fanfare::driver::sys::raise_descriptor_limit().unwrap();
+    let each = (0..10).find_map(|_| bytes_each_silent_connection()).expect("a faster machine");
     assert!(each <= 1024, "a silent connection costs {each} bytes");
 }
 
