@@ -34,7 +34,8 @@ impl Child {
     pub fn start(driver: DriverKind) -> Child {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "server_of_another_test", "--ignored", "--nocapture"]);
-        command.env("FANFARE_DRIVER", driver.to_string());
+        // To find out what a panic came through takes longer than what comes behind it.
+        command.env("FANFARE_DRIVER", driver.to_string()).env("RUST_BACKTRACE", "0");
         Child::of(&mut command)
     }
 
