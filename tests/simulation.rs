@@ -13,6 +13,10 @@ mod broadcast;
 mod broken;
 #[path = "simulation/churn.rs"]
 mod churn;
+#[path = "simulation/deadlines.rs"]
+mod deadlines;
+#[path = "simulation/guest.rs"]
+mod guest;
 #[path = "simulation/handover.rs"]
 mod handover;
 #[path = "simulation/peer.rs"]

@@ -152,7 +152,7 @@ impl Doors {
         for socket in systemd::listeners(name)? {
             let address = address_of(&socket)?;
             if matches!(address, ListenAddress::Tcp(_)) {
-                net::send_at_once(&socket)?;
+                net::tune(socket.as_fd())?;
             }
             self.add_shared(address, &[socket])?;
         }

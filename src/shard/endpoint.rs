@@ -36,9 +36,13 @@ const STACK_BYTES: usize = 256 * 1024;
 /// How long a request may take, from the connection to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long it may take to ask: few silent ones must not keep a probe waiting that is patient for a
+/// second.
+const HEAD_PATIENCE: Duration = Duration::from_millis(500);
+
 /// How long one who has the answer may go on sending: a connection that is closed with bytes that
 /// nobody has read would be reset, and the answer lost.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(500);
 
 /// How long the shards have to tell what they have counted.
 const SHARD_PATIENCE: Duration = Duration::from_secs(1);
@@ -256,8 +260,11 @@ impl Clerk {
     }
 
     fn answer(&self, stream: TcpStream) -> io::Result<()> {
-        let mut peer = Peer { stream, until: Instant::now() + PATIENCE };
-        let answer = match peer.head(&self.limits)? {
+        let begun = Instant::now();
+        let mut peer = Peer { stream, until: begun + HEAD_PATIENCE };
+        let head = peer.head(&self.limits)?;
+        peer.until = begun + PATIENCE;
+        let answer = match head {
             Ok(head) => self.respond(&head),
             Err(fault) => Err(fault),
         };

@@ -101,3 +101,22 @@ fn a_copy_of_a_closed_connections_descriptor_reports_nothing() {
     assert_eq!(bench.bytes(), (next, b"mine".to_vec()));
     drop(copy);
 }
+
+/// `fs.epoll.max_user_watches` counts what all processes of a user watch.
+#[test]
+fn where_no_more_can_be_watched_those_who_are_there_are_served_and_others_wait() {
+    let mut bench = bench::<OnEpoll>();
+    let (key, mut peer) = bench.connect();
+    bench.driver.receive(key);
+    bench.driver.poll.is_full = true;
+    for listener in bench.driver.listener_keys.clone() {
+        bench.driver.unwatch(listener);
+    }
+    let _waiting = std::net::TcpStream::connect(bench.address).unwrap();
+    bench.poll();
+    assert_eq!(bench.driver.stats().accepts_refused, 1);
+    peer.write_all(b"still here").unwrap();
+    assert_eq!(bench.bytes(), (key, b"still here".to_vec()));
+    bench.driver.poll.is_full = false;
+    bench.accepted();
+}

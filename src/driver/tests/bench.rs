@@ -1,6 +1,7 @@
 //! A driver at work: what it is told, and what it reports.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -309,6 +310,9 @@ pub fn in_child<S: Subject>(module: &str, rule: &str, body: fn()) {
     in_child_process(&format!("{module}::{}::{rule}", S::NAME), body);
 }
 
+/// What a test in a process of its own prints where there is nothing that it could test.
+pub const SKIPPED: &str = "skipped:";
+
 /// Runs a test, which is called so, alone in a process of its own.
 pub fn in_child_process(test: &str, body: fn()) {
     const NAME: &str = "FANFARE_TEST_CHILD";
@@ -324,4 +328,8 @@ pub fn in_child_process(test: &str, body: fn()) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+    // Not by a macro: what has not been tested is to be seen although the test has not failed.
+    for line in text.lines().filter(|line| line.contains(SKIPPED)) {
+        drop(writeln!(std::io::stderr(), "{path}: {line}"));
+    }
 }
