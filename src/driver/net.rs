@@ -158,7 +158,7 @@ pub fn listen(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec
     Ok((address, listeners))
 }
 
-/// Opens one more socket where others of ours listen. The kernel leaves no connection to it before
+/// Opens one more socket where others of ours listen. It gets no connection before
 /// [`Listener::start`].
 ///
 /// # Errors

@@ -177,7 +177,7 @@ pub(super) fn predecessor_fell_silent(error: &io::Error) {
 }
 
 pub(super) fn shard_without_listener(shard: usize, error: &io::Error) {
-    warn!(target: "socket.io:server", shard, %error, "it has taken over, and a shard cannot listen");
+    warn!(target: "socket.io:server", shard, %error, "a shard of the next process cannot listen");
 }
 
 /// The error names what there is not.
