@@ -7,25 +7,42 @@ mod allocator;
 mod arguments;
 
 use arguments::Arguments;
-use fanfare::{Ack, Builder, Data, Raw, Server, Socket};
+use fanfare::{Ack, Builder, Data, Limits, Rate, Raw, Server, Socket};
 use serde_json::value::RawValue;
 
 const USAGE: &str = "
-  --no-handshake          keep nothing of the requests that clients connect with";
+  --no-handshake          keep nothing of the requests that clients connect with
+  --all-limits            also those that are off by default, beyond what a load reaches";
+
+/// More than any load here does.
+const BEYOND: Rate = Rate { burst: 1_000_000_000, per_second: 1_000_000_000 };
 
 fn main() {
     allocator::give_back_at_once();
-    let mut keep_handshake = true;
+    let (mut keep_handshake, mut all_limits) = (true, false);
     let arguments = Arguments::read_with(USAGE, |name, _| match name {
         "no-handshake" => {
             keep_handshake = false;
             Ok(true)
         }
+        "all-limits" => {
+            all_limits = true;
+            Ok(true)
+        }
         _ => Ok(false),
     });
     let builder = arguments.apply(Server::builder()).keep_handshake(keep_handshake);
+    let builder = if all_limits { builder.limits(limit_all) } else { builder };
     let builder = builder.on_crowd_left(allocator::collect);
     arguments::serve(server(builder), Server::start, Server::wait);
+}
+
+fn limit_all(limits: &mut Limits) {
+    limits.connections_per_address = 1_000_000;
+    limits.handshakes_per_address = Some(BEYOND);
+    limits.packets_per_client = Some(BEYOND);
+    limits.bytes_per_client = Some(BEYOND);
+    limits.memory_bytes = 64 << 30;
 }
 
 fn server(builder: Builder) -> fanfare::Result<Server> {

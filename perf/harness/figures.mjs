@@ -45,6 +45,19 @@ const figures = [
       ratioTo: "fanfare",
     }),
   ),
+  ...["fanout-1000-64-w1", "fanout-1000-64-w16", "fanout-10000-64-w1"].map((scenario) =>
+    atMost(1.03, "× without", scenario, "server_cpu_us", {
+      what:
+        "CPU per delivery with all limits and metrics, " +
+        `${clientsOf(scenario)} clients, 64 B, ${underWay(scenario)}`,
+      server: "fanfare-guarded",
+      ratioTo: "fanfare",
+    }),
+  ),
+  atMost(0.7, "KiB", "idle-18000", "rss_per_client_kib", {
+    what: "resident memory per idle WebSocket client with all limits and metrics",
+    server: "fanfare-guarded",
+  }),
   bestPlainPeer("fanout-1000-64-w16", "deliveries_per_s"),
   atMost(0.58, "µs", "fanout-1000-64-w16", "server_cpu_us", {
     what: "CPU per delivery, 1,000 clients, 64 B, 16 under way",

@@ -89,6 +89,13 @@ function fanfare() {
       command: benchmark("--shards", "1", "--driver", "epoll"),
       only: ["thousand", "ten-thousand"],
     },
+    {
+      ...server,
+      name: "fanfare-guarded",
+      label: "fanfare, all limits and metrics",
+      command: benchmark("--shards", "1", "--all-limits", "--metrics", "127.0.0.1:0"),
+      only: ["thousand", "memory", "ten-thousand"],
+    },
   ];
 }
 

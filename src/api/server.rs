@@ -97,7 +97,9 @@ impl Server {
     ///
     /// A name that was made with [`of`](Server::of) is not asked about. Of several parents the
     /// first that matches takes the name. There are as many children as
-    /// [`Limits::child_namespaces`](crate::Limits) says.
+    /// [`Limits::child_namespaces`](crate::Limits) says, and they stay unless
+    /// [`Builder::cleanup_empty_child_namespaces`](crate::Builder::cleanup_empty_child_namespaces)
+    /// is on: turn it on where clients may make up names without end.
     ///
     /// ```
     /// use fanfare::{Server, Socket};

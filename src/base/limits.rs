@@ -130,7 +130,10 @@ pub struct Limits {
     pub farewell_timeout: Duration,
     /// How long `close` waits for clients to take what was queued for them: 5 s.
     pub shutdown_timeout: Duration,
-    /// Most connections of one shard; `0` means the file descriptor limit less a reserve.
+    /// Most connections of one shard; `0` means the file descriptor limit of the process less 64,
+    /// for all shards together. On the last sixteenth of them, at most 64, a handshake is answered
+    /// 503: they are for clients that are there, and for saying so. Beyond that connections wait in
+    /// the kernel.
     pub connections: usize,
     /// Most sessions of one shard, also of clients that have no connection between two polls:
     /// 1,000,000. Beyond it a handshake is answered 503.

@@ -32,16 +32,24 @@ pub struct Listener {
 /// listeners, drivers, wakers, and what the application opens.
 const DESCRIPTORS_RESERVED: u64 = 64;
 
-/// How many connections a driver may have. Raises the process's limit of descriptors as far as it
-/// may be.
+/// How many descriptors the process has for connections. Raises its limit of descriptors as far as
+/// it may be.
 ///
 /// # Errors
 /// Those of the kernel.
+pub fn descriptors_for_connections() -> io::Result<usize> {
+    let descriptors = sys::raise_descriptor_limit()?.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+    Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
+}
+
+/// How many connections a driver may have.
+///
+/// # Errors
+/// As [`descriptors_for_connections`], which it calls in any case.
 pub fn connections_max(limits: &Limits) -> io::Result<usize> {
-    let descriptors = sys::raise_descriptor_limit()?;
+    let descriptors = descriptors_for_connections()?;
     Ok(match limits.connections {
-        0 => usize::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1))
-            .unwrap_or(usize::MAX),
+        0 => descriptors,
         connections => connections,
     })
 }

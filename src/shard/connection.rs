@@ -29,6 +29,7 @@ impl State {
         let (peer, origin) = (arrival.peer, arrival.origin);
         let conn = Conn::new(arrival, self.now, &self.shared.settings);
         self.connections.insert_at(key, conn);
+        self.shared.places.take();
         self.rearm_connection(key);
         if !self.enter_site(key, peer, origin == Origin::Network) {
             self.refuse_fault(key, TOO_MANY);
@@ -88,6 +89,7 @@ impl State {
     pub(super) fn detached(&mut self, key: Key) -> Option<Departing> {
         self.leave_site(key);
         let conn = self.connections.remove(key)?;
+        self.shared.places.give_back();
         match (conn.after, conn.role) {
             (After::Leave(shard), Role::Http(http)) => Some((shard, http.input, http.peer)),
             _ => None,
@@ -106,6 +108,9 @@ impl State {
         conn.mark_dirty(key, &mut self.dirty);
         if !self.drains.is_empty() {
             self.drained_by(key, bytes);
+        }
+        if self.pongs.len() > 0 {
+            self.pong_at_last(key);
         }
     }
 

@@ -148,6 +148,7 @@ impl Shared {
         match self.stage() {
             Stage::Serving if !self.is_listening() => Some("the server is starting"),
             Stage::Serving if self.pressure.is_high() => Some("memory runs short"),
+            Stage::Serving if !self.places.are_left() => Some("descriptors run short"),
             Stage::Serving => None,
             Stage::Draining => Some("the server is draining"),
             Stage::Closing => Some("the server is closing"),

@@ -44,6 +44,8 @@ mod message;
 pub mod moved;
 mod namespaces;
 mod parse;
+pub mod places;
+pub mod pongs;
 pub mod pressure;
 mod progress;
 mod pump;

@@ -246,19 +246,6 @@ impl State {
         }
     }
 
-    /// Answers a WebSocket ping, unless what was sent before is still waiting: RFC 6455 5.5.3 lets
-    /// the latest ping stand for all, so a flood of them never makes the queue grow.
-    fn pong(&mut self, key: Key, payload: &[u8]) {
-        let Some(conn) = self.connections.get(key) else { return };
-        if !matches!(&conn.role, Role::WebSocket(socket) if !socket.is_closing) || conn.is_sending()
-        {
-            return;
-        }
-        let mut frame = Vec::with_capacity(payload.len() + 2);
-        websocket::write_pong(&mut frame, payload);
-        self.push(key, crate::base::frame::Frame::raw(&frame));
-    }
-
     /// The peer broke the framing: it is told the code, and the session ends.
     pub(super) fn websocket_fault(&mut self, key: Key, session: Key, code: CloseCode) {
         log::websocket_fault(self.index, session, code.value());

@@ -173,7 +173,8 @@ impl State {
         if !self.may_shake_hands(client) {
             return self.refuse_fault(key, TOO_MANY);
         }
-        if self.sessions.len() >= self.shared.settings.options.limits.sessions {
+        let sessions_max = self.shared.settings.options.limits.sessions;
+        if self.sessions.len() >= sessions_max || !self.has_place() {
             self.stats.sessions_refused += 1;
             return self.refuse_fault(key, FULL);
         }

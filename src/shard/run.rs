@@ -14,7 +14,7 @@ use crate::base::limits::SHARDS_MAX;
 use crate::driver::Driver;
 use crate::driver::epoll::Epoll;
 use crate::driver::memory::MemoryGauge;
-use crate::driver::net::{Handle, Listener};
+use crate::driver::net::{self, Handle, Listener};
 use crate::driver::sys;
 use crate::driver::systemd;
 use crate::driver::uring::{Features, Uring};
@@ -74,7 +74,7 @@ impl Plan {
         addresses: &[ListenAddress],
     ) -> Result<Running> {
         // The limits that a driver sees at its start count for its whole life.
-        sys::raise_descriptor_limit().map_err(Error::Driver)?;
+        shared.places.limit(net::descriptors_for_connections().map_err(Error::Driver)?);
         let (end, ends) = channel();
         let mut running = Running::new(Arc::clone(shared), ends);
         let state_file = shared.settings.options.state_file();

@@ -36,6 +36,7 @@ use super::handler::Definition;
 use super::hooks::{Hooks, Registered};
 use super::log;
 use super::moved::Moved;
+use super::places::Places;
 use super::pressure::Pressure;
 use super::registry::Registry;
 use super::watch::Pulse;
@@ -175,6 +176,8 @@ pub struct Shared {
     pub contexts: ContextBudget,
     /// Whether memory runs short.
     pub pressure: Pressure,
+    /// Whether descriptors do.
+    pub places: Places,
     /// What the clients of each address have, where that is limited.
     pub by_address: Option<Addresses>,
     /// Its namespaces.
@@ -221,6 +224,7 @@ impl Shared {
             key,
             contexts: ContextBudget::new(settings.options.limits.context_bytes),
             pressure: Pressure::default(),
+            places: Places::default(),
             by_address: Addresses::new(&settings.options.limits),
             settings,
             posts: OnceLock::new(),

@@ -34,6 +34,7 @@ use super::join::Question;
 use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
+use super::pongs::Pongs;
 use super::progress::Progress;
 use super::queue::{Outgoing, Spare};
 use super::recovery::{Recoverable, Recovery};
@@ -259,6 +260,8 @@ pub struct State {
     pub session_listeners: SessionListeners,
     /// Who waits until sessions have been sent what is queued for them.
     pub drains: Drains,
+    /// Pings that are to be answered.
+    pub pongs: Pongs,
     /// Whom connections are from, where that is limited.
     pub sites: HashMap<Key, Site>,
     /// What clients may send, where that is limited.
@@ -327,6 +330,7 @@ impl State {
             outgoing_listeners: 0,
             session_listeners: SessionListeners::default(),
             drains: Drains::default(),
+            pongs: Pongs::default(),
             sites: HashMap::new(),
             budgets: HashMap::new(),
             progress: Progress::default(),
@@ -435,7 +439,9 @@ impl State {
         self.queue_batch();
         self.leave_site(key);
         self.surplus.forget(key);
+        self.pongs.forget(key);
         if let Some(mut conn) = self.connections.remove(key) {
+            self.shared.places.give_back();
             conn.queue.clear(&mut self.spare);
             if let Some(compression) = &mut self.compression {
                 compression.connection_ends(key, &self.shared.contexts);

@@ -129,6 +129,7 @@ impl State {
             ("broadcasts", some(self.batch.is_empty())),
             ("listeners to sessions", some(self.session_listeners.is_empty())),
             ("drains", some(self.drains.is_empty())),
+            ("pongs", self.pongs.len()),
             ("sites", self.sites.len()),
             ("budgets", self.budgets.len()),
             ("events in progress", some(self.progress.is_empty())),

@@ -63,6 +63,19 @@ class ServerUnderTest {
     this.#port = await this.#listening(child);
   }
 
+  /** Sends the server a signal, and gives the status that it ends with. */
+  async exits(signal) {
+    const exited = once(this.#child, "exit");
+    this.#child.kill(signal);
+    const [code, killer] = await exited;
+    return code ?? killer;
+  }
+
+  /** All that it has said since it was started, but for what is too long ago. */
+  get output() {
+    return this.#output;
+  }
+
   /** Asks the server to end and requires that it does, in time and with status 0. */
   async stop() {
     const child = this.#child;

@@ -6,12 +6,14 @@ import { readFileSync, readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { lacking } from "./support/crowd.js";
+import { freeAddress, numbers } from "./support/numbers.js";
 
 /** Before that the allocator still gets its first pages of each size, half a megabyte in all. */
 const FIRST = 100_000;
 const ALL = Number(process.env.DRILL_CYCLES ?? 1_000_000);
 const GROWTH_PERCENT_MAX = 5;
 const AT_ONCE = 256;
+const KEPT = ["clients", "connections", "sockets", "rooms", "tasks", "queued_bytes"].map((name) => `fanfare_${name}`);
 /** The allocator gives back what a crowd has left some seconds after it. */
 const SETTLE_MS = 5_000;
 const swarm = fileURLToPath(new URL("../../target/release/swarm", import.meta.url));
@@ -23,7 +25,8 @@ export default {
   needs: lacking,
 
   async run(drill) {
-    const server = await drill.start("benchmark", "--shards", 2);
+    const metrics = await freeAddress();
+    const server = await drill.start("benchmark", "--shards", 2, "--metrics", metrics);
     const descriptors = () => readdirSync(`/proc/${server.pid}/fd`).length;
     const come = (seconds) => {
       const where = ["--target", `127.0.0.1:${server.port}`, "--json", "-", "--sleep"];
@@ -43,6 +46,9 @@ export default {
     const after = residentKib(server.pid);
     const percent = (after / level - 1) * 100;
     assert.equal(descriptors(), held, "descriptors");
+    const kept = await numbers(metrics);
+    const left = KEPT.map((name) => [name, kept[name]]);
+    assert.deepEqual(left, KEPT.map((name) => [name, 0]));
     const told =
       `${cycles} clients came and went: resident ${after} KiB, after the first ${first} of them ` +
       `${level} KiB (${percent.toFixed(1)} %); ${held} descriptors then and now`;

@@ -84,6 +84,7 @@ const files = readdirSync(here).filter((file) => /^m\d+_.*\.js$/.test(file));
 const wanted = files.filter((file) => named.length === 0 || named.some((name) => file.startsWith(name)));
 const lines = earlier();
 let failed = wanted.length === 0;
+if (failed) console.log(`no drill begins with ${named.join(" or ")}`);
 for (const file of wanted.sort()) {
   const { default: drill } = await import(new URL(file, here));
   const lacking = drill.needs();

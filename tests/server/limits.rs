@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use fanfare::proto::websocket::Opcode;
-use fanfare::{Builder, Limits};
+use fanfare::{Builder, Limits, engine};
 
-use crate::raw::{WEBSOCKET_HEADERS, frame, post, request, text};
-use crate::site::{on_engine, on_engine_with, on_io_with, shard_of, sid_of};
+use crate::raw::{Client, WEBSOCKET_HEADERS, frame, post, request, text};
+use crate::site::{Site, on_engine, on_engine_with, on_io_with, shard_of, sid_of};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -209,6 +209,39 @@ fn m6_bytes_behind_a_held_poll_are_kept_up_to_a_limit() {
         session.expect_gone();
         bystanders.echo();
     });
+}
+
+#[test]
+fn m45_the_last_places_are_for_clients_that_are_there_and_new_ones_are_told_503() {
+    let site = Site::engine(limits(|limits| limits.connections = 32)(engine::Server::builder()), 1);
+    let mut polling = site.polling();
+    let mut websockets: Vec<Client> = (0..29).map(|_| site.websocket().0).collect();
+    for transport in ["polling", "websocket"] {
+        let mut client = site.client();
+        let line = format!("GET {}", site.open_target(transport));
+        let headers = if transport == "websocket" { WEBSOCKET_HEADERS } else { "" };
+        let response = client.ask(request(&line, headers));
+        assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
+        client.expect_end();
+    }
+    let mut held = polling.hold();
+    polling.send("4a");
+    assert_eq!(held.response().text(), "4a");
+    let mut upgraded = polling.probe();
+    upgraded.say("2probe");
+    assert_eq!(upgraded.text(), "3probe");
+    // Now all are taken: whoever comes waits in the kernel until somebody goes.
+    let mut waiting = site.client();
+    drop(websockets.split_off(25));
+    (0..4).for_each(|_| assert_eq!(site.reason(), "transport close"));
+    assert_eq!(waiting.get(&site.open_target("polling")).status, 200);
+    upgraded.say("5");
+    upgraded.say("4b");
+    assert_eq!(upgraded.text(), "4b");
+    for websocket in &mut websockets {
+        websocket.say("4c");
+        assert_eq!(websocket.text(), "4c");
+    }
 }
 
 /// The states of a connection: what is sent, and how often the server's answer is waited for.

@@ -1,5 +1,6 @@
 //! WebSocket framing and packets on it (protocol.md §4 and §6, matrix 23 to 32).
 
+use fanfare::Builder;
 use fanfare::proto::websocket::Opcode;
 
 use crate::raw::{Client, Frame, MASK, escaped, frame, text};
@@ -293,6 +294,29 @@ fn m30_ws_pending_pongs_a_flood_of_control_frames_ends_with_1008() {
 }
 
 #[test]
+fn m30_the_control_frame_behind_the_burst_ends_with_1008() {
+    let strict = |builder: Builder| {
+        builder.limits(|limits| {
+            (limits.control_frames_burst, limits.control_frames_per_second) = (3, 0);
+        })
+    };
+    on_engine_with(strict, |site| {
+        for (opcode, pongs) in [(Opcode::Ping, 3), (Opcode::Pong, 0)] {
+            let (mut client, _) = site.websocket();
+            client.send([frame(true, opcode, b"p").repeat(3), text("4a")].concat());
+            for _ in 0..pongs {
+                assert_eq!(client.frame(), Frame { first: 0x8a, payload: b"p".to_vec() });
+            }
+            assert_eq!(client.text(), "4a");
+            client.send(frame(true, opcode, b"p"));
+            assert_eq!(client.close_code(), Some(1008));
+            client.expect_end_after_close();
+            assert_eq!(site.reason(), "transport error");
+        }
+    });
+}
+
+#[test]
 fn m30_a_burst_of_pings_is_answered() {
     on_engine(|site| {
         let (mut client, _) = site.websocket();
@@ -300,6 +324,30 @@ fn m30_a_burst_of_pings_is_answered() {
             client.send(frame(true, Opcode::Ping, &[number]));
             assert_eq!(client.frame(), Frame { first: 0x8a, payload: vec![number] });
         }
+    });
+}
+
+#[test]
+fn m30_ws_pending_pongs_a_client_that_is_behind_is_answered_its_latest_ping() {
+    let patient = |builder: Builder| {
+        builder.limits(|limits| {
+            (limits.send_queue_soft_bytes, limits.send_queue_bytes) = (1 << 25, 1 << 26);
+        })
+    };
+    on_engine_with(patient, |site| {
+        let (mut client, _) = site.websocket();
+        // 20 MB: more than the kernel takes while nobody reads.
+        client.say("4many:200000");
+        assert_eq!(client.text().len(), 200_001);
+        let pings = [b"a", b"b", b"c"].map(|payload| frame(true, Opcode::Ping, payload)).concat();
+        client.send([pings, text("4behind")].concat());
+        for _ in 1..100 {
+            assert_eq!(client.text().len(), 200_001);
+        }
+        assert_eq!(client.text(), "4behind");
+        assert_eq!(client.frame(), Frame { first: 0x8a, payload: b"c".to_vec() });
+        client.send(frame(true, Opcode::Ping, b"d"));
+        assert_eq!(client.frame(), Frame { first: 0x8a, payload: b"d".to_vec() });
     });
 }
 

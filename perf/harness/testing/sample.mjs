@@ -77,7 +77,7 @@ function faultless() {
 
 function measured(name, scenario, random) {
   const [memory, send, joined, echo, churn] = SHAPES[name] ?? OTHERS;
-  const near = (value) => value * (0.93 + 0.14 * random());
+  const near = (value) => value * (0.98 + 0.04 * random());
   const { clients, window = 1, payload = 64 } = scenario.options;
   if (scenario.soak === "leave") return left();
   if (scenario.soak === "churn") return churned();

@@ -22,9 +22,10 @@ export function lacking() {
 
 /**
  * Measures with the nuisance and without it, by turns. `prepare(port, start)` gives its `begin()` and
- * its `end()`, which tells how many `things` a second there were; `start` starts a program for it.
+ * its `end()`, which tells how many `things` a second there were, which must be `least`; `start` starts
+ * a program for it.
  */
-export async function measureBeside(drill, things, prepare) {
+export async function measureBeside(drill, { things, least }, prepare) {
   drill.prefix = ["taskset", "--cpu-list", "0"];
   const server = await drill.start("benchmark");
   // It is to take what is left of the other core, not what measures.
@@ -43,5 +44,6 @@ export async function measureBeside(drill, things, prepare) {
     `events of 100 clients were answered within ${beside.toFixed(2)} ms (p99) beside ` +
     `${Math.round(median(rates))} ${things}, ${alone.toFixed(2)} ms without them`;
   assert.ok(beside <= P99_MAX_MS, told);
+  assert.ok(median(rates) >= least, `a nuisance is ${least} ${things}: ${told}`);
   return told;
 }

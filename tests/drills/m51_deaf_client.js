@@ -1,0 +1,73 @@
+// One client that reads nothing while 450 MB are broadcast: it is let go, once, and all that the server
+// ever held for it was what a queue may hold.
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { listenTo } from "./support/network.js";
+import { freeAddress, numbers } from "./support/numbers.js";
+
+const EVENTS = 500;
+const EVENT_BYTES = 900_000;
+const UNDER_WAY = 4;
+/** A queue, and what the events under way need to come in, be taken apart and go out. */
+const GROWTH_KIB_MAX = 4 * 1_024 + (UNDER_WAY * 3 * EVENT_BYTES) / 1_024;
+const CLIENT = fileURLToPath(new URL("../clients/node_modules/socket.io-client", import.meta.url));
+const stalled = fileURLToPath(new URL("support/stalled.py", import.meta.url));
+
+export default {
+  name: "m51 a client that reads nothing of 450 MB is let go and costs no more than its queue",
+  rows: [51],
+  seconds: 120,
+
+  needs() {
+    return existsSync(CLIENT) ? null : "the clients are not installed: tests/setup.sh";
+  },
+
+  async run(drill) {
+    const metrics = await freeAddress();
+    const server = await drill.start("benchmark", "--metrics", metrics);
+    const { publish, close } = await publisher(drill, server);
+    // What comes in is as large without it.
+    await publish(20);
+    const before = peakKib(server.pid);
+    const deaf = listenTo(drill, "python3", stalled, server.port, 1);
+    assert.equal(await deaf.hear(), "ready");
+    await publish(EVENTS);
+    const growth = peakKib(server.pid) - before;
+    const after = await numbers(metrics);
+    assert.equal(after.fanfare_disconnects_total, 1, "disconnects");
+    assert.equal(after.fanfare_queued_bytes, 0, "bytes that wait");
+    deaf.say("count");
+    assert.equal(await deaf.hear(), "1");
+    close();
+    assert.ok(growth <= GROWTH_KIB_MAX, `resident memory grew by ${growth} KiB`);
+    return `${EVENTS} events of ${EVENT_BYTES / 1_000} kB were broadcast: the other client had all of them, the deaf one was let go once, and resident memory was at most ${growth} KiB above what it was without it`;
+  },
+};
+
+/** A client that publishes so many events, of which it is to get each back. */
+async function publisher(drill, server) {
+  const { io } = createRequire(import.meta.url)(CLIENT);
+  const socket = io(server.url, { transports: ["websocket"], forceNew: true, reconnection: false });
+  drill.after(() => socket.close());
+  await new Promise((resolve, reject) => {
+    socket.once("connect", resolve);
+    socket.once("connect_error", reject);
+  });
+  const payload = "x".repeat(EVENT_BYTES);
+  const publish = (count) =>
+    new Promise((resolve, reject) => {
+      let [sent, got] = [0, 0];
+      const send = () => sent++ < count && socket.emit("publish", payload);
+      socket.once("disconnect", reject);
+      socket.removeAllListeners("broadcast");
+      socket.on("broadcast", () => (++got === count ? resolve() : send()));
+      for (let index = 0; index < UNDER_WAY; index++) send();
+    });
+  return { publish, close: () => socket.close() };
+}
+
+function peakKib(pid) {
+  return Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
+}
