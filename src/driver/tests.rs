@@ -1,6 +1,6 @@
-//! The rules of the [`Driver`](super::Driver), each on every driver of a real kernel, and on an
-//! io_uring as older kernels have it. No test sleeps: each turns the driver until what it waits
-//! for has happened, and fails at a far deadline.
+//! The rules of the [`Driver`](super::Driver), each on every driver of a real kernel, on an
+//! io_uring as older kernels have it, and on TLS over a driver. No test sleeps: each turns the
+//! driver until what it waits for has happened, and fails at a far deadline.
 //!
 //! What only one driver has is tested beside it.
 
