@@ -23,6 +23,8 @@ mod handover;
 mod peer;
 #[path = "simulation/recovery.rs"]
 mod recovery;
+#[path = "simulation/reused.rs"]
+mod reused;
 #[path = "simulation/seeds.rs"]
 mod seeds;
 #[path = "simulation/share.rs"]

@@ -44,6 +44,25 @@ fn a_change_that_was_reported_while_paused_is_remembered() {
     assert!(bench.driver.ready.is_empty() && bench.driver.buffers.is_available());
 }
 
+/// As often as they have something left, each behind all who were there before.
+#[test]
+fn connections_that_found_no_buffer_go_on_in_the_order_in_which_they_asked() {
+    let mut bench = bench_with::<OnEpoll>(&limits(2, 64));
+    let mut connections: Vec<_> = (0..5).map(|_| bench.connect()).collect();
+    for (_, peer) in &mut connections {
+        peer.write_all(&[1; 3 * 64]).unwrap();
+    }
+    bench.is_silent();
+    // Another one than that in which they came.
+    let order: Vec<Key> = connections.iter().rev().map(|(key, _)| *key).collect();
+    order.iter().for_each(|&key| bench.driver.receive(key));
+    for _ in 0..3 {
+        let turns: Vec<Key> = order.iter().map(|_| bench.bytes().0).collect();
+        assert_eq!(turns, order);
+    }
+    assert!(bench.driver.stats().buffers_exhausted > 0);
+}
+
 #[test]
 fn a_full_socket_that_has_room_again_is_reported_once() {
     let mut bench = bench::<OnEpoll>();
