@@ -180,8 +180,8 @@ pub fn listen_unix(
     Ok((file, share(&socket, shards)?))
 }
 
-/// Has a TCP connection, or what is accepted from a socket, send at once what is small, and end when
-/// nothing that it sends arrives.
+/// Has a TCP connection, or what is accepted from a socket, send at once what is small, and end
+/// when nothing that it sends arrives.
 ///
 /// # Errors
 /// It is no TCP socket.
