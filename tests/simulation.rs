@@ -15,6 +15,8 @@ mod broken;
 mod churn;
 #[path = "simulation/handover.rs"]
 mod handover;
+#[path = "simulation/memory.rs"]
+mod memory;
 #[path = "simulation/peer.rs"]
 mod peer;
 #[path = "simulation/recovery.rs"]
