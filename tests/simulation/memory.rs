@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare::Stats;
-use fanfare::driver::sim::Client;
+use fanfare::driver::sim::{Client, Faults};
 use fanfare::internal::{Shortage, run_short_of_memory, share_memory};
 
 use crate::broadcast::register;
@@ -20,7 +20,8 @@ const BYTES_EACH: usize = 10_000;
 const MEMORY_BYTES: u64 = 3 << 20;
 
 fn world(seed: u64) -> World {
-    let plan = Plan { faults: Plan::new(seed).faults.without_stalls(), ..Plan::new(seed) };
+    let faults = Faults { socket_buffer_bytes: 4_096, ..Faults::all(seed) };
+    let plan = Plan { faults: faults.without_resets().without_stalls(), ..Plan::new(seed) };
     let plan = plan.limits(|limits| {
         limits.send_queue_bytes = 8_192;
         limits.send_queue_soft_bytes = 4_096;
