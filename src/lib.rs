@@ -253,6 +253,11 @@ pub mod internal {
         crate::shard::pressure::relieve(&server.shared, excess_bytes);
     }
 
+    /// Has it believe that its clients, of which there are so many, share so much memory.
+    pub fn share_memory(server: &crate::Server, limit_bytes: u64, clients: usize) {
+        server.shared.pressure.divide(limit_bytes, clients);
+    }
+
     /// Has a shard of a server panic, as a fault in it would: what it is told to adopt is no
     /// connection, and panics when it is dropped.
     pub fn break_shard(server: &crate::Server, shard: usize) {

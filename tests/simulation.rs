@@ -19,6 +19,8 @@ mod deadlines;
 mod guest;
 #[path = "simulation/handover.rs"]
 mod handover;
+#[path = "simulation/memory.rs"]
+mod memory;
 #[path = "simulation/peer.rs"]
 mod peer;
 #[path = "simulation/recovery.rs"]

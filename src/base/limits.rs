@@ -48,6 +48,9 @@ pub struct Limits {
     pub events_in_progress: usize,
     /// Bytes of the arguments of those events: 4,000,000. Beyond that the same happens.
     pub bytes_in_progress: usize,
+    /// Bytes of such events whose clients have gone, of one shard, with 512 for each event: 64 MiB.
+    /// Their handlers go on; beyond it handshakes are answered 503 until some have ended.
+    pub bytes_left_behind: usize,
     /// Most attachments of one incoming packet: 10, as the official parser.
     pub attachments: usize,
     /// A packet's attachments must all be in this long after its header: 10 s.
@@ -59,7 +62,8 @@ pub struct Limits {
     /// Control frames that one client may send per second after the burst: 100.
     pub control_frames_per_second: u32,
     /// Connections that one address may have at a time, on all shards together: `0`, the default,
-    /// is any number. Beyond it: 429. An address is one of IPv4, or the first 64 bits of one of
+    /// is any number. Beyond it: 429; as many are told so at a time, and others closed without
+    /// an answer. An address is one of IPv4, or the first 64 bits of one of
     /// IPv6; the proxies of [`Builder::trusted_proxies`](crate::Builder::trusted_proxies) are not
     /// counted.
     pub connections_per_address: usize,
@@ -109,9 +113,11 @@ pub struct Limits {
     /// bytes, and 32 more for each packet, since tiny ones take more memory than they have bytes.
     pub send_queue_bytes: usize,
     /// Memory that the process may use: `0`, the default, is the limit of the control group that it
-    /// is in, if that has one. At 80 % of it handshakes are answered 503, at 90 % the clients for
-    /// whom most is kept are disconnected, once a second, and whoever adds to more than 64 KiB. A
-    /// number counts for the resident memory of the process; `usize::MAX` is no limit.
+    /// is in, if that has one. At 80 % of it handshakes are answered 503, and so is who has no
+    /// session and does not finish a request; at 90 % no connection is accepted, and the clients
+    /// for whom most is kept are disconnected, once a second, and whoever adds to more than its
+    /// share: a twentieth of this is for all, and no share is more than 64 KiB. A number counts
+    /// for the resident memory of the process; `usize::MAX` is no limit.
     pub memory_bytes: usize,
     /// Those who may wait at one time until what is queued for one client has been sent
     /// ([`Session::drained`](crate::Session::drained)): 1,024.
@@ -175,6 +181,7 @@ impl Default for Limits {
             packets_per_turn: 128,
             events_in_progress: 1_000,
             bytes_in_progress: 4_000_000,
+            bytes_left_behind: 64 * 1024 * 1024,
             attachments: 10,
             attachments_timeout: Duration::from_secs(10),
             empty_fragments: 1_000,

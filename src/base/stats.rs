@@ -56,8 +56,8 @@ pub struct Stats {
     pub events_rejected: u64,
     /// Handlers that panicked.
     pub handlers_panicked: u64,
-    /// Clients disconnected, since memory ran short and much of it was queued for them
-    /// ([`memory_bytes`](crate::Limits::memory_bytes)).
+    /// Clients and connections given up, since memory ran short and much of it was kept for them,
+    /// or they were new ([`memory_bytes`](crate::Limits::memory_bytes)).
     pub clients_relieved: u64,
     /// Clients from which nothing was read for a time, since
     /// [`events_in_progress`](crate::Limits::events_in_progress) of their events had not been

@@ -152,6 +152,12 @@ pub trait Driver {
         false
     }
 
+    /// Memory that the driver itself keeps for a connection, of what is not for the shard yet.
+    fn kept_bytes(&self, connection: Key) -> usize {
+        let _ = connection;
+        0
+    }
+
     /// Starts to receive, until [`Completion::Ended`], [`Driver::pause`] or [`Driver::close`].
     /// Does nothing when the connection is being received from already.
     fn receive(&mut self, connection: Key);

@@ -98,6 +98,13 @@ pub enum Route {
     Unfit(SessionId),
 }
 
+impl Route {
+    /// Whether it is a new session that is asked for.
+    pub fn opens(&self) -> bool {
+        matches!(self, Route::OpenPolling(_) | Route::OpenWebSocket(_))
+    }
+}
+
 /// Why a request is refused: code and message on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

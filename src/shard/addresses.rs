@@ -34,7 +34,27 @@ pub struct Addresses {
 /// What the clients of one address have.
 struct Entry {
     connections: usize,
+    /// Those that are told so, and may take a while to go.
+    refused: usize,
     handshakes: Allowance,
+}
+
+/// A connection that counts for an address.
+#[derive(Debug)]
+pub struct Entered {
+    site: Site,
+    is_refused: bool,
+}
+
+/// Whether an address may have another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    Admitted,
+    /// It has too many, and is to be told.
+    Refused,
+    /// It has been told as often, and goes on.
+    Ignored,
 }
 
 impl Addresses {
@@ -49,21 +69,29 @@ impl Addresses {
         })
     }
 
-    /// One more connection of an address. `Some(false)` when it has `most` already, with which 0 is
-    /// any number; `None` when it is not counted.
-    fn enter(&self, site: Site, most: usize, limits: &Limits, now: Time) -> Option<bool> {
-        self.with(site, limits, now, |entry| {
-            let has_room = most == 0 || entry.connections < most;
-            entry.connections += usize::from(has_room);
-            has_room
+    /// One more connection of an address, which may have `most`, with which 0 is any number, and as
+    /// many that are being refused. `None` when it is not counted.
+    fn enter(&self, site: Site, most: usize, limits: &Limits, now: Time) -> Option<Admission> {
+        self.with(site, limits, now, |entry| match most {
+            most if most == 0 || entry.connections < most => {
+                entry.connections += 1;
+                Admission::Admitted
+            }
+            most if entry.refused < most => {
+                entry.refused += 1;
+                Admission::Refused
+            }
+            _ => Admission::Ignored,
         })
     }
 
     /// One connection less.
-    fn leave(&self, site: Site) {
-        let mut part = self.part(site);
-        if let Some(entry) = part.get_mut(&site) {
-            entry.connections = entry.connections.saturating_sub(1);
+    fn leave(&self, counted: &Entered) {
+        let mut part = self.part(counted.site);
+        if let Some(entry) = part.get_mut(&counted.site) {
+            let count =
+                if counted.is_refused { &mut entry.refused } else { &mut entry.connections };
+            *count = count.saturating_sub(1);
             // It stays for its handshakes, until others need the room.
         }
     }
@@ -85,7 +113,7 @@ impl Addresses {
         let rate = limits.handshakes_per_address;
         if part.len() >= self.most && !part.contains_key(&site) {
             part.retain(|_, entry| {
-                entry.connections > 0
+                entry.connections + entry.refused > 0
                     || rate.is_some_and(|rate| !entry.handshakes.is_full(rate, now))
             });
             if part.len() >= self.most {
@@ -93,7 +121,7 @@ impl Addresses {
             }
         }
         let burst = rate.map_or(0, |rate| rate.burst);
-        let new = || Entry { connections: 0, handshakes: Allowance::full(burst, now) };
+        let new = || Entry { connections: 0, refused: 0, handshakes: Allowance::full(burst, now) };
         Some(work(part.entry(site).or_insert_with(new)))
     }
 
@@ -114,8 +142,8 @@ impl Settings {
 }
 
 impl State {
-    /// Counts a connection for the address that it is from, unless that is a proxy's. `false` when
-    /// it has too many; one that comes from another shard was counted there.
+    /// Counts a connection for the address that it is from, unless that is a proxy's. One of too
+    /// many is refused: `false`. One that comes from another shard was counted there.
     pub(super) fn enter_site(&mut self, key: Key, peer: Option<SocketAddr>, is_new: bool) -> bool {
         let settings = &self.shared.settings;
         let limits = &settings.options.limits;
@@ -125,25 +153,28 @@ impl State {
         let (Some(addresses), Some(peer)) = (&self.shared.by_address, peer) else { return true };
         let site = Site::from(peer.ip());
         let most = if is_new { limits.connections_per_address } else { 0 };
-        match addresses.enter(site, most, limits, self.now) {
-            Some(true) => drop(self.sites.insert(key, site)),
-            // One that was not counted does not count when it goes, either.
-            None => {}
-            Some(false) => {
-                self.stats.connections_limited += 1;
-                return false;
-            }
+        let admission = addresses.enter(site, most, limits, self.now);
+        if let Some(Admission::Admitted | Admission::Refused) = admission {
+            let is_refused = admission == Some(Admission::Refused);
+            self.sites.insert(key, Entered { site, is_refused });
         }
-        true
+        match admission {
+            // One that was not counted does not count when it goes, either.
+            Some(Admission::Admitted) | None => return true,
+            Some(Admission::Refused) => drop(self.refuse_fault(key, TOO_MANY)),
+            Some(Admission::Ignored) => self.drop_connection(key),
+        }
+        self.stats.connections_limited += 1;
+        false
     }
 
     /// A connection has gone.
     pub(super) fn leave_site(&mut self, key: Key) {
         if !self.sites.is_empty()
-            && let Some(site) = self.sites.remove(&key)
+            && let Some(counted) = self.sites.remove(&key)
             && let Some(addresses) = &self.shared.by_address
         {
-            addresses.leave(site);
+            addresses.leave(&counted);
         }
     }
 
@@ -197,14 +228,18 @@ mod tests {
     fn m57_each_address_has_its_own_connections_and_handshakes() {
         let (limits, now) = (limits(), Time::ZERO);
         let addresses = Addresses::new(&limits).unwrap();
-        let enter = |number, most| addresses.enter(site(number), most, &limits, now);
-        assert!((0..3).all(|_| enter(1, 3) == Some(true)));
-        assert_eq!(enter(1, 3), Some(false), "it has three");
-        assert_eq!(enter(1, 0), Some(true), "it comes from another shard");
-        assert_eq!(enter(2, 3), Some(true));
-        addresses.leave(site(1));
-        addresses.leave(site(1));
-        assert_eq!(enter(1, 3), Some(true));
+        let enter = |number, most| addresses.enter(site(number), most, &limits, now).unwrap();
+        let leave = |is_refused| addresses.leave(&Entered { site: site(1), is_refused });
+        assert!((0..3).all(|_| enter(1, 3) == Admission::Admitted));
+        assert!((0..3).all(|_| enter(1, 3) == Admission::Refused), "it has three");
+        assert_eq!(enter(1, 3), Admission::Ignored, "it has been told three times");
+        leave(true);
+        assert_eq!(enter(1, 3), Admission::Refused, "one of those has gone");
+        assert_eq!(enter(1, 0), Admission::Admitted, "it comes from another shard");
+        assert_eq!(enter(2, 3), Admission::Admitted);
+        leave(false);
+        leave(false);
+        assert_eq!(enter(1, 3), Admission::Admitted);
         assert!((0..2).all(|_| addresses.take_handshake(site(1), RATE, &limits, now)));
         assert!(!addresses.take_handshake(site(1), RATE, &limits, now));
         assert!(addresses.take_handshake(site(2), RATE, &limits, now));
@@ -225,7 +260,8 @@ mod tests {
         let later = Time::ZERO.after(std::time::Duration::from_secs(2));
         let found = (0..=255).filter(|&number| {
             let has_place = addresses.part(site(number)).contains_key(&site(number));
-            !has_place && addresses.enter(site(number), 1, &limits, later) == Some(true)
+            !has_place
+                && addresses.enter(site(number), 1, &limits, later) == Some(Admission::Admitted)
         });
         assert!(found.count() > PARTS, "who was full again has made room");
         assert!(count() <= 2 * PARTS);

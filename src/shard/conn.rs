@@ -222,18 +222,34 @@ impl Conn {
         self.queue.is_empty() && !self.is_sending()
     }
 
-    /// What has come on it and is kept, since the rest of it has not.
+    /// The memory of what has come on it and is kept, since the rest of it has not.
     pub fn received_bytes(&self) -> usize {
         match &self.role {
             Role::Http(http) => {
-                let body = match &http.stage {
-                    Stage::Body(_, body, _) => body.len(),
+                let request = match &http.stage {
+                    Stage::Body(_, body, _) => body.capacity(),
+                    Stage::Decided(decided) => decided.head.len(),
                     _ => 0,
                 };
-                http.input.len() + body
+                http.input.capacity() + request
             }
             Role::WebSocket(socket) => socket.decoder.held_bytes(),
             Role::Discard => 0,
+        }
+    }
+
+    /// Whether nobody is served on it, or will be before something has come that has not: it has
+    /// no whole request yet, none for a session, or had its last answer.
+    pub fn is_unserved(&self) -> bool {
+        match &self.role {
+            Role::Http(http) => match http.stage {
+                // It is kept alive only behind a whole request.
+                Stage::Head => !http.input.is_empty() || !http.keep_alive,
+                Stage::Preamble | Stage::Over | Stage::Body(_, _, Purpose::Fallback(_)) => true,
+                _ => false,
+            },
+            Role::WebSocket(_) => false,
+            Role::Discard => true,
         }
     }
 

@@ -10,7 +10,6 @@ use crate::proto::http::Fault;
 use crate::proto::proxy_protocol::{self, NoPreamble};
 use crate::session::departure::{Cause, DisconnectLimit};
 
-use super::addresses::TOO_MANY;
 use super::conn::{After, Arrival, Conn, Http, Origin, Role, Stage};
 use super::events::Occasion;
 use super::request::HttpStep;
@@ -31,9 +30,7 @@ impl State {
         self.connections.insert_at(key, conn);
         self.shared.places.take();
         self.rearm_connection(key);
-        if !self.enter_site(key, peer, origin == Origin::Network) {
-            self.refuse_fault(key, TOO_MANY);
-        }
+        self.enter_site(key, peer, origin == Origin::Network);
     }
 
     /// What a proxy says of whom a connection is from has come, in part at least.
@@ -52,7 +49,7 @@ impl State {
         http.peer = preamble.source;
         match self.enter_site(key, preamble.source, true) {
             true => HttpStep::Again,
-            false => self.refuse_fault(key, TOO_MANY),
+            false => HttpStep::Wait,
         }
     }
 
@@ -171,14 +168,18 @@ impl State {
 
     /// Not everything was taken.
     fn is_left(&mut self, key: Key) {
-        let soft = self.shared.settings.options.limits.send_queue_soft_bytes;
         let charge = self.connections.get(key).map_or(0, |conn| conn.queue.charge());
-        if charge > soft
-            && let Some(session) = self.carried_by(key)
-        {
-            let conn = self.connections.get_mut(key);
-            let was_lagging = conn.map(|conn| std::mem::replace(&mut conn.is_lagging, true));
-            self.falls_behind(session, was_lagging == Some(false));
+        if charge <= self.patience.left_bytes {
+            return;
+        }
+        match self.carried_by(key) {
+            Some(session) => {
+                let conn = self.connections.get_mut(key);
+                let was_lagging = conn.map(|conn| std::mem::replace(&mut conn.is_lagging, true));
+                self.lags(session, was_lagging == Some(false));
+            }
+            None if self.shared.pressure.is_critical() => self.relieve_of_connection(key),
+            None => {}
         }
     }
 

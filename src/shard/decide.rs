@@ -22,6 +22,7 @@ use super::aliases::Aliases;
 use super::conn::{Role, Stage};
 use super::context::Context;
 use super::hooks::{ConnectionError, ErrorContext, Exchange, Hooks, Interruption};
+use super::pressure::SHORT_OF_MEMORY;
 use super::request::HttpStep;
 use super::response::Rejected;
 use super::state::{Job, State};
@@ -117,7 +118,7 @@ impl Context {
             }
         }
         let route = self.with(|state| state.foresee(head));
-        let opens = matches!(route, Ok(Route::OpenPolling(_) | Route::OpenWebSocket(_)));
+        let opens = route.as_ref().is_ok_and(Route::opens);
         // The reference asks before it looks at the protocol.
         if (opens || route == Err(Refusal::UnsupportedProtocol))
             && let Some(allow_request) = &hooks.allow_request
@@ -225,6 +226,11 @@ impl State {
         bytes: &[u8],
         is_file: bool,
     ) -> HttpStep {
+        // What the application would be asked for nothing.
+        if self.shared.pressure.is_high() && self.foresee(head).as_ref().is_ok_and(Route::opens) {
+            self.stats.sessions_refused += 1;
+            return self.refuse_fault(key, SHORT_OF_MEMORY);
+        }
         let hooks = Arc::clone(self.hooks());
         let timeout = self.shared.settings.options.limits.decision_timeout;
         let is_closing = self.is_closing;

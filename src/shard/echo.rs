@@ -31,7 +31,7 @@ impl State {
 
     /// A message has come on a connection that carries no session.
     pub(super) fn echo(&mut self, key: Key, inbound: &Inbound<'_>) {
-        let limit = self.send_queue_bytes;
+        let limit = self.patience.queued_bytes;
         let Some(conn) = self.connections.get_mut(key) else { return };
         if !matches!(&conn.role, Role::WebSocket(socket) if socket.session == Key::NONE) {
             return;

@@ -19,6 +19,7 @@ use crate::proto::socket::DisconnectReason;
 use crate::room::{Selection, Target};
 
 use super::log;
+use super::pressure::Patience;
 use super::queue::Outgoing;
 use super::state::{Job, SocketPhase, State};
 use super::timer::Owner;
@@ -148,8 +149,7 @@ impl State {
     fn queue_packet(&mut self, session: Key, packet: Outgoing<'_>, volatile: bool) -> Queued {
         self.queue_batch();
         let settings = &self.shared.settings;
-        let limits = &settings.options.limits;
-        let (limit, soft) = (self.send_queue_bytes, limits.send_queue_soft_bytes);
+        let Patience { queued_bytes: limit, left_bytes: soft } = self.patience;
         let packet = match settings.send_queue_policy {
             SendQueuePolicy::Disconnect => packet.kept(),
             SendQueuePolicy::DropOldest => packet,
@@ -201,7 +201,7 @@ impl State {
         if waiting.charge > limit {
             self.over_budget(session);
         } else if waiting.charge > soft && !is_held {
-            self.falls_behind(session, waiting.charge_before <= soft);
+            self.lags(session, waiting.charge_before <= soft);
         }
         Queued::Yes
     }

@@ -37,8 +37,16 @@ impl State {
         let limit = self.shared.settings.options.limits.send_queue_bytes;
         match self.charge(session) {
             charge if charge > limit => self.too_slow(session, DisconnectLimit::SendQueueBytes),
-            charge if charge > self.send_queue_bytes => self.relieve_of(session),
+            charge if charge > self.patience.queued_bytes => self.relieve_of(session),
             _ => {}
+        }
+    }
+
+    /// More is left for a client than should be, and was not before if that `is_new`.
+    pub(super) fn lags(&mut self, session: Key, is_new: bool) {
+        match self.shared.pressure.is_critical() {
+            true => self.relieve_of(session),
+            false => self.falls_behind(session, is_new),
         }
     }
 

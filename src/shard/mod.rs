@@ -52,6 +52,7 @@ mod pump;
 mod queue;
 mod recovery;
 pub mod registry;
+mod relief;
 mod request;
 mod response;
 mod rooms;

@@ -40,6 +40,11 @@ impl Places {
         self.taken.load(Ordering::Relaxed) <= open_to_all(most)
     }
 
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// A connection has begun.
     pub fn take(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);

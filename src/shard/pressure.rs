@@ -1,27 +1,28 @@
 //! Memory that runs short: what is done while there still is some.
 //!
 //! ```text
-//! 80 % of what may be used ─▶ who is new is told to come back (503)
-//! 90 %                     ─▶ those for whom most is kept are disconnected, a second apart;
-//!                             and at once whoever has more kept than is worthwhile and adds to it
+//! 80 % of what may be used ─▶ who is new is told to come back (503), and at once who has no
+//!                             session and more of a request kept than its share
+//! 90 %                     ─▶ nobody is accepted; who is not served is disconnected, and those for
+//!                             whom most is kept, a second apart; and at once whoever has more
+//!                             kept than its share and adds to it
 //! ```
-//! The last rule is what holds: clients that ask for more than there is are faster than any look.
+//! What is done at once is what holds: clients that ask for more than there is are faster than any
+//! look. A share is what each may have of a small part, so that it does not matter how many they
+//! are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::base::slab::Key;
+use crate::base::limits::Limits;
 use crate::command::Command;
 use crate::driver::memory::MemoryGauge;
 use crate::error::{Error, Result};
 use crate::proto::http::Fault;
-use crate::proto::socket::DisconnectReason;
-use crate::session::departure::{Cause, DisconnectLimit};
 
-use super::conn::{Conn, Role};
 use super::log;
 use super::shared::Shared;
 use super::state::State;
@@ -45,14 +46,23 @@ const BETWEEN_CUTS: Duration = Duration::from_secs(1);
 /// A shortage is over for the log when there has been none for so long.
 const OVER_AFTER: Duration = Duration::from_secs(1);
 
+/// The same from [`LAST_PERCENT`] on, where it is better to give up too many.
+const BETWEEN_LAST_CUTS: Duration = Duration::from_millis(100);
+
 /// From where nobody new is let in.
 const SHED_PERCENT: u64 = 80;
 
 /// From where clients are disconnected, until it would be [`SHED_PERCENT`].
 const CUT_PERCENT: u64 = 90;
 
-/// Who has less kept is not worth disconnecting.
-const WORTHWHILE_BYTES: usize = 64 * 1024;
+/// From where the next moment may be too late.
+const LAST_PERCENT: u64 = 95;
+
+/// What everybody's shares are, together. Who keeps no more than one is not worth disconnecting.
+const SHARES_PERCENT: u64 = 5;
+
+/// One share, where there are few clients.
+const SHARE_BYTES_MAX: usize = 64 * 1024;
 
 /// How short memory is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,23 +78,73 @@ pub enum Shortage {
 }
 
 /// Whether the memory of the process runs short.
-#[derive(Debug, Default)]
-pub struct Pressure(AtomicU8);
+#[derive(Debug)]
+pub struct Pressure {
+    shortage: AtomicU8,
+    share: AtomicUsize,
+}
+
+impl Default for Pressure {
+    fn default() -> Pressure {
+        Pressure { shortage: AtomicU8::default(), share: AtomicUsize::new(SHARE_BYTES_MAX) }
+    }
+}
 
 impl Pressure {
     /// Whether nobody new is to be let in.
     pub fn is_high(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= Shortage::High as u8
+        self.shortage.load(Ordering::Relaxed) >= Shortage::High as u8
     }
 
     /// Whether nobody may add to much.
     pub fn is_critical(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Shortage::Critical as u8
+        self.shortage.load(Ordering::Relaxed) == Shortage::Critical as u8
     }
 
-    /// Says so.
+    /// What may be kept for one client while memory runs short.
+    pub fn share(&self) -> usize {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    /// Says how short it is.
     pub fn set(&self, shortage: Shortage) {
-        self.0.store(shortage as u8, Ordering::Relaxed);
+        self.shortage.store(shortage as u8, Ordering::Relaxed);
+    }
+
+    /// Says how many share how much.
+    pub fn divide(&self, limit_bytes: u64, clients: usize) {
+        self.share.store(share_of(limit_bytes, clients), Ordering::Relaxed);
+    }
+}
+
+fn share_of(limit_bytes: u64, clients: usize) -> usize {
+    let shares = usize::try_from(limit_bytes / 100 * SHARES_PERCENT).unwrap_or(usize::MAX);
+    (shares / clients.max(1)).min(SHARE_BYTES_MAX)
+}
+
+/// How much may wait for a client in a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Beyond it the client is disconnected.
+    pub queued_bytes: usize,
+    /// The same, of what it has not taken when it could: beyond it the client lags.
+    pub left_bytes: usize,
+}
+
+impl Patience {
+    /// While there is enough memory.
+    pub fn of(limits: &Limits) -> Patience {
+        let left_bytes = limits.send_queue_soft_bytes;
+        Patience { queued_bytes: limits.send_queue_bytes, left_bytes }
+    }
+
+    /// While there is hardly any.
+    fn with_share(self, share: usize) -> Patience {
+        Patience {
+            // What is sent at once does not wait: a client that reads is no burden.
+            queued_bytes: self.queued_bytes.min(SHARE_BYTES_MAX),
+            left_bytes: self.left_bytes.min(share),
+        }
     }
 }
 
@@ -96,6 +156,8 @@ struct Finding {
     excess_bytes: u64,
     /// When to look again.
     interval: Duration,
+    /// When to give up more at the earliest.
+    between_cuts: Duration,
 }
 
 impl Finding {
@@ -108,7 +170,9 @@ impl Finding {
         };
         let is_close = used_bytes >= share(WATCH_PERCENT);
         let interval = if is_close { INTERVAL_CLOSE } else { INTERVAL };
-        Finding { shortage, excess_bytes, interval }
+        let is_last = used_bytes >= share(LAST_PERCENT);
+        let between_cuts = if is_last { BETWEEN_LAST_CUTS } else { BETWEEN_CUTS };
+        Finding { shortage, excess_bytes, interval, between_cuts }
     }
 }
 
@@ -159,11 +223,12 @@ impl MemoryWatch {
                 let used = gauge.used_bytes().unwrap_or(0);
                 let finding = Finding::of(used, gauge.limit_bytes());
                 interval = finding.interval;
+                shared.pressure.divide(gauge.limit_bytes(), clients(&shared));
                 shared.pressure.set(finding.shortage);
                 if let Some(is_short) = spell.follow(finding.shortage, Instant::now()) {
                     log::memory(is_short, used, gauge.limit_bytes());
                 }
-                let is_due = cut.is_none_or(|cut| cut.elapsed() >= BETWEEN_CUTS);
+                let is_due = cut.is_none_or(|cut| cut.elapsed() >= finding.between_cuts);
                 if finding.excess_bytes > 0 && is_due {
                     cut = Some(Instant::now());
                     relieve(&shared, finding.excess_bytes);
@@ -173,6 +238,12 @@ impl MemoryWatch {
         let thread = thread::Builder::new().name("fanfare-memory".to_owned()).spawn(watch);
         Ok(MemoryWatch { stop: Some(stop), thread: Some(thread.map_err(Error::Thread)?) })
     }
+}
+
+/// How many there are: most have a session and a connection.
+fn clients(shared: &Shared) -> usize {
+    let sessions = shared.posts().iter().map(|post| post.clients.load(Ordering::Relaxed)).sum();
+    shared.places.taken().max(sessions)
 }
 
 /// Asks each shard for its part.
@@ -193,85 +264,14 @@ impl Drop for MemoryWatch {
     }
 }
 
-/// Who has something kept.
-#[derive(Clone, Copy)]
-enum Keeper {
-    Session(Key),
-    /// A connection with a request that is coming, or an answer that is not taken.
-    Request(Key),
-}
-
 impl State {
     /// Looks how much may wait for a client in this turn.
     pub(super) fn follow_pressure(&mut self) {
-        let most = self.shared.settings.options.limits.send_queue_bytes;
-        let is_critical = self.shared.pressure.is_critical();
-        self.send_queue_bytes = if is_critical { most.min(WORTHWHILE_BYTES) } else { most };
-    }
-
-    /// Disconnects those for whom most is kept, until so many bytes were kept for them.
-    pub(super) fn relieve(&mut self, bytes: usize) {
-        self.queue_batch();
-        let sessions = self.sessions.iter().map(|(key, _)| (self.kept(key), Keeper::Session(key)));
-        let requests = self.connections.iter().filter_map(|(key, conn)| match &conn.role {
-            Role::WebSocket(_) => None,
-            _ => Some((conn.queue.charge() + conn.received_bytes(), Keeper::Request(key))),
-        });
-        let mut all: Vec<(usize, Keeper)> =
-            sessions.chain(requests).filter(|(kept, _)| *kept >= WORTHWHILE_BYTES).collect();
-        all.sort_unstable_by_key(|(kept, _)| std::cmp::Reverse(*kept));
-        let mut freed = 0;
-        for (kept, keeper) in all {
-            if freed >= bytes {
-                return;
-            }
-            freed += kept;
-            self.give_up(keeper);
-        }
-    }
-
-    /// Disconnects a client that adds to what is kept for it while memory is critically short.
-    pub(super) fn relieve_of(&mut self, session: Key) {
-        self.give_up(Keeper::Session(session));
-    }
-
-    /// Something has come on a connection while memory is critically short.
-    pub(super) fn received_in_need(&mut self, key: Key) {
-        let conn = self.connections.get(key);
-        let received = conn.map_or(0, Conn::received_bytes) + self.surplus.bytes(key);
-        match self.carried_by(key) {
-            Some(session) if received + self.assembled(session) > WORTHWHILE_BYTES => {
-                self.give_up(Keeper::Session(session));
-            }
-            None if received > WORTHWHILE_BYTES => self.give_up(Keeper::Request(key)),
-            _ => {}
-        }
-    }
-
-    fn give_up(&mut self, keeper: Keeper) {
-        self.stats.clients_relieved += 1;
-        self.because(Cause::limit(DisconnectLimit::Memory), |state| match keeper {
-            Keeper::Session(session) => {
-                state.cut_off(session, DisconnectReason::TransportError);
-            }
-            Keeper::Request(connection) => state.connection_ended(connection),
-        });
-    }
-
-    /// What is kept for a session, or of what has come on it.
-    fn kept(&self, session: Key) -> usize {
-        let websocket = self.sessions.get(session).and_then(|entry| entry.session.websocket());
-        let received = websocket.map_or(0, |key| {
-            let conn = self.connections.get(key);
-            conn.map_or(0, Conn::received_bytes) + self.surplus.bytes(key)
-        });
-        self.charge(session) + self.assembled(session) + received
-    }
-
-    fn assembled(&self, session: Key) -> usize {
-        let entry = self.sessions.get(session);
-        let assembly = entry.and_then(|entry| entry.session.assembly.as_ref());
-        assembly.map_or(0, |assembly| assembly.held_bytes())
+        let patience = Patience::of(&self.shared.settings.options.limits);
+        self.patience = match self.shared.pressure.is_critical() {
+            true => patience.with_share(self.shared.pressure.share()),
+            false => patience,
+        };
     }
 }
 
@@ -308,5 +308,21 @@ mod tests {
         assert_eq!(follow(60_990, Shortage::None), Some(false));
         assert_eq!(follow(60_991, Shortage::None), None);
         assert_eq!(follow(60_992, Shortage::High), Some(true));
+    }
+
+    #[test]
+    fn m53_the_shares_of_all_are_a_small_part_however_many_they_are() {
+        assert_eq!(share_of(1 << 30, 10), SHARE_BYTES_MAX);
+        for clients in [12_000, 1_000_000] {
+            let all = share_of(256 << 20, clients) * clients;
+            assert!(all <= (256 << 20) / 20, "{all} bytes for {clients}");
+        }
+        assert_eq!(share_of(0, 0), 0);
+    }
+
+    #[test]
+    fn m53_close_to_the_end_it_is_not_waited_until_what_was_given_up_is_free() {
+        assert_eq!(Finding::of(949, 1_000).between_cuts, BETWEEN_CUTS);
+        assert_eq!(Finding::of(950, 1_000).between_cuts, BETWEEN_LAST_CUTS);
     }
 }

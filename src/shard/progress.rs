@@ -8,15 +8,22 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::base::slab::Key;
+use crate::proto::http::Fault;
 
 use super::context::Context;
 use super::handler::{Event, Parked};
 use super::state::{Action, Backlog, State};
 
+/// What new clients are told while those that have gone have left too much to do.
+pub(super) const LEFT_BEHIND: Fault =
+    Fault { status: 503, message: "The server works for clients that have gone" };
+
 /// The events of a shard's clients that are in progress.
 #[derive(Default)]
 pub struct Progress {
     by_session: HashMap<Key, InProgress>,
+    /// What the events are charged whose clients have gone.
+    left_behind: usize,
 }
 
 /// Those of one client.
@@ -30,10 +37,26 @@ struct InProgress {
     backlog: Option<Backlog>,
 }
 
+/// What an event is charged besides its bytes: what is kept of a handler that waits.
+const EVENT_CHARGE: usize = 512;
+
 impl Progress {
     /// Whether no handler of any client waits.
     pub fn is_empty(&self) -> bool {
-        self.by_session.is_empty()
+        self.by_session.is_empty() && self.left_behind == 0
+    }
+
+    /// What the events are charged whose clients have gone: the next ones would add to it.
+    pub fn left_behind(&self) -> usize {
+        self.left_behind
+    }
+
+    /// What a client is charged for its events, and for what it has posted and waits for them.
+    pub fn charge(&self, session: Key) -> usize {
+        self.by_session.get(&session).map_or(0, |events| {
+            let backlog = events.backlog.as_ref().map_or(0, |work| work.body.len());
+            events.charge() + backlog
+        })
     }
 
     /// Whether nothing is to be read from a client.
@@ -42,9 +65,17 @@ impl Progress {
             && self.by_session.get(&session).is_some_and(|events| events.is_held)
     }
 
-    /// Forgets a client. Its handlers go on.
+    /// Forgets a client. Its handlers go on, and count for nobody but the shard.
     pub fn forget(&mut self, session: Key) {
-        self.by_session.remove(&session);
+        if let Some(events) = self.by_session.remove(&session) {
+            self.left_behind += events.charge();
+        }
+    }
+}
+
+impl InProgress {
+    fn charge(&self) -> usize {
+        self.bytes + self.events * EVENT_CHARGE
     }
 }
 
@@ -92,6 +123,10 @@ impl State {
         let events = self.progress.by_session.entry(session).or_default();
         events.events += 1;
         events.bytes += bytes;
+        if self.shared.pressure.is_critical() && events.charge() > self.shared.pressure.share() {
+            self.relieve_of(session);
+            return Some(());
+        }
         if events.events < limits.events_in_progress && events.bytes < limits.bytes_in_progress {
             return Some(());
         }
@@ -105,7 +140,10 @@ impl State {
     /// A handler has ended.
     fn event_is_done(&mut self, session: Key, bytes: usize) {
         let limits = &self.shared.settings.options.limits;
-        let Some(events) = self.progress.by_session.get_mut(&session) else { return };
+        let Some(events) = self.progress.by_session.get_mut(&session) else {
+            self.progress.left_behind -= bytes + EVENT_CHARGE;
+            return;
+        };
         events.events -= 1;
         events.bytes -= bytes;
         let is_relieved = events.events <= limits.events_in_progress / 2

@@ -29,7 +29,7 @@ impl Context {
         } else {
             self.received_on_websocket(key, bytes);
         }
-        if self.shared.pressure.is_critical() {
+        if self.shared.pressure.is_high() {
             self.with(|state| state.received_in_need(key));
             self.run_jobs();
         }

@@ -24,6 +24,7 @@ use super::decide::{Undecided, request_of};
 use super::hooks::ErrorContext;
 use super::log;
 use super::pressure::SHORT_OF_MEMORY;
+use super::progress::LEFT_BEHIND;
 use super::response::{FULL, Rejected, SHUTTING_DOWN};
 use super::session::{Carried, Opening};
 use super::shared::Shared;
@@ -87,6 +88,11 @@ impl State {
         let Some(conn) = self.connections.get_mut(key) else { return HttpStep::Wait };
         let Role::Http(http) = &mut conn.role else { return HttpStep::Wait };
         let is_decided = matches!(http.stage, Stage::Decided(_));
+        // Requests are smaller than their answers, and more of them than it takes may have come.
+        if conn.queue.charge() > limits.send_queue_bytes {
+            self.connection_ended(key);
+            return HttpStep::Wait;
+        }
         if conn.after != After::Stay || (http.input.is_empty() && !is_decided) {
             return HttpStep::Wait;
         }
@@ -173,7 +179,12 @@ impl State {
         if !self.may_shake_hands(client) {
             return self.refuse_fault(key, TOO_MANY);
         }
-        let sessions_max = self.shared.settings.options.limits.sessions;
+        let limits = &self.shared.settings.options.limits;
+        if self.progress.left_behind() > limits.bytes_left_behind {
+            self.stats.sessions_refused += 1;
+            return self.refuse_fault(key, LEFT_BEHIND);
+        }
+        let sessions_max = limits.sessions;
         if self.sessions.len() >= sessions_max || !self.has_place() {
             self.stats.sessions_refused += 1;
             return self.refuse_fault(key, FULL);

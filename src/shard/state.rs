@@ -9,7 +9,6 @@ use std::task::Waker;
 use crate::base::clock::Time;
 use crate::base::frame::Frame;
 use crate::base::id::PrivateId;
-use crate::base::network::Site;
 use crate::base::slab::{Key, Slab};
 use crate::base::stats::Stats;
 use crate::command::{Command, DrainError, Recover, SocketAddress, Visit, Waiter};
@@ -23,6 +22,7 @@ use crate::session::ack::Acks;
 use crate::session::departure::{Cause, Departure};
 use crate::session::{Effect, Options, Session};
 
+use super::addresses::Entered;
 use super::batch::Batch;
 use super::budget::Budget;
 use super::compression::Compression;
@@ -35,6 +35,7 @@ use super::joined::Joined;
 use super::listeners::Listeners;
 use super::namespaces::Namespaces;
 use super::pongs::Pongs;
+use super::pressure::Patience;
 use super::progress::Progress;
 use super::queue::{Outgoing, Spare};
 use super::recovery::{Recoverable, Recovery};
@@ -203,7 +204,7 @@ pub struct State {
     /// The time of this turn.
     pub now: Time,
     /// How much may wait for a client in this turn.
-    pub(super) send_queue_bytes: usize,
+    pub(super) patience: Patience,
     /// The connections of the driver, at its keys.
     pub connections: Slab<Conn>,
     /// The Engine.IO sessions.
@@ -263,7 +264,7 @@ pub struct State {
     /// Pings that are to be answered.
     pub pongs: Pongs,
     /// Whom connections are from, where that is limited.
-    pub sites: HashMap<Key, Site>,
+    pub sites: HashMap<Key, Entered>,
     /// What clients may send, where that is limited.
     pub budgets: HashMap<Key, Budget>,
     /// Events whose handlers wait.
@@ -300,7 +301,7 @@ impl State {
             index,
             compression: deflate.map(|options| Box::new(Compression::new(options))),
             options: Rc::new(shared.settings.options.clone()),
-            send_queue_bytes: shared.settings.options.limits.send_queue_bytes,
+            patience: Patience::of(&shared.settings.options.limits),
             shared,
             now: Time::ZERO,
             connections: Slab::new(),

@@ -1,11 +1,11 @@
 //! A shard with its driver: turns.
 
+mod arrivals;
 mod observe;
 mod stages;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -22,7 +22,7 @@ use crate::mailbox::{Bell, Mailbox, ReadyQueue};
 use crate::proto::socket::DisconnectReason;
 
 use super::clock::Clock;
-use super::conn::{Arrival, Origin};
+use super::conn::Origin;
 use super::context::Context;
 use super::crowd::Crowd;
 use super::dismissal::Dismissal;
@@ -239,17 +239,6 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn accept(&mut self, key: Key) {
-        let peer = self.driver.peer(key);
-        let is_encrypted = self.driver.is_encrypted(key);
-        let arrival = Arrival { read: Vec::new(), peer, origin: Origin::Network, is_encrypted };
-        self.context.with(|state| {
-            state.stats.connections_accepted += 1;
-            state.connection_begins(key, arrival);
-        });
-        self.driver.receive(key);
-    }
-
     fn take_commands(&mut self) {
         let most = self.context.shared.settings.options.limits.mailbox_commands_per_turn;
         for _ in 0..most {
@@ -271,6 +260,7 @@ impl<D: Driver> Shard<D> {
                     }
                 }
                 Command::Observe(who) => self.tell(&who),
+                Command::Relieve(bytes) => self.relieve(bytes),
                 other => self.context.with(|state| {
                     state.obey(other);
                     state.look_after_arrivals();
@@ -278,17 +268,6 @@ impl<D: Driver> Shard<D> {
             }
             self.context.run_jobs();
         }
-    }
-
-    /// A connection of the driver is one of this shard now. If nobody has said whom it is from the
-    /// driver knows.
-    fn adopted(&mut self, key: Key, read: Vec<u8>, peer: Option<SocketAddr>, origin: Origin) {
-        let peer = peer.or_else(|| self.driver.peer(key));
-        let is_encrypted = self.driver.is_encrypted(key);
-        let arrival = Arrival { read, peer, origin, is_encrypted };
-        self.context.with(|state| state.connection_begins(key, arrival));
-        self.driver.receive(key);
-        self.context.pump_http(key);
     }
 
     fn take_timers(&mut self) {
@@ -451,7 +430,10 @@ impl State {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Adopt(..) | Command::Attach(..) | Command::Observe(_) => {}
+            Command::Adopt(..)
+            | Command::Attach(..)
+            | Command::Observe(_)
+            | Command::Relieve(_) => {}
             Command::Broadcast(broadcast) => self.broadcast(&broadcast),
             Command::Socket(socket, command) => self.command(socket, command),
             Command::Members(members) => self.change_members(&members),
@@ -468,7 +450,6 @@ impl State {
             Command::Fetch(audience, sender) => drop(sender.send(self.found(&audience))),
             Command::Recover(request) => self.recover(request),
             Command::Recovered(answer) => self.recovered(*answer),
-            Command::Relieve(bytes) => self.relieve(bytes),
             Command::Stats(sender) => drop(sender.send(self.stats())),
         }
     }

@@ -134,6 +134,11 @@ impl Channel {
         matches!(&self.session, Session::Begun(session) if !session.is_handshaking())
     }
 
+    /// The memory of what has come and is not whole.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Whether it waits for what is said in front of TLS.
     pub fn is_unannounced(&self) -> bool {
         matches!(self.session, Session::Unannounced)

@@ -46,6 +46,10 @@ impl<D: Driver> Driver for Tls<D> {
         self.connections.get(connection).is_some()
     }
 
+    fn kept_bytes(&self, connection: Key) -> usize {
+        self.connections.get(connection).map_or(0, |found| found.channel.kept_bytes())
+    }
+
     fn receive(&mut self, connection: Key) {
         match self.connections.get_mut(connection) {
             Some(found) if found.channel.end.is_some() => {

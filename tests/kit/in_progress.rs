@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fanfare::internal::{Shortage, run_short_of_memory};
 use fanfare::test::App;
 use fanfare::{Data, Limits, Server, Transport};
 
@@ -86,5 +87,69 @@ fn a_client_that_is_not_read_is_not_taken_for_dead() {
         alice.emit("forever", ());
         app.advance(3_600 * SECOND);
         assert!(alice.is_connected() && count(&app, |stats| stats.clients_held) == 1);
+    }
+}
+
+/// How many handlers there are that have not ended.
+#[derive(Clone, Default)]
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A server whose events take an hour each.
+fn start_slow(transport: Transport, change: impl FnOnce(&mut Limits)) -> (App, Waiting) {
+    let (app, _) = start(transport, change);
+    let waiting = Waiting::default();
+    let handlers = waiting.clone();
+    app.server().of("/").on("slow", async move |Data(_): Data<String>| {
+        handlers.0.fetch_add(1, Ordering::Relaxed);
+        fanfare::time::sleep(3_600 * SECOND).await;
+        handlers.0.fetch_sub(1, Ordering::Relaxed);
+    });
+    (app, waiting)
+}
+
+#[test]
+fn what_clients_that_have_gone_have_left_to_do_is_bounded_and_then_nobody_new_comes() {
+    for transport in [Transport::WebSocket, Transport::Polling] {
+        let (app, waiting) = start_slow(transport, |limits| limits.bytes_left_behind = 100_000);
+        let comes_and_goes = || {
+            let Ok(client) = app.client().connect("/") else { return false };
+            (0..5).for_each(|_| client.emit("slow", "x".repeat(4_000)));
+            app.settle();
+            client.close();
+            app.settle();
+            true
+        };
+        let came = (0..40).take_while(|_| comes_and_goes()).count();
+        assert!((4..=6).contains(&came), "{came} came, {transport:?}");
+        assert_eq!(waiting.count(), 5 * came, "those of all go on");
+        assert_eq!(count(&app, |stats| stats.sessions_refused), 1);
+        app.advance(3_601 * SECOND);
+        assert_eq!(waiting.count(), 0);
+        assert!(comes_and_goes(), "there is room again, {transport:?}");
+    }
+}
+
+#[test]
+fn m53_when_memory_runs_short_events_in_progress_count_for_their_client() {
+    for transport in [Transport::WebSocket, Transport::Polling] {
+        let (app, _) = start_slow(transport, |_| {});
+        let (alice, bob) = (app.connect("/"), app.connect("/"));
+        (0..30).for_each(|_| alice.emit("slow", "x".repeat(4_000)));
+        bob.emit("slow", "y".to_owned());
+        app.settle();
+        run_short_of_memory(app.server(), Shortage::Critical, 100_000);
+        app.settle();
+        assert!(!alice.is_connected() && bob.is_connected(), "{transport:?}");
+        assert_eq!(count(&app, |stats| stats.clients_relieved), 1);
+        // And at once who adds to as much.
+        (0..30).for_each(|_| bob.emit("slow", "x".repeat(4_000)));
+        app.settle();
+        assert!(!bob.is_connected(), "{transport:?}");
     }
 }

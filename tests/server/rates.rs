@@ -85,6 +85,26 @@ fn m57_an_address_has_so_many_connections_on_all_shards_and_then_429() {
 }
 
 #[test]
+fn m57_as_many_connections_of_an_address_are_told_so_at_a_time_and_others_closed() {
+    on_engine_with(limits(|limits| limits.connections_per_address = 2), |site| {
+        let connect = |_| site.client();
+        let mut clients: Vec<Client> = (0..2).map(connect).collect();
+        for client in &mut clients {
+            assert_eq!(client.get(&site.open_target("polling")).status, 200);
+        }
+        let mut refused: Vec<Client> = (0..2).map(connect).collect();
+        for client in &mut refused {
+            assert_eq!(client.response().status, 429);
+        }
+        // Those linger, and were no limit if any number of them could.
+        (0..5).for_each(|_| site.client().expect_end());
+        drop(refused.pop());
+        let is_told = (0..1_000).any(|_| site.client().rest().starts_with(b"HTTP/1.1 429"));
+        assert!(is_told, "one that has gone makes room to tell another one");
+    });
+}
+
+#[test]
 fn m57_a_connection_that_is_handed_over_counts_once() {
     on_engine_with(limits(|limits| limits.connections_per_address = 12), |site| {
         let mut sessions: Vec<_> = (0..6).map(|_| site.polling()).collect();

@@ -35,6 +35,7 @@ export function listenTo(drill, program, ...args) {
   return {
     pid: child.pid,
     say: (line) => child.stdin.write(`${line}\n`),
+    end: () => child.stdin.end(),
     hear: async () => (await lines.next()).value,
   };
 }
