@@ -43,11 +43,11 @@ const WATCH_PERCENT: u64 = 50;
 /// Allocators and the kernel take a moment with what is given back.
 const BETWEEN_CUTS: Duration = Duration::from_secs(1);
 
-/// A shortage is over for the log when there has been none for so long.
-const OVER_AFTER: Duration = Duration::from_secs(1);
-
 /// The same from [`LAST_PERCENT`] on, where it is better to give up too many.
 const BETWEEN_LAST_CUTS: Duration = Duration::from_millis(100);
+
+/// A shortage is over for the log when there has been none for so long.
+const OVER_AFTER: Duration = Duration::from_secs(1);
 
 /// From where nobody new is let in.
 const SHED_PERCENT: u64 = 80;
@@ -294,6 +294,22 @@ mod tests {
     }
 
     #[test]
+    fn m53_the_shares_of_all_are_a_small_part_however_many_they_are() {
+        assert_eq!(share_of(1 << 30, 10), SHARE_BYTES_MAX);
+        for clients in [12_000, 1_000_000] {
+            let all = share_of(256 << 20, clients) * clients;
+            assert!(all <= (256 << 20) / 20, "{all} bytes for {clients}");
+        }
+        assert_eq!(share_of(0, 0), 0);
+    }
+
+    #[test]
+    fn m53_close_to_the_end_it_is_not_waited_until_what_was_given_up_is_free() {
+        assert_eq!(Finding::of(949, 1_000).between_cuts, BETWEEN_CUTS);
+        assert_eq!(Finding::of(950, 1_000).between_cuts, BETWEEN_LAST_CUTS);
+    }
+
+    #[test]
     fn m71_memory_that_comes_and_goes_around_a_limit_fills_no_log() {
         let start = Instant::now();
         let mut spell = Spell::default();
@@ -308,21 +324,5 @@ mod tests {
         assert_eq!(follow(60_990, Shortage::None), Some(false));
         assert_eq!(follow(60_991, Shortage::None), None);
         assert_eq!(follow(60_992, Shortage::High), Some(true));
-    }
-
-    #[test]
-    fn m53_the_shares_of_all_are_a_small_part_however_many_they_are() {
-        assert_eq!(share_of(1 << 30, 10), SHARE_BYTES_MAX);
-        for clients in [12_000, 1_000_000] {
-            let all = share_of(256 << 20, clients) * clients;
-            assert!(all <= (256 << 20) / 20, "{all} bytes for {clients}");
-        }
-        assert_eq!(share_of(0, 0), 0);
-    }
-
-    #[test]
-    fn m53_close_to_the_end_it_is_not_waited_until_what_was_given_up_is_free() {
-        assert_eq!(Finding::of(949, 1_000).between_cuts, BETWEEN_CUTS);
-        assert_eq!(Finding::of(950, 1_000).between_cuts, BETWEEN_LAST_CUTS);
     }
 }

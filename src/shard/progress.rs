@@ -141,7 +141,8 @@ impl State {
     fn event_is_done(&mut self, session: Key, bytes: usize) {
         let limits = &self.shared.settings.options.limits;
         let Some(events) = self.progress.by_session.get_mut(&session) else {
-            self.progress.left_behind -= bytes + EVENT_CHARGE;
+            let left_behind = &mut self.progress.left_behind;
+            *left_behind = left_behind.saturating_sub(bytes + EVENT_CHARGE);
             return;
         };
         events.events -= 1;
