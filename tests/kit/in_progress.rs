@@ -38,7 +38,7 @@ fn start(transport: Transport, change: impl FnOnce(&mut Limits)) -> (App, Seen) 
     server.of("/").on("quick", async |Data(number): Data<usize>, ack: fanfare::Ack| {
         ack.send(number);
     });
-    (App::builder().transport(transport).start(server), seen)
+    (App::builder().shards(1).transport(transport).start(server), seen)
 }
 
 fn count(app: &App, counter: fn(&fanfare::Stats) -> u64) -> u64 {
