@@ -21,6 +21,9 @@ const USAGE: &str = "
                           engine=debug,socket.io:socket=trace (or FANFARE_LOG, or RUST_LOG);
                           warn, unless something else is said";
 
+#[cfg(not(panic = "unwind"))]
+compile_error!("a handler that panics would end the process: leave `panic` as Cargo.toml has it");
+
 fn main() {
     allocator::give_back_at_once();
     let mut filter = ["FANFARE_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());

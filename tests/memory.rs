@@ -1,7 +1,7 @@
 //! Many clients: what an idle one costs the server, and that a crowd gets every message.
 //!
 //! `idle_clients_…` measure the `fanfare` binary as a child process, so that only the server's
-//! memory counts. Run time: about 10 seconds. Each process needs a descriptor for each of 10,000
+//! memory counts. Run time: about 20 seconds. Each process needs a descriptor for each of 10,000
 //! connections (`ulimit -Hn`).
 #![cfg(feature = "binary")]
 
@@ -9,8 +9,8 @@
 mod peer;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
@@ -56,6 +56,35 @@ impl Process {
     /// Its resident memory, less the pages of its program and libraries.
     fn anonymous_bytes(&self) -> usize {
         self.status("RssAnon:")
+    }
+
+    /// Opens sessions by long-polling, all on one connection, and does not come back to them.
+    fn shakes_hands(&self, sessions: usize) {
+        let request = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let mut answers = BufReader::new(stream.try_clone().unwrap());
+        for first in (0..sessions).step_by(BATCH) {
+            let batch = BATCH.min(sessions - first);
+            stream.write_all(&request.repeat(batch)).unwrap();
+            for _ in 0..batch {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    assert!(answers.read_until(b'\n', &mut head).unwrap() > 0, "it has closed");
+                }
+                let head = String::from_utf8(head).unwrap();
+                assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                let length = head.split_once("Content-Length: ").unwrap().1;
+                let length = length.split_once("\r\n").unwrap().0.parse().unwrap();
+                let mut body = vec![0; length];
+                answers.read_exact(&mut body).unwrap();
+                assert!(body.starts_with(b"0{\"sid\":\""), "{}", body.escape_ascii());
+            }
+        }
+    }
+
+    /// The descriptors that it has open.
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     fn status(&self, name: &str) -> usize {
@@ -117,6 +146,53 @@ fn idle_clients_cost_the_server_at_most_2_kib_each() {
 fn idle_clients_hold_at_most_1536_bytes_each() {
     let each = bytes_each_idle_client(&[("MIMALLOC_PURGE_DELAY", "0")]);
     assert!(each <= 1_536, "an idle client holds {each} bytes");
+}
+
+/// Opens connections that say nothing; gives the resident memory that each costs the server. There
+/// is none on a machine that has so much else to do that the first of them time out meanwhile.
+fn bytes_each_silent_connection() -> Option<usize> {
+    const SILENT: usize = 2_000;
+    let server = Process::start(&[]);
+    let mut connections = Vec::with_capacity(SILENT);
+    let mut open = |count: usize| {
+        for _ in (0..count).step_by(BATCH) {
+            connections.extend((0..BATCH).map(|_| TcpStream::connect(server.address).unwrap()));
+            // Connections are accepted in the order in which they come.
+            server.shakes_hands(1);
+        }
+    };
+    open(BATCH);
+    let (before, open_before) = (server.resident_bytes(), server.descriptors());
+    open(SILENT);
+    let (after, open_after) = (server.resident_bytes(), server.descriptors());
+    let each = after.saturating_sub(before) / SILENT;
+    println!("{SILENT} silent connections: {before} -> {after} bytes, {each} each");
+    (open_after >= open_before + SILENT).then_some(each)
+}
+
+/// They are as cheap for whoever opens them as connections can be.
+#[test]
+fn m03_a_connection_that_says_nothing_costs_the_server_at_most_1_kib() {
+    let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
+    fanfare::driver::sys::raise_descriptor_limit().unwrap();
+    let each = (0..10).find_map(|_| bytes_each_silent_connection()).expect("a faster machine");
+    assert!(each <= 1024, "a silent connection costs {each} bytes");
+}
+
+/// Whoever opens them needs one connection for all of them.
+#[test]
+fn m21_a_session_that_never_polls_costs_the_server_at_most_2_kib() {
+    const SESSIONS: usize = 100_000;
+    let _crowded = CROWDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Process::start(&[]);
+    server.shakes_hands(BATCH);
+    let before = server.resident_bytes();
+    server.shakes_hands(SESSIONS);
+    let after = server.resident_bytes();
+    let each = after.saturating_sub(before) / SESSIONS;
+    println!("{SESSIONS} sessions without a poll: {before} -> {after} bytes, {each} each");
+    assert!(each >= 100, "{each} bytes cannot be: was there a session?");
+    assert!(each <= 2 * 1024, "a session that never polls costs {each} bytes");
 }
 
 /// Within a tenth of the resident memory of a server that has seen nobody yet. The pages of its

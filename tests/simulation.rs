@@ -13,6 +13,10 @@ mod broadcast;
 mod broken;
 #[path = "simulation/churn.rs"]
 mod churn;
+#[path = "simulation/deadlines.rs"]
+mod deadlines;
+#[path = "simulation/guest.rs"]
+mod guest;
 #[path = "simulation/handover.rs"]
 mod handover;
 #[path = "simulation/memory.rs"]
@@ -21,6 +25,8 @@ mod memory;
 mod peer;
 #[path = "simulation/recovery.rs"]
 mod recovery;
+#[path = "simulation/reused.rs"]
+mod reused;
 #[path = "simulation/seeds.rs"]
 mod seeds;
 #[path = "simulation/share.rs"]

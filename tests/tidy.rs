@@ -506,6 +506,42 @@ fn the_library_prints_nothing() {
     finds(nothing_prints, "src/main.rs", "println!(\"b\");\n", &[]);
 }
 
+/// Clients choose names of rooms, events and headers: only hashes with a secret keep them from
+/// choosing names that collide. Those of std have one; no dependency brings another kind.
+fn hashes_have_a_secret(sources: &[Source]) -> Vec<Finding> {
+    const WITHOUT: &[&str] = &[
+        "BuildHasherDefault",
+        "DefaultHasher",
+        "SipHasher",
+        "with_hasher",
+        "with_capacity_and_hasher",
+        "impl Hasher",
+        "impl BuildHasher",
+        "hashbrown",
+        "FxHashMap",
+        "FxHashSet",
+        "AHashMap",
+        "AHashSet",
+    ];
+    let is_library = |source: &Source| source.path.starts_with("src/");
+    each_line(sources, is_library, |line| {
+        let used = WITHOUT.iter().find(|word| find_word(&line.code, word).is_some())?;
+        Some(format!("`{used}`: collect in std's HashMap or BTreeMap, which nobody can fill badly"))
+    })
+}
+
+#[test]
+fn m43_every_hash_has_a_secret() {
+    holds(hashes_have_a_secret);
+    finds(
+        hashes_have_a_secret,
+        "src/a.rs",
+        "use std::collections::HashMap;\n/// with_hasher\nlet a = HashMap::with_hasher(b);\n\
+         type C = HashMap<D, E, BuildHasherDefault<F>>;\nimpl Hasher for G {}\n",
+        &[3, 4, 5],
+    );
+}
+
 fn no_path_of_a_machine(sources: &[Source]) -> Vec<Finding> {
     // In two pieces, so that this file does not find itself.
     let paths = [
@@ -560,6 +596,45 @@ fn every_dependency_has_a_reason() {
     no_findings(&dependencies_have_reasons(&manifests));
     let text = "[package]\nname = \"a\"\n[dev-dependencies]\n# Why.\nb = \"1\"\nc = \"1\"\n";
     finds(dependencies_have_reasons, "Cargo.toml", text, &[6]);
+}
+
+/// Everything is built to unwind, and the profile of releases says so.
+fn panics_unwind(manifests: &[Source]) -> Vec<Finding> {
+    let remedy = "a handler that panics must end alone: profiles have `panic = \"unwind\"`";
+    let mut findings = Vec::new();
+    for manifest in manifests {
+        let (mut section, mut is_pinned) = ("", false);
+        for (number, line) in manifest.numbered() {
+            let text = line.text.trim();
+            if text.starts_with('[') {
+                section = text;
+            } else if section.starts_with("[profile.") && text.starts_with("panic") {
+                match text.replace(' ', "").as_str() {
+                    "panic=\"unwind\"" => is_pinned |= section == "[profile.release]",
+                    _ => findings.push(finding(manifest, number, remedy)),
+                }
+            }
+        }
+        if manifest.path == "Cargo.toml" && !is_pinned {
+            findings.push(finding(manifest, manifest.lines.len(), remedy));
+        }
+    }
+    findings
+}
+
+#[test]
+fn m59_panics_unwind_in_every_profile() {
+    no_findings(&panics_unwind(&Source::read_all(&["Cargo.toml", "loadtest"], "Cargo.toml")));
+    let release = "[profile.release]\n";
+    for (text, lines) in [
+        (format!("{release}panic = \"unwind\"\n"), &[][..]),
+        (format!("{release}panic=\"abort\"\n"), &[2, 2]),
+        (format!("{release}lto = true\n"), &[2]),
+        (format!("[profile.fast]\npanic = \"abort\"\n{release}panic = \"unwind\"\n"), &[2]),
+        (format!("{release}# panic = \"unwind\"\n[dependencies]\npanic = \"unwind\"\n"), &[4]),
+    ] {
+        finds(panics_unwind, "Cargo.toml", &text, lines);
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl Signals {
         let thread = thread::Builder::new()
             .name("fanfare-signals".to_owned())
             .spawn(move || {
+                let mut was_told = false;
                 for signal in incoming.forever() {
                     #[cfg(feature = "tls")]
                     if signal == SIGHUP {
@@ -38,7 +39,9 @@ impl Signals {
                         let _ = shared.reload_certificates();
                         continue;
                     }
-                    if !shared.drain() {
+                    // It may be draining already, for another reason: the next process has come.
+                    shared.drain();
+                    if std::mem::replace(&mut was_told, true) {
                         // The shell's convention for a process that a signal has ended.
                         std::process::exit(128 + signal);
                     }

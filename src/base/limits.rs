@@ -128,7 +128,8 @@ pub struct Limits {
     pub context_bytes: usize,
     /// How long a client with queued bytes may take none of them: 10 s.
     pub send_stall_timeout: Duration,
-    /// How long a closing WebSocket waits for the peer's close frame: 5 s.
+    /// How long a closing WebSocket waits for the peer to take anything of what is queued, and then
+    /// for its close frame: 5 s.
     pub close_timeout: Duration,
     /// How long a gracefully closed polling session waits for its next poll: 30 s.
     pub polling_close_timeout: Duration,

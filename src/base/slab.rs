@@ -98,6 +98,11 @@ impl<T> Slab<T> {
             (Key { index: index as u32, generation: *generation }, value)
         })
     }
+
+    /// All values, by index.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.values.iter_mut().map(|(_, value)| value)
+    }
 }
 
 impl<T> Fit for Slab<T> {

@@ -24,7 +24,7 @@ pub mod sim;
 pub mod sys;
 pub mod systemd;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token;
 pub mod unix;
 pub mod uring;

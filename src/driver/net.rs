@@ -100,6 +100,14 @@ impl Listener {
         Ok(Listener { socket, is_shared })
     }
 
+    /// Has one of [`open_beside`] listen.
+    ///
+    /// # Errors
+    /// Those of `listen`.
+    pub fn start(&self) -> io::Result<()> {
+        sys::start_listening(self.socket.as_fd(), BACKLOG)
+    }
+
     /// Whether others accept from the same socket.
     pub fn is_shared(&self) -> bool {
         self.is_shared
@@ -150,12 +158,13 @@ pub fn listen(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec
     Ok((address, listeners))
 }
 
-/// Opens one more socket that listens where others of ours do.
+/// Opens one more socket where others of ours listen. It gets no connection before
+/// [`Listener::start`].
 ///
 /// # Errors
 /// Those of the kernel.
-pub fn listen_too(address: SocketAddr) -> io::Result<Listener> {
-    Ok(Listener { socket: listen_beside(address)?.into(), is_shared: false })
+pub fn open_beside(address: SocketAddr) -> io::Result<Listener> {
+    Ok(Listener { socket: bound_beside(address)?, is_shared: false })
 }
 
 /// Opens a socket that listens on `path`, for all of `shards`: there can be one alone.
@@ -171,13 +180,14 @@ pub fn listen_unix(
     Ok((file, share(&socket, shards)?))
 }
 
-/// Has what is accepted from a socket send at once what is small, as from those that are opened
-/// here.
+/// Has a TCP connection, or what is accepted from a socket, send at once what is small, and end
+/// when nothing that it sends arrives.
 ///
 /// # Errors
 /// It is no TCP socket.
-pub fn send_at_once(socket: &OwnedFd) -> io::Result<()> {
-    sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+pub fn tune(socket: BorrowedFd<'_>) -> io::Result<()> {
+    sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, SILENCE_MS)
 }
 
 /// A socket for all of `shards`.
@@ -191,14 +201,18 @@ pub fn share(socket: &OwnedFd, shards: usize) -> io::Result<Vec<Listener>> {
 
 /// Opens a socket that listens on `address`; others may listen there, too.
 fn listen_beside(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound_beside(address)?;
+    sys::start_listening(socket.as_fd(), BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+fn bound_beside(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = tcp_socket(address)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
-    send_at_once(&socket)?;
-    sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, SILENCE_MS)?;
+    tune(socket.as_fd())?;
     bind(socket.as_fd(), address)?;
-    sys::start_listening(socket.as_fd(), BACKLOG)?;
-    Ok(TcpListener::from(socket))
+    Ok(socket)
 }
 
 /// [`SILENCE_TIMEOUT`] as the kernel wants it.
@@ -217,7 +231,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 /// Makes a connection that was accepted elsewhere like one of ours: it blocks, as
-/// [`sys::stream_socket`] says, and small sends leave at once.
+/// [`sys::stream_socket`] says, and is tuned.
 ///
 /// # Errors
 /// `InvalidInput` for a descriptor that is no socket, or one that carries no stream.
@@ -229,7 +243,7 @@ pub fn prepare(socket: &TcpStream) -> io::Result<()> {
     let is_stream = matches!((kind, listens), (Ok(libc::SOCK_STREAM), Ok(0)));
     match domain {
         Ok(libc::AF_UNIX) if is_stream => {}
-        Ok(libc::AF_INET | libc::AF_INET6) if is_stream => socket.set_nodelay(true)?,
+        Ok(libc::AF_INET | libc::AF_INET6) if is_stream => tune(socket.as_fd())?,
         _ => return Err(no_stream()),
     }
     socket.set_nonblocking(false)
@@ -328,10 +342,13 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_socket_sends_small_writes_at_once() {
-        let listener = listen_beside(LOOPBACK.into()).unwrap();
+    fn m54_a_connection_that_was_accepted_elsewhere_is_tuned_as_ours_are() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(listener.accept().unwrap().0.nodelay().unwrap());
+        let (accepted, _) = listener.accept().unwrap();
+        prepare(&accepted).unwrap();
+        let option = |name| sys::option(accepted.as_fd(), libc::IPPROTO_TCP, name).unwrap();
+        assert_eq!((option(libc::TCP_USER_TIMEOUT), option(libc::TCP_NODELAY)), (20_000, 1));
     }
 
     #[test]

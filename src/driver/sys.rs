@@ -5,7 +5,7 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::clock::Time;
 use crate::base::limits::SLICES_PER_SEND;
@@ -19,6 +19,18 @@ fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
 pub fn monotonic_time() -> Time {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     Time::ZERO.after(EPOCH.get_or_init(Instant::now).elapsed())
+}
+
+/// How long the machine has been running, with the time in which it was suspended.
+///
+/// # Errors
+/// Those of `clock_gettime`: a sandbox forbids it.
+pub fn time_since_boot() -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a writable structure of the type that the call fills.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) })?;
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Ok(Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0)))
 }
 
 /// Fills `out` from the kernel's source of randomness, waiting until it is seeded.
@@ -174,14 +186,16 @@ pub fn close_on_exec(place: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until nobody else has the file locked, and locks it until its descriptor is closed.
+/// Locks a file until its descriptor is closed. Answers whether nobody else had it locked.
 ///
 /// # Errors
 /// Those of `flock`.
-pub fn lock(file: BorrowedFd<'_>) -> io::Result<()> {
+pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: the call takes no memory.
-    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) })?;
-    Ok(())
+    match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        answer => answer.map(|_| true),
+    }
 }
 
 /// Gives a socket its address, which is the kernel's structure of any family.

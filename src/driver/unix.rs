@@ -2,15 +2,18 @@
 //!
 //! The file stays when whoever listened there is killed, and an address whose file is there cannot
 //! be listened on. So a file on which nobody listens is removed first; one on which somebody does
-//! is left alone. All of it happens under a lock on the folder, so that of two servers that start
-//! at once neither takes the other's file for one that was left behind.
+//! is left alone. All of it happens under a lock, so that of two servers that start at once neither
+//! takes the other's file for one that was left behind.
+//!
+//! The lock is on a file beside that one, which is there for that moment and which no other user
+//! may open: whoever may read a folder may lock it, too, for as long as they like.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{self, Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +29,14 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
+/// The file of a socket that another process has made and hands over. Until that is done it is
+/// that one's.
+#[derive(Debug)]
+pub struct TheirFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
 /// Opens a socket that listens on `path`, which whoever `mode` lets write may connect to.
 ///
 /// # Errors
@@ -34,15 +45,29 @@ pub struct SocketFile {
 pub fn listen(path: &Path, mode: u32) -> io::Result<(OwnedFd, SocketFile)> {
     let path = path::absolute(path)?;
     let address = kernel_path(&path)?;
-    let _lock = lock_folder(&path)?;
-    let socket = sys::stream_socket(libc::AF_UNIX)?;
-    match sys::bind(socket.as_fd(), &address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(&path)? => {
-            fs::remove_file(&path)?;
-            sys::bind(socket.as_fd(), &address)?;
+    let until = Instant::now() + DYING_TIME;
+    loop {
+        let lock = Lock::take(&path)?;
+        let socket = sys::stream_socket(libc::AF_UNIX)?;
+        match sys::bind(socket.as_fd(), &address) {
+            Ok(()) => return open(socket, path, mode),
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error),
+            Err(error) => match occupant(&path)? {
+                Occupant::Nobody => {
+                    fs::remove_file(&path)?;
+                    continue;
+                }
+                Occupant::Listens if Instant::now() < until => {}
+                _ => return Err(error),
+            },
         }
-        result => result?,
+        drop(lock);
+        thread::park_timeout(LOOK_INTERVAL);
     }
+}
+
+/// Has a socket listen that has the file of this path.
+fn open(socket: OwnedFd, path: PathBuf, mode: u32) -> io::Result<(OwnedFd, SocketFile)> {
     let file = SocketFile { identity: identity(&path)?, path };
     // Before anybody can connect.
     fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
@@ -64,16 +89,23 @@ pub fn stop_listening(socket: BorrowedFd<'_>) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
-impl SocketFile {
-    /// The file of a socket that another process has made and hands over.
+impl TheirFile {
+    /// The one that is there now.
     ///
     /// # Errors
-    /// It is not there.
-    pub fn taken_over(path: &Path) -> io::Result<SocketFile> {
+    /// There is none.
+    pub fn at(path: &Path) -> io::Result<TheirFile> {
         let path = path::absolute(path)?;
-        Ok(SocketFile { identity: identity(&path)?, path })
+        Ok(TheirFile { identity: identity(&path)?, path })
     }
 
+    /// It is ours from now on.
+    pub fn take_over(self) -> SocketFile {
+        SocketFile { path: self.path, identity: self.identity }
+    }
+}
+
+impl SocketFile {
     /// Leaves it to another process, which listens there.
     pub fn leave(mut self) {
         // No file has that number.
@@ -81,39 +113,86 @@ impl SocketFile {
     }
 }
 
-/// Holds the lock on the folder of a file until it is dropped.
-fn lock_folder(path: &Path) -> io::Result<File> {
-    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
-    sys::lock(folder.as_fd())?;
-    Ok(folder)
+/// What keeps others away from the file of a socket, until it is dropped.
+struct Lock {
+    path: PathBuf,
+    _file: File,
 }
 
-/// How long a process that was killed may go on listening: the kernel takes its rings apart after
-/// it has gone, and what they accept from with them.
-pub(super) const DYING_TIME: Duration = Duration::from_secs(1);
-
-/// Pause between two looks whether somebody listens.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Whether a file is that of a socket on which nobody listens any more, or will in a moment.
-fn is_left_behind(path: &Path) -> io::Result<bool> {
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Ok(false);
-    }
-    let until = Instant::now() + DYING_TIME;
-    loop {
-        let socket = sys::stream_socket(libc::AF_UNIX)?;
-        match sys::connect(socket.as_fd(), &kernel_path(path)?) {
-            Err(error) => return Ok(error.kind() == io::ErrorKind::ConnectionRefused),
-            Ok(()) if Instant::now() >= until => return Ok(false),
-            Ok(()) => thread::park_timeout(LOOK_INTERVAL),
+impl Lock {
+    /// Waits until no other process of this user has it, but not for long: it is held for a moment
+    /// only, and one that was stopped meanwhile must not hold up others.
+    fn take(path: &Path) -> io::Result<Lock> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let until = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            let file = options.custom_flags(libc::O_NOFOLLOW).open(&path)?;
+            // Whoever had it has removed the file, and somebody else may have made another.
+            let locked = identity_of(&file.metadata()?);
+            if sys::try_lock(file.as_fd())? && identity(&path).is_ok_and(|it| it == locked) {
+                return Ok(Lock { path, _file: file });
+            }
+            if Instant::now() >= until {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            thread::park_timeout(LOCK_INTERVAL);
         }
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The next one makes another.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// How long the lock is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Pause between two attempts to have it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How long a process that was killed may go on listening: the kernel takes its rings apart after
+/// it has gone, and what they accept from with them.
+pub const DYING_TIME: Duration = Duration::from_secs(1);
+
+/// Pause between two looks whether somebody listens.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Who has the file of an address.
+enum Occupant {
+    /// It was left behind.
+    Nobody,
+    /// Somebody listens there.
+    Listens,
+    /// It is no socket that listens.
+    Other,
+}
+
+fn occupant(path: &Path) -> io::Result<Occupant> {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(Occupant::Other);
+    }
+    let socket = sys::stream_socket(libc::AF_UNIX)?;
+    Ok(match sys::connect(socket.as_fd(), &kernel_path(path)?) {
+        Ok(()) => Occupant::Listens,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Occupant::Listens,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Occupant::Nobody,
+        Err(_) => Occupant::Other,
+    })
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
+    Ok(identity_of(&fs::symlink_metadata(path)?))
+}
+
+fn identity_of(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn kernel_path(path: &Path) -> io::Result<libc::sockaddr_un> {
@@ -135,7 +214,7 @@ fn kernel_path(path: &Path) -> io::Result<libc::sockaddr_un> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Whatever fails here: the next server removes a file that was left behind.
-        let _lock = lock_folder(&self.path);
+        let _lock = Lock::take(&self.path);
         if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
@@ -253,6 +332,31 @@ mod tests {
         let refused = |outcome: &&Result<_, _>| matches!(outcome, Err(ErrorKind::AddrInUse));
         assert_eq!(outcomes.iter().filter(refused).count(), 3);
         UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn nobody_who_may_read_the_folder_holds_up_a_server() {
+        let folder = Folder::new("locked");
+        let stranger = File::open(&folder.0).unwrap();
+        assert!(sys::try_lock(stranger.as_fd()).unwrap());
+        let begun = Instant::now();
+        let (_socket, file) = listen(&folder.socket(), 0o666).unwrap();
+        drop(file);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_holds_up_nobody_for_long() {
+        let folder = Folder::new("stopped");
+        let (_socket, file) = listen(&folder.socket(), 0o666).unwrap();
+        let lock = Lock::take(&folder.socket()).unwrap();
+        assert_eq!(fs::metadata(&lock.path).unwrap().permissions().mode() & 0o777, 0o600);
+        let begun = Instant::now();
+        assert_eq!(error(&folder.socket()), ErrorKind::AddrInUse);
+        drop(file);
+        assert!(!folder.socket().exists());
+        assert!(begun.elapsed() < LOCK_TIMEOUT * 3);
     }
 
     #[test]

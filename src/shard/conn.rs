@@ -191,6 +191,20 @@ impl Conn {
         }
     }
 
+    /// Whether its deadline is the one for what is being sent, which begins anew with each piece
+    /// that is taken.
+    pub fn is_timed_by_sending(&self) -> bool {
+        match &self.role {
+            Role::WebSocket(socket) => !socket.is_closing && self.after == After::Stay,
+            Role::Http(http) => match http.stage {
+                Stage::Head => http.input.is_empty(),
+                Stage::Held(_) | Stage::Posting(_) | Stage::Over => true,
+                _ => false,
+            },
+            Role::Discard => self.after == After::Close,
+        }
+    }
+
     /// Puts the connection, whose key this is, into the list of those to flush, once.
     pub fn mark_dirty(&mut self, key: Key, dirty: &mut VecDeque<Key>) {
         if !std::mem::replace(&mut self.is_dirty, true) {

@@ -94,12 +94,16 @@ impl State {
     }
 
     pub(super) fn sent(&mut self, key: Key, result: Result<usize, i32>) {
+        let close_timeout = self.shared.settings.options.limits.close_timeout;
         let Some(conn) = self.connections.get_mut(key) else { return };
         conn.in_flight = 0;
         let Ok(bytes) = result else { return self.connection_ended(key) };
         self.stats.bytes_sent += bytes as u64;
         conn.queue.advance(bytes, &mut self.spare);
-        if matches!(conn.role, Role::WebSocket(_)) && conn.after == After::Stay {
+        if matches!(&conn.role, Role::WebSocket(socket) if socket.is_closing) {
+            // It may take what is left of its queue, and then has to answer.
+            conn.deadline = self.now.after(close_timeout);
+        } else if conn.is_timed_by_sending() {
             conn.deadline = Time::NEVER;
         }
         conn.mark_dirty(key, &mut self.dirty);
@@ -143,10 +147,22 @@ impl State {
             return self.is_left(key);
         }
         match after {
-            After::Stay => {}
+            After::Stay => self.keep_alive(key),
             After::Close => self.drop_connection(key),
             After::Leave(_) => self.actions.push(Action::Detach(key)),
             After::Linger => self.linger(key),
+        }
+    }
+
+    /// Everything was sent: an HTTP connection that was answered may be used again for a time.
+    fn keep_alive(&mut self, key: Key) {
+        let keep_alive_timeout = self.shared.settings.options.limits.keep_alive_timeout;
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        if conn.deadline == Time::NEVER
+            && matches!(&conn.role, Role::Http(http) if matches!(http.stage, Stage::Head))
+        {
+            conn.deadline = self.now.after(keep_alive_timeout);
+            self.rearm_connection(key);
         }
     }
 

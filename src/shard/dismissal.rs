@@ -55,7 +55,8 @@ impl Dismissal {
     /// would have to go if all of `shards` had as many, but no slower than in the time that is
     /// left.
     pub fn add(&mut self, mut sessions: Vec<Key>, now: Time, shards: usize) {
-        sessions.retain(|session| !self.held.contains(session));
+        let held: HashSet<Key> = self.held.iter().copied().collect();
+        sessions.retain(|session| !held.contains(session));
         let everywhere = u32::try_from(sessions.len().saturating_mul(shards)).unwrap_or(u32::MAX);
         let quick = Duration::from_secs(1) * everywhere / DISMISSALS_PER_SECOND;
         (self.total, self.began) = (sessions.len(), now);

@@ -10,12 +10,14 @@ use std::path;
 use crate::base::address::ListenAddress;
 use crate::driver::net::{self, Listener};
 use crate::driver::systemd;
-use crate::driver::unix::{self, SocketFile};
+use crate::driver::unix::{self, SocketFile, TheirFile};
 use crate::error::{Error, Result};
 
 use super::hand_over::Door;
+use super::log;
 
 /// What a server listens on.
+#[derive(Default)]
 pub struct Doors {
     /// With the ports that were taken.
     pub addresses: Vec<ListenAddress>,
@@ -23,6 +25,11 @@ pub struct Doors {
     pub listeners: Vec<Vec<Listener>>,
     /// The files of those that are its own.
     pub files: Vec<SocketFile>,
+    /// The files of those that another process hands over.
+    their_files: Vec<TheirFile>,
+    /// Those that are opened beside what another process hands over, and the shards that they are
+    /// for. Whatever the kernel leaves to them before that is done would be reset if it is not.
+    beside: Vec<(usize, Listener)>,
 }
 
 impl Doors {
@@ -37,13 +44,13 @@ impl Doors {
         mut theirs: Vec<Door>,
     ) -> Result<Doors> {
         let listeners = (0..shards).map(|_| Vec::new()).collect();
-        let mut doors = Doors { addresses: Vec::new(), listeners, files: Vec::new() };
+        let mut doors = Doors { listeners, ..Doors::default() };
         for address in addresses {
             let failed = |error| Error::Listen(address.clone(), error);
             match address {
                 ListenAddress::Unix(path) => match take(&mut theirs, address) {
                     Some((_, sockets)) => {
-                        doors.files.push(SocketFile::taken_over(path).map_err(failed)?);
+                        doors.their_files.push(TheirFile::at(path).map_err(failed)?);
                         doors.add_shared(address.clone(), &sockets).map_err(failed)?;
                     }
                     None => {
@@ -62,6 +69,18 @@ impl Doors {
             }
         }
         Ok(doors)
+    }
+
+    /// The other process has handed over what is among these. A shard that cannot have one beside
+    /// them is without: others accept.
+    pub fn take_over(&mut self) {
+        for (shard, listener) in self.beside.drain(..) {
+            match listener.start() {
+                Ok(()) => self.listeners[shard].push(listener),
+                Err(error) => log::shard_without_listener(shard, &error),
+            }
+        }
+        self.files.extend(self.their_files.drain(..).map(TheirFile::take_over));
     }
 
     /// Copies of its sockets, for the next process. What a service manager has opened it has for
@@ -121,8 +140,8 @@ impl Doors {
             self.listeners[index % shards].push(Listener::taken_over(socket, false)?);
         }
         if let ListenAddress::Tcp(tcp) = actual {
-            for shard in self.listeners.iter_mut().rev().take(missing) {
-                shard.push(net::listen_too(tcp)?);
+            for shard in (0..shards).rev().take(missing) {
+                self.beside.push((shard, net::open_beside(tcp)?));
             }
         }
         self.addresses.push(actual);
@@ -133,7 +152,7 @@ impl Doors {
         for socket in systemd::listeners(name)? {
             let address = address_of(&socket)?;
             if matches!(address, ListenAddress::Tcp(_)) {
-                net::send_at_once(&socket)?;
+                net::tune(socket.as_fd())?;
             }
             self.add_shared(address, &[socket])?;
         }
@@ -180,4 +199,33 @@ pub(super) fn look_up(name: &str) -> Result<SocketAddr> {
     let failed = |error| Error::Address(name.to_owned(), error);
     let found = name.to_socket_addrs().map_err(failed)?.next();
     found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn m64_what_is_opened_beside_the_sockets_of_another_gets_nothing_before_it_has_handed_over() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (address, theirs) = net::listen(loopback, 1).unwrap();
+        let theirs = TcpListener::from(theirs[0].duplicate().unwrap());
+        let door = || vec![(address.into(), vec![theirs.try_clone().unwrap().into()])];
+        theirs.set_nonblocking(true).unwrap();
+        let is_left_to_them = || {
+            let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let (mut accepted, until) = (0, Instant::now() + Duration::from_secs(1));
+            while accepted < clients.len() && Instant::now() < until {
+                accepted += usize::from(theirs.accept().is_ok());
+            }
+            accepted == clients.len()
+        };
+        let mut doors = Doors::open(&[address.into()], 0o600, 8, door()).unwrap();
+        assert!(is_left_to_them(), "another process may still fail");
+        doors.take_over();
+        assert!(!is_left_to_them(), "all shards have a listener");
+    }
 }

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use crate::metrics::{self, Observed, Process, Snapshot};
 use crate::proto::http::{self, Fault, Field, Head, HeadScanner, Method, ResponseHead};
 
 use super::doors;
+use super::log;
 use super::shared::{Shared, Stage};
 
 /// Those who are answered at once.
@@ -35,9 +36,13 @@ const STACK_BYTES: usize = 256 * 1024;
 /// How long a request may take, from the connection to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long it may take to ask: few silent ones must not keep a probe waiting that is patient for a
+/// second.
+const HEAD_PATIENCE: Duration = Duration::from_millis(500);
+
 /// How long one who has the answer may go on sending: a connection that is closed with bytes that
 /// nobody has read would be reset, and the answer lost.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(500);
 
 /// How long the shards have to tell what they have counted.
 const SHARD_PATIENCE: Duration = Duration::from_secs(1);
@@ -47,6 +52,9 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// Where there is no descriptor for a connection, it is tried again after this time.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// An address that another program has is tried again after this time.
+const RETRY_ADDRESS: Duration = Duration::from_secs(1);
 
 /// A request has no use for more.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -74,20 +82,61 @@ impl Endpoint {
         listener: TcpListener,
         driver: &'static str,
     ) -> Result<Endpoint> {
-        let clerk = Arc::new(Clerk::new(shared, driver));
-        for _ in 0..THREADS {
-            let listener = listener.try_clone().map_err(Error::Thread)?;
-            let clerk = Arc::clone(&clerk);
-            // They are not waited for: one who is served may take a while, and hold up nobody.
-            thread::Builder::new()
-                .name("fanfare-metrics".to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn(move || clerk.serve(&listener))
-                .map_err(Error::Thread)?;
-        }
-        // A server is started once.
-        let _ = shared.observed_at.set(listener);
+        answer(shared, listener, driver)?;
         Ok(Endpoint(Arc::clone(shared)))
+    }
+
+    /// The same as soon as the address can be had, which another program has: perhaps the process
+    /// whose place this one has taken.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub fn start_later(shared: &Arc<Shared>, driver: &'static str) -> Result<Endpoint> {
+        let weak = Arc::downgrade(shared);
+        thread::Builder::new()
+            .name("fanfare-metrics".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || answer_later(&weak, driver))
+            .map_err(Error::Thread)?;
+        Ok(Endpoint(Arc::clone(shared)))
+    }
+}
+
+fn answer(shared: &Arc<Shared>, listener: TcpListener, driver: &'static str) -> Result<()> {
+    let clerk = Arc::new(Clerk::new(shared, driver));
+    for _ in 0..THREADS {
+        let listener = listener.try_clone().map_err(Error::Thread)?;
+        let clerk = Arc::clone(&clerk);
+        // They are not waited for: one who is served may take a while, and hold up nobody.
+        thread::Builder::new()
+            .name("fanfare-metrics".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || clerk.serve(&listener))
+            .map_err(Error::Thread)?;
+    }
+    // A server is started once.
+    let _ = shared.observed_at.set(listener);
+    Ok(())
+}
+
+/// Answers from when the address can be had, unless the server ends before.
+fn answer_later(shared: &Weak<Shared>, driver: &'static str) {
+    loop {
+        thread::park_timeout(RETRY_ADDRESS);
+        let Some(shared) = shared.upgrade() else { return };
+        if shared.stage() != Stage::Serving {
+            return;
+        }
+        let Some(address) = &shared.settings.metrics else { return };
+        let Ok(listener) = listen(address) else { continue };
+        if let Err(error) = answer(&shared, listener, driver) {
+            log::succeeds_without(&error);
+        }
+        if shared.stage() != Stage::Serving || shared.is_handing_over() {
+            // Whoever ended it may have found nothing to stop.
+            shared.stop_being_observed();
+        }
+        return;
     }
 }
 
@@ -211,8 +260,11 @@ impl Clerk {
     }
 
     fn answer(&self, stream: TcpStream) -> io::Result<()> {
-        let mut peer = Peer { stream, until: Instant::now() + PATIENCE };
-        let answer = match peer.head(&self.limits)? {
+        let begun = Instant::now();
+        let mut peer = Peer { stream, until: begun + HEAD_PATIENCE };
+        let head = peer.head(&self.limits)?;
+        peer.until = begun + PATIENCE;
+        let answer = match head {
             Ok(head) => self.respond(&head),
             Err(fault) => Err(fault),
         };

@@ -168,6 +168,24 @@ pub(super) fn no_hand_over(error: &io::Error) {
     warn!(target: "socket.io:server", %error, "a process has asked to take over, and did not");
 }
 
+pub(super) fn nothing_to_recover() {
+    warn!(target: "socket.io:server", "a shard does not end: the next process has no state file");
+}
+
+pub(super) fn predecessor_fell_silent(error: &io::Error) {
+    warn!(target: "socket.io:server", %error, "the process that has served so far says no word");
+}
+
+pub(super) fn shard_without_listener(shard: usize, error: &io::Error) {
+    warn!(target: "socket.io:server", shard, %error, "a shard of the next process cannot listen");
+}
+
+/// The error names what there is not.
+pub(super) fn succeeds_without(error: &Error) {
+    let why = error.to_string();
+    warn!(target: "socket.io:server", ?why, "it has taken over, and lacks what it was to have");
+}
+
 pub(super) fn closing_all(shard: u16, sessions: usize) {
     debug!(target: "engine", shard, sessions, "closing all open clients");
 }

@@ -67,6 +67,7 @@ pub mod shared;
 mod state;
 pub mod station;
 mod stopwatch;
+mod succession;
 pub mod time;
 mod timer;
 mod turn;

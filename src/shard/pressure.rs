@@ -46,6 +46,9 @@ const BETWEEN_CUTS: Duration = Duration::from_secs(1);
 /// The same from [`LAST_PERCENT`] on, where it is better to give up too many.
 const BETWEEN_LAST_CUTS: Duration = Duration::from_millis(100);
 
+/// A shortage is over for the log when there has been none for so long.
+const OVER_AFTER: Duration = Duration::from_secs(1);
+
 /// From where nobody new is let in.
 const SHED_PERCENT: u64 = 80;
 
@@ -103,9 +106,9 @@ impl Pressure {
         self.share.load(Ordering::Relaxed)
     }
 
-    /// Says how short it is. Tells whether it was high before.
-    pub fn set(&self, shortage: Shortage) -> bool {
-        self.shortage.swap(shortage as u8, Ordering::Relaxed) >= Shortage::High as u8
+    /// Says how short it is.
+    pub fn set(&self, shortage: Shortage) {
+        self.shortage.store(shortage as u8, Ordering::Relaxed);
     }
 
     /// Says how many share how much.
@@ -173,6 +176,27 @@ impl Finding {
     }
 }
 
+/// What is logged of shortages. Clients can have what is used come and go around a limit, many
+/// times a second: all of that is one shortage.
+#[derive(Debug, Default)]
+struct Spell {
+    is_told: bool,
+    /// When memory was short for the last time.
+    latest: Option<Instant>,
+}
+
+impl Spell {
+    /// Whether memory runs short, if that is news.
+    fn follow(&mut self, shortage: Shortage, now: Instant) -> Option<bool> {
+        if shortage >= Shortage::High {
+            self.latest = Some(now);
+        }
+        let is_short = self.latest.is_some_and(|latest| now - latest < OVER_AFTER);
+        let is_news = is_short != std::mem::replace(&mut self.is_told, is_short);
+        is_news.then_some(is_short)
+    }
+}
+
 /// The thread that watches the memory of the process, until it is dropped.
 #[derive(Debug)]
 pub struct MemoryWatch {
@@ -192,16 +216,17 @@ impl MemoryWatch {
         let shared = Arc::clone(shared);
         let watch = move || {
             let mut cut: Option<Instant> = None;
+            let mut spell = Spell::default();
             let mut interval = INTERVAL;
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 // Without an answer nothing is known to be wrong.
                 let used = gauge.used_bytes().unwrap_or(0);
                 let finding = Finding::of(used, gauge.limit_bytes());
                 interval = finding.interval;
-                let is_high = finding.shortage >= Shortage::High;
                 shared.pressure.divide(gauge.limit_bytes(), clients(&shared));
-                if shared.pressure.set(finding.shortage) != is_high {
-                    log::memory(is_high, used, gauge.limit_bytes());
+                shared.pressure.set(finding.shortage);
+                if let Some(is_short) = spell.follow(finding.shortage, Instant::now()) {
+                    log::memory(is_short, used, gauge.limit_bytes());
                 }
                 let is_due = cut.is_none_or(|cut| cut.elapsed() >= finding.between_cuts);
                 if finding.excess_bytes > 0 && is_due {
@@ -282,5 +307,22 @@ mod tests {
     fn m53_close_to_the_end_it_is_not_waited_until_what_was_given_up_is_free() {
         assert_eq!(Finding::of(949, 1_000).between_cuts, BETWEEN_CUTS);
         assert_eq!(Finding::of(950, 1_000).between_cuts, BETWEEN_LAST_CUTS);
+    }
+
+    #[test]
+    fn m71_memory_that_comes_and_goes_around_a_limit_fills_no_log() {
+        let start = Instant::now();
+        let mut spell = Spell::default();
+        let mut follow = |ms, shortage| spell.follow(shortage, start + Duration::from_millis(ms));
+        assert_eq!(follow(0, Shortage::None), None);
+        assert_eq!(follow(10, Shortage::High), Some(true));
+        for ms in (20..60_000).step_by(20) {
+            assert_eq!(follow(ms, Shortage::None), None);
+            assert_eq!(follow(ms + 10, Shortage::Critical), None);
+        }
+        assert_eq!(follow(60_989, Shortage::None), None);
+        assert_eq!(follow(60_990, Shortage::None), Some(false));
+        assert_eq!(follow(60_991, Shortage::None), None);
+        assert_eq!(follow(60_992, Shortage::High), Some(true));
     }
 }

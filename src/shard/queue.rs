@@ -226,6 +226,9 @@ impl Queue {
         frames.retain(|frame| oldest.keeps(frame));
         let bytes = u32::try_from(oldest.dropped_bytes()).unwrap_or(u32::MAX);
         self.bytes = self.bytes.saturating_sub(bytes);
+        // What was sent of the first one, which stays, is not in front of the others any more.
+        let skip = self.skip as usize;
+        oldest.dropped.iter_mut().for_each(|(offset, _)| *offset = offset.saturating_sub(skip));
         oldest.dropped
     }
 
@@ -246,8 +249,8 @@ impl Queue {
             }
             Frames::Many(frames) => {
                 let position = shed::latest(frames.iter(), fixed, key)?;
-                let offset = frames.range(..position).map(|frame| frame.bytes().len()).sum();
-                (position, frames.remove(position)?, offset)
+                let offset: usize = frames.range(..position).map(|frame| frame.bytes().len()).sum();
+                (position, frames.remove(position)?, offset - self.skip as usize)
             }
         };
         let length = u32::try_from(frame.bytes().len()).unwrap_or(u32::MAX);
@@ -389,10 +392,12 @@ mod tests {
         queue.push(keyed("two"), &mut spare);
         queue.push(keyed("three"), &mut spare);
         let (offset, _) = queue.take_keyed(&key("two"), 1, &mut spare).unwrap();
-        assert_eq!((offset, queue.bytes()), (3, 2 + 5));
+        assert_eq!((offset, queue.bytes()), (2, 2 + 5));
         queue.push(keyed("four"), &mut spare);
         assert_eq!(queue.drop_oldest(0, 3).len(), 0);
-        assert_eq!(queue.drop_oldest(0, 0).len(), 1, "neither the first nor the newest");
+        let dropped = queue.drop_oldest(0, 0);
+        let offsets: Vec<_> = dropped.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, [2], "neither the first, of which two bytes are left, nor the newest");
         let mut out = Vec::new();
         send(&mut queue, &mut spare, 100, &mut out);
         assert_eq!((out.as_slice(), queue.bytes(), queue.charge()), (&b"nefour"[..], 0, 0));

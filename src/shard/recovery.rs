@@ -12,6 +12,7 @@
 
 mod arrival;
 pub mod file;
+mod moment;
 mod section;
 mod store;
 

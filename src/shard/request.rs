@@ -444,3 +444,48 @@ fn body_deadline(began: Time, bytes: usize, limits: &Limits) -> Time {
     let earned = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     began.after(limits.body_grace.saturating_add(earned).min(limits.body_timeout))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m8_a_body_has_its_grace_then_what_its_bytes_earn_and_its_timeout_in_any_case() {
+        let limits = Limits::default();
+        let began = Time::ZERO.after(Duration::from_secs(7));
+        let millis_for = |bytes, limits: &Limits| {
+            body_deadline(began, bytes, limits).since(began).as_millis() as u64
+        };
+        for (bytes, millis) in [
+            (0, 10_000),
+            (1, 10_002),
+            (500, 11_000),
+            (5_000, 20_000),
+            (9_999, 29_998),
+            (10_000, 30_000),
+            (10_001, 30_000),
+            (1_000_000, 30_000),
+            (usize::MAX, 30_000),
+        ] {
+            assert_eq!(millis_for(bytes, &limits), millis, "{bytes} bytes");
+        }
+        let of = |grace: u64, rate, timeout: u64| Limits {
+            body_grace: Duration::from_millis(grace),
+            body_bytes_per_second: rate,
+            body_timeout: Duration::from_millis(timeout),
+            ..Limits::default()
+        };
+        assert_eq!(millis_for(50, &of(200, 1_000, 30_000)), 250);
+        assert_eq!(millis_for(50, &of(200, 1_000, 220)), 220);
+        assert_eq!(
+            millis_for(0, &of(200, 1_000, 100)),
+            100,
+            "the timeout holds for the grace, too"
+        );
+        assert_eq!(
+            millis_for(3, &of(200, 0, 30_000)),
+            3_200,
+            "no rate is the lowest that there is"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use memchr::memmem;
 
+use crate::base::clock::Time;
 use crate::base::frame::Frame;
 use crate::base::limits::COMPRESSED_BYTES_MAX;
 use crate::base::slab::Key;
@@ -206,12 +207,12 @@ impl State {
 
     /// Sends a whole response, and goes on to the next request or lets the connection end.
     pub(super) fn responded(&mut self, key: Key, keep_alive: bool, response: &[u8]) {
-        let keep_alive_timeout = self.shared.settings.options.limits.keep_alive_timeout;
         let Some(conn) = self.connections.get_mut(key) else { return };
         let Role::Http(http) = &mut conn.role else { return };
         http.stage = if keep_alive { Stage::Head } else { Stage::Over };
         conn.after = if keep_alive { After::Stay } else { After::Linger };
-        conn.deadline = self.now.after(keep_alive_timeout);
+        // Flushing sets another: how long it takes to be sent is up to the client.
+        conn.deadline = Time::NEVER;
         let has_more = keep_alive && !http.input.is_empty();
         self.push(key, Frame::raw(response));
         self.rearm_connection(key);

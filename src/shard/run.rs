@@ -2,11 +2,10 @@
 
 use std::any::Any;
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::base::address::ListenAddress;
 use crate::base::driver_kind::{DriverKind, UnknownDriver};
@@ -22,15 +21,14 @@ use crate::error::{Error, Result};
 use crate::session::recovery::StateFile;
 
 use super::doors::Doors;
-use super::endpoint::{self, Endpoint};
-use super::hand_over::{Door, HandOver, Predecessor};
 use super::log;
 use super::pressure::MemoryWatch;
 use super::recovery::{Inheritance, Section, file};
-use super::running::Running;
+use super::running::{End, Running};
 #[cfg(feature = "tls")]
 use super::secure;
 use super::shared::{Post, Shared, Stage};
+use super::succession::{self, Succession};
 use super::turn::Shard;
 use super::watch::Watchdog;
 #[cfg(feature = "tls")]
@@ -68,6 +66,8 @@ impl Plan {
     /// Starts the shards. Each makes its own driver, which belongs to its thread, and all make one
     /// of the same kind. None listens before all of them are there, so that a connection may be
     /// handed to any of them.
+    ///
+    /// A process that serves goes on until everything that may fail here has not.
     pub(crate) fn start(
         self,
         shared: &Arc<Shared>,
@@ -75,30 +75,58 @@ impl Plan {
     ) -> Result<Running> {
         // The limits that a driver sees at its start count for its whole life.
         shared.places.limit(net::descriptors_for_connections().map_err(Error::Driver)?);
-        let (end, ends) = channel();
-        let mut running = Running::new(Arc::clone(shared), ends);
-        let state_file = shared.settings.options.state_file();
-        if let Some(file) = state_file {
+        let wanted = self.wanted_driver()?;
+        if let Some(file) = shared.settings.options.state_file() {
             file::check(file).map_err(|error| unwritable(file, error))?;
         }
-        let (mut predecessor, theirs) = self.predecessor(shared)?.unzip();
-        if state_file.is_some() {
-            // What it leaves is what this one begins with.
-            predecessor.take().map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
+        let (end, ends) = channel();
+        let mut running = Running::new(Arc::clone(shared), ends);
+        let (predecessor, theirs) = succession::predecessor(shared)?.unzip();
+        let crew = self.recruit(shared, wanted, end, &mut running.threads)?;
+        // A shard that is not ordered to run ends, so that an error here ends them all.
+        let chosen = choose_driver(wanted, &crew.trials, self.shards)?;
+        for choose in &crew.choices {
+            // A thread that is gone reports nothing, which is seen right below.
+            let _ = choose.send(chosen);
         }
-        let inherited = state_file.map(|file| (file, file::read(shared, file, self.shards)));
-        let (used, inheritances) = inherited.filter(|(_, shards)| !shards.is_empty()).unzip();
-        let mut inheritances = inheritances.into_iter().flatten();
-        let wanted = self.wanted_driver()?;
+        introduce(shared, &crew.reports, self.shards)?;
+        watch(shared, &mut running)?;
+        let mode = shared.settings.unix_socket_mode;
+        let mut doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
+        let succession = Succession::prepare(shared, predecessor.is_some())?;
+        succession::succeed(shared, predecessor)?;
+        doors.take_over();
+        (running.endpoint, running.hand_over) = succession.begin(&doors, chosen.name())?;
+        running.files = doors.files;
+        log::listening(&doors.addresses, self.shards);
+        shared.listens(doors.addresses);
+        let mut inheritances = self.inheritances(shared).into_iter();
+        for (order, listeners) in crew.orders.iter().zip(doors.listeners) {
+            // A thread that is gone has closed the server.
+            let _ = order.send(Order { listeners, inheritance: inheritances.next() });
+        }
+        log::notified(systemd::notify(&format!("READY=1\nMAINPID={}", std::process::id())));
+        Ok(running)
+    }
+
+    /// Puts the shards on threads.
+    fn recruit(
+        &self,
+        shared: &Arc<Shared>,
+        wanted: DriverKind,
+        end: Sender<End>,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> Result<Crew> {
         let ((trial, trials), (report, reports)) = (channel(), channel());
-        let mut orders = Vec::new();
+        let mut crew = Crew { trials, reports, choices: Vec::new(), orders: Vec::new() };
         for index in 0..self.shards {
             let ((choose, chosen), (order, ordered)) = (channel(), channel());
-            orders.push((choose, order));
+            crew.choices.push(choose);
+            crew.orders.push(order);
             let core = self.cores.get(index).copied().filter(|_| self.pin);
             let (trial, report) = (trial.clone(), report.clone());
-            let (shards, inheritance) = (self.shards, inheritances.next());
-            let start = Start { index, shards, core, trial, chosen, report, ordered, inheritance };
+            let shards = self.shards;
+            let start = Start { index, shards, core, trial, chosen, report, ordered };
             let (shared, end) = (Arc::clone(shared), end.clone());
             let thread = thread::Builder::new()
                 .name(format!("fanfare-{index}"))
@@ -108,47 +136,20 @@ impl Plan {
                     let _ = end.send((index, ended));
                 })
                 .map_err(Error::Thread)?;
-            running.threads.push(thread);
+            threads.push(thread);
         }
-        drop((trial, report, end));
-        // A shard that is not ordered to run ends, so that an error here ends them all.
-        let chosen = choose_driver(wanted, &trials, self.shards)?;
-        for (choose, _) in &orders {
-            // A thread that is gone reports nothing, which is seen right below.
-            let _ = choose.send(chosen);
-        }
-        introduce(shared, &reports, self.shards)?;
-        watch(shared, &mut running)?;
-        let mode = shared.settings.unix_socket_mode;
-        let doors = Doors::open(addresses, mode, self.shards, theirs.unwrap_or_default())?;
-        let observed = open_endpoint(shared, predecessor.is_some())?;
-        predecessor.map_or(Ok(()), |predecessor| succeed(shared, predecessor))?;
-        running.endpoint = start_endpoint(shared, observed, chosen)?;
-        running.hand_over = wait_for_successor(shared, &doors)?;
-        running.files = doors.files;
-        log::listening(&doors.addresses, self.shards);
-        shared.listens(doors.addresses);
-        used.into_iter().for_each(file::remove);
-        for ((_, order), listeners) in orders.iter().zip(doors.listeners) {
-            // A thread that is gone has closed the server.
-            let _ = order.send(listeners);
-        }
-        log::notified(systemd::notify(&format!("READY=1\nMAINPID={}", std::process::id())));
-        Ok(running)
+        Ok(crew)
     }
 
-    /// Who serves until this one does, with its listeners.
-    fn predecessor(&self, shared: &Shared) -> Result<Option<(Predecessor, Vec<Door>)>> {
-        let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
-        Predecessor::ask(path).map_err(|error| Error::HandOver(path.clone(), error))
+    /// What the shards take over from those of the server that ran before. Nobody else will.
+    fn inheritances(&self, shared: &Arc<Shared>) -> Vec<Inheritance> {
+        let Some(file) = shared.settings.options.state_file() else { return Vec::new() };
+        let inheritances = file::read(shared, file, self.shards);
+        if !inheritances.is_empty() {
+            file::remove(file);
+        }
+        inheritances
     }
-}
-
-/// Takes the place of whoever serves: from here on there is no way back.
-fn succeed(shared: &Shared, predecessor: Predecessor) -> Result<()> {
-    log::takes_over();
-    let path = shared.settings.hand_over_at.clone().unwrap_or_default();
-    predecessor.take_over().map_err(|error| Error::HandOver(path, error))
 }
 
 /// Starts those who look after the shards, and after the memory.
@@ -161,47 +162,20 @@ fn watch(shared: &Arc<Shared>, running: &mut Running) -> Result<()> {
     Ok(())
 }
 
-/// Opens what those come to who watch the server; not if whoever serves until this one does may
-/// have it, who leaves it to this one.
-fn open_endpoint(shared: &Shared, has_predecessor: bool) -> Result<Option<TcpListener>> {
-    let Some(address) = &shared.settings.metrics else { return Ok(None) };
-    match endpoint::listen(address) {
-        Err(Error::Listen(_, error))
-            if has_predecessor && error.kind() == io::ErrorKind::AddrInUse =>
-        {
-            Ok(None)
-        }
-        opened => opened.map(Some),
-    }
-}
-
-fn start_endpoint(
-    shared: &Arc<Shared>,
-    opened: Option<TcpListener>,
-    chosen: Chosen,
-) -> Result<Option<Endpoint>> {
-    let Some(address) = &shared.settings.metrics else { return Ok(None) };
-    let listener = opened.map_or_else(|| endpoint::listen(address), Ok)?;
-    let driver = match chosen {
-        Chosen::Uring => DriverKind::IoUring,
-        Chosen::Epoll => DriverKind::Epoll,
-    };
-    Endpoint::start(shared, listener, driver.name()).map(Some)
-}
-
-fn wait_for_successor(shared: &Arc<Shared>, doors: &Doors) -> Result<Option<HandOver>> {
-    let Some(path) = &shared.settings.hand_over_at else { return Ok(None) };
-    let failed = |error| Error::HandOver(path.clone(), error);
-    *shared.doors.lock().unwrap_or_else(PoisonError::into_inner) =
-        doors.copies().map_err(failed)?;
-    HandOver::start(shared, path).map(Some).map_err(failed)
-}
-
 /// The drivers that there are.
 #[derive(Clone, Copy)]
 enum Chosen {
     Uring,
     Epoll,
+}
+
+impl Chosen {
+    fn name(self) -> &'static str {
+        match self {
+            Chosen::Uring => DriverKind::IoUring.name(),
+            Chosen::Epoll => DriverKind::Epoll.name(),
+        }
+    }
 }
 
 /// What came of a shard's attempt to have a ring.
@@ -253,6 +227,21 @@ fn introduce(shared: &Shared, reports: &Receiver<Report>, shards: usize) -> Resu
     Ok(())
 }
 
+/// Shards on their threads, and how they are told what to do.
+struct Crew {
+    trials: Receiver<Trial>,
+    choices: Vec<Sender<Chosen>>,
+    reports: Receiver<Report>,
+    orders: Vec<Sender<Order>>,
+}
+
+/// Has a shard run.
+struct Order {
+    listeners: Vec<Listener>,
+    /// What it takes over from a shard that ran before.
+    inheritance: Option<Inheritance>,
+}
+
 struct Start {
     index: usize,
     shards: usize,
@@ -262,10 +251,8 @@ struct Start {
     /// The driver of all shards.
     chosen: Receiver<Chosen>,
     report: Sender<Report>,
-    /// Where to listen, once it may run.
-    ordered: Receiver<Vec<Listener>>,
-    /// What it takes over from a shard that ran before.
-    inheritance: Option<Inheritance>,
+    /// Comes once it may run.
+    ordered: Receiver<Order>,
 }
 
 /// Closes the server when its shard ends before it was told to: no server serves half.
@@ -333,11 +320,11 @@ impl Start {
         // The receiver lives until every shard has reported.
         let _ = self.report.send(Ok((self.index, Arc::clone(&post))));
         let mut shard = Shard::new(driver, index, self.shards, Arc::clone(shared), post);
-        if let Some(inheritance) = self.inheritance {
+        let Ok(order) = self.ordered.recv() else { return Ok(None) };
+        if let Some(inheritance) = order.inheritance {
             shard.context().inherit(shard.now(), inheritance);
         }
-        let Ok(listeners) = self.ordered.recv() else { return Ok(None) };
-        listeners.into_iter().for_each(|listener| shard.listen(listener));
+        order.listeners.into_iter().for_each(|listener| shard.listen(listener));
         serve(&mut shard, index)?;
         Ok(shared.settings.options.state_file().map(|file| shard.context().section(file)))
     }

@@ -97,8 +97,9 @@ impl Running {
             // They have nothing left to do, and nothing to report.
             threads.into_iter().for_each(|thread| drop(thread.join()));
         }
+        let is_awaited = || self.hand_over.as_ref().is_none_or(HandOver::awaits_state);
         let result = match (self.shared.settings.options.state_file(), sections) {
-            (Some(file), Ok(sections)) if !sections.is_empty() => {
+            (Some(file), Ok(sections)) if !sections.is_empty() && is_awaited() => {
                 let written = file::write(&self.shared, file, sections);
                 written.map_err(|error| unwritable(file, error))
             }

@@ -23,7 +23,7 @@ mod driver;
 mod options;
 mod output;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::mem;
 use std::net::SocketAddr;

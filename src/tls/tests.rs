@@ -5,6 +5,7 @@ mod authority;
 mod context;
 mod faults;
 mod rules;
+pub mod subject;
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};

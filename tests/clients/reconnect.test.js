@@ -131,6 +131,20 @@ for (const name of Object.keys(KINDS)) {
     assert.deepEqual(await echoes.take(20), numbered(20));
     assert.equal(socket.connected, true);
   });
+
+  test(`m65 events flow again on the same port after the server was killed (${name})`, async (t) => {
+    const { other, socket } = await relayed(t, name);
+    const echoes = new Inbox(socket, "echo");
+    const { id } = socket;
+    const lost = next(socket, "disconnect");
+    await other.kill();
+    assert.match((await lost)[0], /^transport (close|error)$/);
+    for (const [i] of numbered(20)) socket.emit("echo", i);
+    // Connections of the old process may linger in the kernel: the port is taken all the same.
+    await other.start();
+    assert.deepEqual(await echoes.take(20), numbered(20));
+    assert.notEqual(socket.id, id);
+  });
 }
 
 test("b4_13 clients that leave while they are being upgraded do no harm", async (t) => {

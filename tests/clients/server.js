@@ -92,6 +92,16 @@ class ServerUnderTest {
     }
   }
 
+  /** Has the kernel end the server, which gets to do nothing any more. */
+  async kill() {
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    const [, signal] = await exited;
+    if (signal !== "SIGKILL") {
+      throw new Error(`the server ended before it was killed\n${this.#output}`);
+    }
+  }
+
   /** The port in the line that says that the server listens. */
   #listening(child) {
     return new Promise((resolve, reject) => {

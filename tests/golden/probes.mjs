@@ -221,6 +221,7 @@ const requests = [
   ask("GET of EIO 5", { target: "/socket.io/?EIO=5&transport=polling" }),
   ask("GET without EIO", { target: "/socket.io/?transport=polling" }),
   ask("GET of an unknown session", { target: `${POLLING}&sid=unknown` }),
+  ask("GET of a session without a name", { target: `${POLLING}&sid=` }),
   ask("GET of session __proto__", { target: `${POLLING}&sid=__proto__` }),
   ask("POST without a session", { method: "POST", target: POLLING, body: "40" }),
   ask("OPTIONS", { method: "OPTIONS", target: POLLING }),

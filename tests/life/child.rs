@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::process::{Child as Process, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fanfare::base::id::SessionId;
 use fanfare::{Ack, ConnectionStateRecovery, Data, DriverKind, Server, StateFile};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -32,7 +34,8 @@ impl Child {
     pub fn start(driver: DriverKind) -> Child {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "server_of_another_test", "--ignored", "--nocapture"]);
-        command.env("FANFARE_DRIVER", driver.to_string());
+        // To find out what a panic came through takes longer than what comes behind it.
+        command.env("FANFARE_DRIVER", driver.to_string()).env("RUST_BACKTRACE", "0");
         Child::of(&mut command)
     }
 
@@ -111,20 +114,31 @@ impl Child {
 
     /// A WebSocket whose client has joined `/`.
     pub fn join(&self) -> Client {
-        let mut client = self.websocket();
+        self.join_on_some_shard().0
+    }
+
+    /// The same, and the shard that it is on.
+    pub fn join_on_some_shard(&self) -> (Client, u16) {
+        let (mut client, sid) = self.open();
         client.say("40");
         assert!(client.text().starts_with("40{\"sid\":"));
-        client
+        (client, SessionId::parse(sid.as_bytes()).unwrap().shard())
     }
 
     /// A WebSocket.
     pub fn websocket(&self) -> Client {
+        self.open().0
+    }
+
+    /// A WebSocket, and the id of its session.
+    fn open(&self) -> (Client, String) {
         let mut client = Client::connect(self.address);
         let target = "/socket.io/?EIO=4&transport=websocket";
         client.send(request(&format!("GET {target}"), crate::raw::WEBSOCKET_HEADERS));
         assert_eq!(client.head_response().status, 101);
-        assert!(client.text().starts_with("0{\"sid\":"));
-        client
+        let open = client.text();
+        let sid = open.strip_prefix("0{\"sid\":\"").and_then(|rest| rest.split_once('"'));
+        (client, sid.unwrap().0.to_owned())
     }
 }
 
@@ -166,6 +180,13 @@ pub fn serve() {
             assert!(word.recv_timeout(Duration::from_millis(millis)).is_err());
             ack.send(());
         });
+        io.of("/").on("hold", async |ack: Ack| {
+            let (word, heard) = channel();
+            *held() = Some(word);
+            // It comes to an end when its other end is dropped.
+            let _ = heard.recv();
+            ack.send(());
+        });
         io.of("/").on("wait", async |ack: Ack| {
             fanfare::time::sleep(Duration::from_secs(3600)).await;
             ack.send(());
@@ -178,10 +199,17 @@ pub fn serve() {
     arguments::serve(io, Server::start, Server::wait);
 }
 
+/// What a handler waits for that blocks its shard until a test has it go on.
+fn held() -> MutexGuard<'static, Option<Sender<()>>> {
+    static HELD: Mutex<Option<Sender<()>>> = Mutex::new(None);
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What goes wrong with a server when a test wants it to.
 fn obey(order: &str, io: &Server) {
     match order.split_once(' ') {
         Some(("break", shard)) => fanfare::internal::break_shard(io, shard.parse().unwrap()),
+        _ if order == "go on" => *held() = None,
         _ if order == "take the kernel away" => take_drivers_away(),
         _ => panic!("what is {order:?}?"),
     }

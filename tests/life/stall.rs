@@ -1,10 +1,12 @@
 //! A process that stands still (matrix 60 and 66).
 
+use std::iter;
 use std::time::Duration;
 
 use fanfare::DriverKind;
 
 use super::child::Child;
+use crate::raw::Client;
 
 #[test]
 fn m60_the_watchdog_names_the_shard_and_the_handler_that_blocks_it() {
@@ -15,6 +17,36 @@ fn m60_the_watchdog_names_the_shard_and_the_handler_that_blocks_it() {
     assert!(line.contains("WARN") && line.contains("shard="), "{line}");
     assert!(line.contains(r#"handler="/ \"block\"""#), "{line}");
     assert_eq!(client.text(), "431[]");
+}
+
+#[test]
+fn m60_while_a_handler_blocks_its_shard_the_clients_of_another_are_served() {
+    let mut child = Child::start(DriverKind::Auto);
+    let (mut blocked, shard) = child.join_on_some_shard();
+    let others = || child.join_on_some_shard();
+    // The kernel says which shard a connection is for.
+    let mut others = iter::repeat_with(others).take(100);
+    let (mut other, _) = others.find(|(_, its)| *its != shard).expect("there are two shards");
+    blocked.say(r#"421["hold"]"#);
+    child.expect_error("a handler blocks its shard");
+    for _ in 0..3 {
+        other.say(r#"422["block",0]"#);
+        assert_eq!(next_packet(&mut other), "432[]");
+    }
+    child.tell("go on");
+    assert_eq!(next_packet(&mut blocked), "431[]");
+    other.say(r#"423["block",0]"#);
+    assert_eq!(next_packet(&mut other), "433[]");
+}
+
+/// What comes next besides pings, which are answered.
+fn next_packet(client: &mut Client) -> String {
+    loop {
+        match client.text() {
+            ping if ping == "2" => client.say("3"),
+            packet => return packet,
+        }
+    }
 }
 
 #[test]

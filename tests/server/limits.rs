@@ -110,8 +110,43 @@ fn m8_a_slow_body_is_408_and_the_session_stays() {
         assert_eq!(client.response().status, 408);
         assert!(begun.elapsed() >= SHORT);
         client.expect_end();
+        drop(client);
         session.client = site.client();
         session.echo();
+        site.none_gone();
+    });
+}
+
+#[test]
+fn m8_a_body_that_is_too_slow_is_408_long_before_its_timeout_and_one_that_is_not_is_served() {
+    const LONG: Duration = Duration::from_secs(20);
+    let options = limits(|limits| {
+        limits.body_grace = SHORT;
+        limits.body_bytes_per_second = 1_000;
+        limits.body_timeout = Duration::from_secs(300);
+    });
+    on_engine_with(options, |site| {
+        let session = site.polling();
+        let head = request(&format!("POST {}", session.target), "Content-Length: 10000\r\n");
+        for trickles in [false, true] {
+            let begun = Instant::now();
+            let mut client = site.client();
+            client.send(&head);
+            // Some 200 bytes a second at most.
+            while trickles && begun.elapsed() < LONG && !client.arrives_within(SHORT / 40) {
+                client.send("6");
+            }
+            assert_eq!(client.response().status, 408);
+            assert!((SHORT..LONG).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+            client.expect_end();
+        }
+        let mut client = site.client();
+        client.send(&head);
+        // With these it has nine seconds.
+        client.send("6".repeat(9_000));
+        assert!(!client.arrives_within(2 * SHORT));
+        client.send("6".repeat(1_000));
+        assert_eq!(client.response().text(), "ok");
         site.none_gone();
     });
 }

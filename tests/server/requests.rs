@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::raw::{Client, Response, WEBSOCKET_HEADERS, request};
-use crate::site::{Site, on_engine, on_engine_with};
+use crate::site::{Site, on_engine, on_engine_with, sid_of};
 
 const UNKNOWN_TRANSPORT: &str = r#"{"code":0,"message":"Transport unknown"}"#;
 const UNKNOWN_SESSION: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
@@ -193,12 +193,30 @@ fn query_parameters_are_decoded_and_the_last_of_a_name_counts() {
         for query in [
             "transport=x&EIO=3&EIO=4&transport=polling",
             "%45IO=%34&tr%61nsport=poll%69ng",
-            "EIO=4&transport=polling&sid=",
             "EIO=4&transport=polling&t=abc&b64=1&__proto__=1&constructor=2",
         ] {
             let response = client.get(&format!("/engine.io/?{query}"));
             assert!(response.text().starts_with("0{"), "{query}: {response:?}");
         }
+    });
+}
+
+/// As to the reference (protocol.md §2): whoever names no session opens one.
+#[test]
+fn m20_an_empty_session_id_is_none() {
+    on_engine(|site| {
+        let mut client = site.client();
+        let target = site.target("polling", "");
+        let open = [client.get(&target), client.get(&target)].map(|response| {
+            assert_eq!(response.status, 200, "{}", response.head);
+            sid_of(response.text())
+        });
+        assert_ne!(open[0], open[1]);
+        let response = client.post(&target, "4");
+        assert_eq!((response.status, response.text()), (400, BAD_METHOD));
+        let mut websocket = site.handshake(&site.target("websocket", ""));
+        let sid = sid_of(&websocket.text());
+        assert!(!open.contains(&sid));
     });
 }
 
@@ -357,8 +375,12 @@ fn m13_http_1_0_and_a_missing_connection_token_do_not_upgrade() {
         assert_eq!((response.status, response.text()), (400, "Invalid HTTP version"));
         client.expect_end();
         let headers = handshake_with("Connection", "Connection: keep-alive\r\n");
-        let response = site.client().ask(request(&line, &headers));
+        // Without the token nobody on the way takes it for an upgrade (RFC 9110 §7.8): it is a
+        // request like others, and what follows is one, too.
+        let mut client = site.client();
+        let response = client.ask(request(&line, &headers));
         assert_eq!((response.status, response.text()), (400, BAD_REQUEST));
+        assert_eq!(client.get(&site.open_target("polling")).status, 200);
     });
 }
 

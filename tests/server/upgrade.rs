@@ -96,6 +96,52 @@ fn m14_frames_in_the_segment_of_the_handshake_are_served() {
     });
 }
 
+/// python-engineio #260: what polling limits, the WebSocket limits as well.
+#[test]
+fn m16_m26_the_limit_of_messages_holds_after_an_upgrade() {
+    on_engine_with(
+        |builder| builder.max_http_buffer_size(200),
+        |site| {
+            let session = site.polling();
+            let mut websocket = session.probe();
+            websocket.say("2probe");
+            assert_eq!(websocket.text(), "3probe");
+            websocket.say("5");
+            let fits = format!("4{}", "x".repeat(199));
+            websocket.say(&fits);
+            assert_eq!(websocket.text(), fits);
+            websocket.say(&format!("{fits}x"));
+            assert_eq!(websocket.close_code(), Some(1009));
+            assert_eq!(site.reason(), "transport error");
+            session.expect_gone();
+        },
+    );
+}
+
+/// It holds for a WebSocket that is being upgraded, too, which harms the session in nothing.
+#[test]
+fn m16_m26_the_limit_of_messages_holds_during_an_upgrade() {
+    on_engine_with(
+        |builder| builder.max_http_buffer_size(200),
+        |site| {
+            let mut session = site.polling();
+            for is_probed in [false, true] {
+                let mut websocket = session.probe();
+                if is_probed {
+                    websocket.say("2probe");
+                    assert_eq!(websocket.text(), "3probe");
+                }
+                websocket.say(&format!("4{}", "x".repeat(200)));
+                assert_eq!(websocket.close_code(), Some(1009));
+                websocket.finish();
+                websocket.expect_end();
+            }
+            session.echo();
+            site.none_gone();
+        },
+    );
+}
+
 /// Sends a handshake and garbage in one segment, or byte by byte, and checks that only this
 /// connection ends.
 fn check_garbage(site: &Site, target: &str, garbage: &[u8], trickles: bool) {

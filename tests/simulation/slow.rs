@@ -71,6 +71,16 @@ fn send(world: &mut World, count: usize) {
     }
 }
 
+fn longest_queue(world: &World) -> usize {
+    let longest = |shard: &Shard<Sim>| {
+        shard.context().with(|state| {
+            let connections = state.connections.iter();
+            connections.map(|(_, conn)| conn.queue.bytes()).max().unwrap_or(0)
+        })
+    };
+    world.shards.iter().map(|station| longest(&station.shard)).max().unwrap_or(0)
+}
+
 fn slow_clients(world: &World) -> u64 {
     count(world, |stats| stats.slow_clients)
 }
@@ -219,6 +229,39 @@ fn m53_when_memory_runs_short_those_for_whom_most_is_queued_go_and_nobody_new_co
         world.run_until("who is new is sent away", Duration::from_secs(5), |world| {
             count(world, |stats| stats.sessions_refused) == refused + 1
         });
+        run_short_of_memory(&world.server, Shortage::None, 0);
+        world.finish();
+    });
+}
+
+#[test]
+fn m53_when_memory_runs_short_the_longest_queues_go_first_and_no_more_than_must() {
+    seeds::for_each("the_longest_queues_go_first", 8, |seed| {
+        let faults = Faults { socket_buffer_bytes: SOCKET_BYTES, ..Faults::all(seed) };
+        let faults = faults.without_resets().without_stalls();
+        let mut world = World::new(seed, Plan { shards: 1, faults, ..Plan::new(seed) }, register);
+        let mut order = [10, 30, 60];
+        world.random.shuffle(&mut order);
+        let queues = order.map(|queued| (world.connect(Kind::WebSocket), queued));
+        world.run_until_joined();
+        for (peer, queued) in queues {
+            (world.peers[peer].is_deaf, world.peers[peer].is_lenient) = (true, true);
+            let id = world.peers[peer].id.clone().expect("it has joined");
+            let text = "x".repeat(10 * 1024);
+            for _ in 0..queued {
+                world.server.to(id.as_str()).emit("news", &text);
+            }
+        }
+        world.run_for(Duration::from_millis(100));
+        for (asked, gone, longest) in [(0, 0, 600), (500, 1, 300), (200, 2, 100), (1, 3, 0)] {
+            run_short_of_memory(&world.server, Shortage::High, asked * 1024);
+            world.run_for(Duration::from_millis(100));
+            assert_eq!(count(&world, |stats| stats.clients_relieved), gone, "{asked} KiB");
+            assert_eq!(connected(&world), queues.len() - gone as usize);
+            // The kernel holds some of it, and each message is a little longer than its text.
+            let left = longest_queue(&world) / 1024;
+            assert!(left.abs_diff(longest) <= longest / 10, "{left} KiB for {longest}");
+        }
         run_short_of_memory(&world.server, Shortage::None, 0);
         world.finish();
     });

@@ -36,9 +36,14 @@ pub struct Event {
 
 /// A request for a path below `/socket.io/`, with a body if it is a POST.
 pub fn request(method: &str, query: &str, body: Option<&str>) -> Vec<u8> {
+    request_of(4, method, query, body)
+}
+
+/// The same of a version of Engine.IO.
+pub fn request_of(version: u8, method: &str, query: &str, body: Option<&str>) -> Vec<u8> {
     let length = body.map(|body| format!("Content-Length: {}\r\n", body.len()));
     let (length, body) = (length.unwrap_or_default(), body.unwrap_or_default());
-    let target = format!("/socket.io/?EIO=4&{query}");
+    let target = format!("/socket.io/?EIO={version}&{query}");
     format!("{method} {target} HTTP/1.1\r\nHost: sim\r\n{length}\r\n{body}").into_bytes()
 }
 

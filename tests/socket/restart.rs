@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use sha1::{Digest, Sha1};
 
 use crate::client::{Client, Received};
-use crate::fixture::{Events, Fixture, each, options};
+use crate::fixture::{Events, Fixture, each, options, wait_until};
 use crate::recovery::{Known, connected, each_way, gone_from, in_a_room, serve};
 
 /// A state file of one test.
@@ -185,11 +186,73 @@ fn p15_the_time_of_the_restart_counts_as_time_away() {
         let known = gone_from(&server, &events);
         close(server).unwrap();
         site.change(|document| {
-            let written_at_ms = document["written_at_ms"].as_u64().unwrap() - away_ms;
-            document["written_at_ms"] = written_at_ms.into();
+            let written = &mut document["written"];
+            // As if the machine had been started anew.
+            written["since_boot"] = Value::Null;
+            written["since_1970_ms"] =
+                (written["since_1970_ms"].as_u64().unwrap() - away_ms).into();
         });
         let (server, _events) = site.start(1);
         assert_eq!(comes_back(&server, &known), is_back, "{away_ms}");
+    }
+}
+
+#[test]
+fn m66_a_wall_clock_that_jumps_over_a_restart_changes_nothing() {
+    const HOUR_MS: i64 = 3_600_000;
+    let site = Site::new("wall clock");
+    // The second clock is that of a server on a machine that was started anew.
+    for (ahead_ms, is_told_the_boot, is_back) in [
+        (-24 * HOUR_MS, true, true),
+        (2 * HOUR_MS, true, true),
+        (2 * HOUR_MS, false, true),
+        (-24 * HOUR_MS, false, false),
+    ] {
+        let (server, events) = site.start(1);
+        let mut known = gone_from(&server, &events);
+        server.io.to("room").emit("missed", 1);
+        close(server).unwrap();
+        site.change(|document| {
+            let written = &mut document["written"];
+            let moved_ms = written["since_1970_ms"].as_i64().unwrap() + ahead_ms;
+            written["since_1970_ms"] = moved_ms.into();
+            if !is_told_the_boot {
+                written["since_boot"] = Value::Null;
+            }
+        });
+        let (server, events) = site.start(1);
+        let mut client = server.open_on(0);
+        client.send(&known.claim());
+        if is_back {
+            known.expect(&mut client, &["missed"]);
+        }
+        let back = connected(&mut client);
+        assert_eq!(back.sid == known.sid, is_back, "{ahead_ms} {is_told_the_boot}");
+        events.expect(&[match is_back {
+            true => "connected true [\"room\"] None",
+            false => "connected false [] None",
+        }]);
+    }
+}
+
+#[test]
+fn m66_nobody_is_kept_longer_over_a_restart_than_the_new_server_allows() {
+    let site = Site::new("shorter");
+    let (server, events) = site.start(1);
+    let known = gone_from(&server, &events);
+    close(server).unwrap();
+    let text = fs::read(site.path()).unwrap();
+    for left_ms in [120_000, u64::MAX] {
+        fs::write(site.path(), &text).unwrap();
+        site.change(|document| document["shards"][0]["sessions"][0]["left_ms"] = left_ms.into());
+        let short = ConnectionStateRecovery {
+            max_disconnection_duration: Duration::from_millis(20),
+            state_file: Some(StateFile::new(site.path())),
+            ..ConnectionStateRecovery::default()
+        };
+        let (server, _events) = serve(options(1).connection_state_recovery(short));
+        wait_until(|| server.count(|stats| stats.sessions_expired) == 1);
+        assert!(!comes_back(&server, &known));
     }
 }
 

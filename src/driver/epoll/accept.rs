@@ -38,28 +38,43 @@ impl Epoll {
     }
 
     /// Has those listeners report that may accept now, and no others.
-    ///
-    /// # Errors
-    /// The kernel cannot watch a listener.
-    pub(super) fn update_listeners(&mut self, now: Time) -> io::Result<()> {
+    pub(super) fn update_listeners(&mut self, now: Time) {
         let room = self.room();
-        for &key in &self.listener_keys {
+        for position in 0..self.listener_keys.len() {
+            let key = self.listener_keys[position];
             let Some(listener) = self.listeners.get_mut(key) else { continue };
             if !listener.backoff.is_pausing(now) {
                 listener.backoff.end();
             }
             let is_wanted = room > 0 && listener.backoff.until().is_none();
-            let socket = listener.listener.socket.as_fd();
             match (is_wanted, listener.is_watched) {
-                (true, false) => {
-                    self.poll.add(socket, Interest::Accept, Token::new(Kind::Accept, key))?;
-                }
-                (false, true) => self.poll.remove(socket)?,
+                (true, false) => self.watch(key),
+                (false, true) => self.unwatch(key),
                 _ => {}
             }
-            listener.is_watched = is_wanted;
         }
-        Ok(())
+    }
+
+    /// Has a listener report. Where the kernel has no memory for that, or too much is watched on
+    /// this host already, that is as good as an accept that it refuses: others are served.
+    fn watch(&mut self, key: Key) {
+        let Some(listener) = self.listeners.get_mut(key) else { return };
+        let socket = listener.listener.socket.as_fd();
+        match self.poll.add(socket, Interest::Accept, Token::new(Kind::Accept, key)) {
+            Ok(()) => listener.is_watched = true,
+            Err(error) => {
+                let number = error.raw_os_error().unwrap_or(libc::ENOMEM);
+                listener.backoff.refused(number, sys::monotonic_time());
+                self.stats.accepts_refused += 1;
+            }
+        }
+    }
+
+    pub(super) fn unwatch(&mut self, key: Key) {
+        let Some(listener) = self.listeners.get_mut(key) else { return };
+        // It fails only where nothing is watched.
+        let _ = self.poll.remove(listener.listener.socket.as_fd());
+        listener.is_watched = false;
     }
 
     /// Closes all listeners.
@@ -73,21 +88,20 @@ impl Epoll {
     }
 
     /// Takes the connections that wait at a listener; of one that shards share, one connection.
-    ///
-    /// # Errors
-    /// The kernel cannot watch the listener any more.
-    pub(super) fn accept(&mut self, key: Key, out: &mut Completions) -> io::Result<()> {
-        let Some(listener) = self.listeners.get(key) else { return Ok(()) };
+    pub(super) fn accept(&mut self, key: Key, out: &mut Completions) {
+        let Some(listener) = self.listeners.get(key) else { return };
         if listener.listener.is_shared {
             self.accept_one(key, out);
-            return self.let_others_go_first(key);
+            // Watched anew, since the kernel wakes the first of those who wait, which would always
+            // be the same.
+            self.unwatch(key);
+            return self.watch(key);
         }
         for _ in 0..ACCEPTS_PER_REPORT.min(self.room()) {
             if !self.accept_one(key, out) {
                 break;
             }
         }
-        Ok(())
     }
 
     /// Takes a connection, if there is one, and says whether to ask for the next.
@@ -109,22 +123,9 @@ impl Epoll {
         }
     }
 
-    /// Watches a listener anew: the kernel wakes the first of those who wait, which would always be
-    /// the same.
-    fn let_others_go_first(&mut self, key: Key) -> io::Result<()> {
-        let Some(listener) = self.listeners.get(key) else { return Ok(()) };
-        let socket = listener.listener.socket.as_fd();
-        self.poll.remove(socket)?;
-        self.poll.add(socket, Interest::Accept, Token::new(Kind::Accept, key))
-    }
-
     /// A descriptor was closed: there may be one to accept with.
     pub(super) fn resume_accepting(&mut self) {
-        for &key in &self.listener_keys {
-            if let Some(listener) = self.listeners.get_mut(key) {
-                listener.backoff.end();
-            }
-        }
+        self.listeners.values_mut().for_each(|listener| listener.backoff.end());
     }
 
     /// When the first listener has paused long enough, if that is all it lacks.
@@ -132,7 +133,6 @@ impl Epoll {
         if self.room() == 0 {
             return None;
         }
-        let listeners = self.listener_keys.iter().filter_map(|&key| self.listeners.get(key));
-        listeners.filter_map(|listener| listener.backoff.until()).min()
+        self.listeners.iter().filter_map(|(_, listener)| listener.backoff.until()).min()
     }
 }

@@ -259,11 +259,11 @@ impl Epoll {
     }
 
     /// Does what the kernel reports that can be done.
-    fn reported(&mut self, report: Report, out: &mut Completions) -> io::Result<()> {
+    fn reported(&mut self, report: Report, out: &mut Completions) {
         match report.token.kind() {
             Some(Kind::Accept) => {
                 if let Some(key) = report.token.key_in(&self.listeners) {
-                    self.accept(key, out)?;
+                    self.accept(key, out);
                 }
             }
             Some(Kind::Receive) => {
@@ -274,7 +274,6 @@ impl Epoll {
             Some(Kind::Wake) => self.woken = true,
             _ => {}
         }
-        Ok(())
     }
 
     /// A connection has changed.
@@ -398,12 +397,12 @@ impl Driver for Epoll {
         self.end_unwatched(completions);
         let mut now = self.now();
         loop {
-            self.update_listeners(now)?;
+            self.update_listeners(now);
             let patience = self.patience(now, until, completions.len() == before);
             self.stats.waits += u64::from(patience != Some(Duration::ZERO));
             for position in 0..self.poll.wait(patience)? {
                 if let Some(report) = self.poll.report(position) {
-                    self.reported(report, completions)?;
+                    self.reported(report, completions);
                 }
             }
             self.receive_ready(completions);

@@ -40,6 +40,9 @@ pub struct Report {
 pub struct Poll {
     descriptor: OwnedFd,
     reports: Vec<libc::epoll_event>,
+    /// Whether the kernel is to have no memory for one more.
+    #[cfg(test)]
+    pub is_full: bool,
 }
 
 impl Poll {
@@ -55,7 +58,12 @@ impl Poll {
         }
         // SAFETY: the kernel just made this descriptor for us, so nobody else owns it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        Ok(Poll { descriptor, reports: Vec::new() })
+        Ok(Poll {
+            descriptor,
+            reports: Vec::new(),
+            #[cfg(test)]
+            is_full: false,
+        })
     }
 
     /// Has a descriptor report, until it is closed or taken out.
@@ -64,6 +72,10 @@ impl Poll {
     /// Those of `epoll_ctl`: no memory is left, or the limit of `fs.epoll.max_user_watches` is
     /// reached.
     pub fn add(&self, socket: BorrowedFd<'_>, interest: Interest, token: Token) -> io::Result<()> {
+        #[cfg(test)]
+        if self.is_full {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         let events = match interest {
             Interest::Accept => libc::EPOLLIN | libc::EPOLLEXCLUSIVE,
             Interest::Changes => libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET,

@@ -44,6 +44,25 @@ fn a_change_that_was_reported_while_paused_is_remembered() {
     assert!(bench.driver.ready.is_empty() && bench.driver.buffers.is_available());
 }
 
+/// As often as they have something left, each behind all who were there before.
+#[test]
+fn connections_that_found_no_buffer_go_on_in_the_order_in_which_they_asked() {
+    let mut bench = bench_with::<OnEpoll>(&limits(2, 64));
+    let mut connections: Vec<_> = (0..5).map(|_| bench.connect()).collect();
+    for (_, peer) in &mut connections {
+        peer.write_all(&[1; 3 * 64]).unwrap();
+    }
+    bench.is_silent();
+    // Another one than that in which they came.
+    let order: Vec<Key> = connections.iter().rev().map(|(key, _)| *key).collect();
+    order.iter().for_each(|&key| bench.driver.receive(key));
+    for _ in 0..3 {
+        let turns: Vec<Key> = order.iter().map(|_| bench.bytes().0).collect();
+        assert_eq!(turns, order);
+    }
+    assert!(bench.driver.stats().buffers_exhausted > 0);
+}
+
 #[test]
 fn a_full_socket_that_has_room_again_is_reported_once() {
     let mut bench = bench::<OnEpoll>();
@@ -100,4 +119,23 @@ fn a_copy_of_a_closed_connections_descriptor_reports_nothing() {
     other.write_all(b"mine").unwrap();
     assert_eq!(bench.bytes(), (next, b"mine".to_vec()));
     drop(copy);
+}
+
+/// `fs.epoll.max_user_watches` counts what all processes of a user watch.
+#[test]
+fn where_no_more_can_be_watched_those_who_are_there_are_served_and_others_wait() {
+    let mut bench = bench::<OnEpoll>();
+    let (key, mut peer) = bench.connect();
+    bench.driver.receive(key);
+    bench.driver.poll.is_full = true;
+    for listener in bench.driver.listener_keys.clone() {
+        bench.driver.unwatch(listener);
+    }
+    let _waiting = std::net::TcpStream::connect(bench.address).unwrap();
+    bench.poll();
+    assert_eq!(bench.driver.stats().accepts_refused, 1);
+    peer.write_all(b"still here").unwrap();
+    assert_eq!(bench.bytes(), (key, b"still here".to_vec()));
+    bench.driver.poll.is_full = false;
+    bench.accepted();
 }

@@ -101,14 +101,13 @@ impl Network {
         Network(Rc::new(RefCell::new(Kernel { world, rings: Vec::new() })))
     }
 
-    /// A driver on this network; one per shard. It uses the receive buffers and the accepts per
-    /// turn of the limits.
+    /// A driver on this network; one per shard. It uses the receive buffers of the limits.
     pub fn driver(&self, limits: &Limits) -> Sim {
         let mut kernel = self.kernel_mut();
         let buffers = limits.receive_buffers.min(kernel.world.faults.receive_buffers);
         let random = kernel.world.random.fork();
         let number = kernel.rings.len();
-        kernel.rings.push(Ring::new(buffers, limits.accepts_per_turn, random));
+        kernel.rings.push(Ring::new(buffers, random));
         drop(kernel);
         Sim::new(self.clone(), number, buffers, limits.receive_buffer_bytes)
     }

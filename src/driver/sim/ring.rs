@@ -38,13 +38,12 @@ pub(super) struct Ring {
     left: Vec<Key>,
     /// When it is noticed that the waker was used.
     woken: Option<Time>,
-    accepts_per_turn: usize,
     pub random: Random,
     stats: DriverStats,
 }
 
 impl Ring {
-    pub fn new(buffers: u16, accepts_per_turn: usize, random: Random) -> Ring {
+    pub fn new(buffers: u16, random: Random) -> Ring {
         Ring {
             connections: Slab::new(),
             closing: Vec::new(),
@@ -55,7 +54,6 @@ impl Ring {
             lent: vec![false; usize::from(buffers)],
             left: Vec::new(),
             woken: None,
-            accepts_per_turn,
             random,
             stats: DriverStats::default(),
         }

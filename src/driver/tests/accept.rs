@@ -11,7 +11,7 @@ use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::driver::{Completion, Driver, net, sys};
 
-on_every_driver!(
+on_every_kernel!(
     the_limit_of_connections_holds_and_a_close_lets_the_next_one_in,
     who_comes_after_stop_listening_is_refused,
     more_clients_than_one_report_are_all_accepted,

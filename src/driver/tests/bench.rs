@@ -1,7 +1,9 @@
 //! A driver at work: what it is told, and what it reports.
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpStream};
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -10,7 +12,6 @@ use crate::base::frame::{Frame, Gather};
 use crate::base::limits::Limits;
 use crate::base::slab::Key;
 use crate::driver::epoll::Epoll;
-use crate::driver::net::Handle;
 use crate::driver::uring::{Features, SendMode, Uring};
 use crate::driver::{Completion, Driver, Sent, net};
 
@@ -22,12 +23,49 @@ pub trait Subject: 'static {
     /// What its tests are called.
     const NAME: &str;
 
-    type Driver: Driver<Handle = Handle, Listener = net::Listener>;
+    type Driver: Tested;
 
     fn make(limits: &Limits) -> Self::Driver;
+}
+
+/// A driver whose clients come through a real kernel.
+pub trait Tested: Driver<Handle: Debug, Listener = net::Listener> + Sized {
+    /// Who is at the other end of a connection.
+    type Peer: Peer;
+
+    /// Makes a client whose connection was accepted one that can be talked to. The connection is
+    /// not received from, as before.
+    fn meet(bench: &mut Bench<Self>, key: Key, client: TcpStream) -> Self::Peer;
 
     /// The descriptor of a connection, or -1 when there is none.
-    fn descriptor(driver: &Self::Driver, key: Key) -> i32;
+    fn descriptor(&self, key: Key) -> i32;
+}
+
+/// The other end of a connection: it writes and reads what the driver receives and sends. When it
+/// is dropped it leaves without a word.
+pub trait Peer: Read + Write + Send + 'static {
+    /// Its own address.
+    fn address(&self) -> SocketAddr;
+
+    /// Says that nothing more will come.
+    fn finish(&mut self);
+
+    /// Waits until something has arrived, which stays unread.
+    fn wait(&self);
+}
+
+impl Peer for TcpStream {
+    fn address(&self) -> SocketAddr {
+        self.local_addr().unwrap()
+    }
+
+    fn finish(&mut self) {
+        self.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn wait(&self) {
+        assert_eq!(self.peek(&mut [0]).unwrap(), 1);
+    }
 }
 
 pub struct OnEpoll;
@@ -40,11 +78,26 @@ impl Subject for OnEpoll {
     fn make(limits: &Limits) -> Epoll {
         Epoll::new(limits).unwrap()
     }
-
-    fn descriptor(driver: &Epoll, key: Key) -> i32 {
-        driver.socket(key).map_or(-1, AsRawFd::as_raw_fd)
-    }
 }
+
+macro_rules! tested {
+    ($driver:ident) => {
+        impl Tested for $driver {
+            type Peer = TcpStream;
+
+            fn meet(_: &mut Bench<$driver>, _: Key, client: TcpStream) -> TcpStream {
+                client
+            }
+
+            fn descriptor(&self, key: Key) -> i32 {
+                self.socket(key).map_or(-1, AsRawFd::as_raw_fd)
+            }
+        }
+    };
+}
+
+tested!(Epoll);
+tested!(Uring);
 
 /// io_uring with everything.
 pub struct OnUring;
@@ -70,10 +123,6 @@ macro_rules! on_uring {
                 assert_eq!(driver.features(), $features, "this kernel is too old");
                 driver
             }
-
-            fn descriptor(driver: &Uring, key: Key) -> i32 {
-                driver.socket(key).map_or(-1, AsRawFd::as_raw_fd)
-            }
         }
     };
 }
@@ -97,10 +146,10 @@ pub fn limits(receive_buffers: u16, receive_buffer_bytes: usize) -> Limits {
 }
 
 /// A driver that listens, and what it has reported.
-pub struct Bench<D> {
+pub struct Bench<D: Driver> {
     pub driver: D,
     pub address: SocketAddr,
-    pub reported: VecDeque<Completion<Handle>>,
+    pub reported: VecDeque<Completion<D::Handle>>,
 }
 
 /// A bench with a driver of that kind.
@@ -113,7 +162,7 @@ pub fn bench_with<S: Subject>(limits: &Limits) -> Bench<S::Driver> {
     Bench::of(S::make(limits))
 }
 
-impl<D: Driver<Handle = Handle, Listener = net::Listener>> Bench<D> {
+impl<D: Tested> Bench<D> {
     pub fn of(mut driver: D) -> Bench<D> {
         let (address, listeners) = net::listen(([127, 0, 0, 1], 0).into(), 1).unwrap();
         listeners.into_iter().for_each(|listener| driver.listen(listener));
@@ -131,7 +180,7 @@ impl<D: Driver<Handle = Handle, Listener = net::Listener>> Bench<D> {
         self.turn(Time::ZERO);
     }
 
-    pub fn next(&mut self) -> Completion<Handle> {
+    pub fn next(&mut self) -> Completion<D::Handle> {
         let deadline = self.driver.now().after(FAR);
         loop {
             if let Some(completion) = self.reported.pop_front() {
@@ -149,9 +198,11 @@ impl<D: Driver<Handle = Handle, Listener = net::Listener>> Bench<D> {
         assert!(self.reported.is_empty(), "{:?}", self.reported);
     }
 
-    pub fn connect(&mut self) -> (Key, TcpStream) {
-        let peer = TcpStream::connect(self.address).unwrap();
-        (self.accepted(), peer)
+    pub fn connect(&mut self) -> (Key, D::Peer) {
+        let client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(FAR)).unwrap();
+        let key = self.accepted();
+        (key, D::meet(self, key, client))
     }
 
     /// The connection that is accepted next.
@@ -268,19 +319,13 @@ impl Queue {
     }
 
     /// Sends all there is, turning the driver as long as it takes.
-    pub fn send_all<D>(&mut self, bench: &mut Bench<D>, key: Key)
-    where
-        D: Driver<Handle = Handle, Listener = net::Listener>,
-    {
+    pub fn send_all(&mut self, bench: &mut Bench<impl Tested>, key: Key) {
         self.flush(&mut bench.driver, key);
         self.finish(bench, key);
     }
 
     /// Sends the rest, of which a part is in flight.
-    pub fn finish<D>(&mut self, bench: &mut Bench<D>, key: Key)
-    where
-        D: Driver<Handle = Handle, Listener = net::Listener>,
-    {
+    pub fn finish(&mut self, bench: &mut Bench<impl Tested>, key: Key) {
         while !self.is_empty() {
             match bench.next() {
                 Completion::Sent(sent, Ok(count)) if sent == key => self.taken(count),
@@ -309,6 +354,9 @@ pub fn in_child<S: Subject>(module: &str, rule: &str, body: fn()) {
     in_child_process(&format!("{module}::{}::{rule}", S::NAME), body);
 }
 
+/// What a test in a process of its own prints where there is nothing that it could test.
+pub const SKIPPED: &str = "skipped:";
+
 /// Runs a test, which is called so, alone in a process of its own.
 pub fn in_child_process(test: &str, body: fn()) {
     const NAME: &str = "FANFARE_TEST_CHILD";
@@ -324,4 +372,8 @@ pub fn in_child_process(test: &str, body: fn()) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+    // Not by a macro: what has not been tested is to be seen although the test has not failed.
+    for line in text.lines().filter(|line| line.contains(SKIPPED)) {
+        drop(writeln!(std::io::stderr(), "{path}: {line}"));
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::bench::{FAR, Queue, Subject, bench, bench_with, clog, in_child, limits};
+use super::bench::{Queue, Subject, Tested, bench, bench_with, clog, in_child, limits};
 use crate::driver::net::Handle;
 use crate::driver::{Driver, Sent};
 
@@ -32,12 +32,13 @@ fn m48_after_a_close_no_completion_reaches_the_connection_with_the_same_descript
                 clog(&mut bench.driver, old);
             }
             bench.poll();
-            let descriptor = S::descriptor(&bench.driver, old);
+            let descriptor = bench.driver.descriptor(old);
             peer.write_all(b"old").unwrap();
             bench.driver.close(old);
             bench.settle(0);
-            let new = bench.driver.adopt(Handle::of(served.try_clone().unwrap()));
-            let reused = S::descriptor(&bench.driver, new);
+            let socket = Box::new(Handle::of(served.try_clone().unwrap()));
+            let new = bench.driver.attach(socket).unwrap();
+            let reused = bench.driver.descriptor(new);
             assert_eq!((new.index, reused), (old.index, descriptor));
             bench.driver.receive(new);
             let _ = peer.write_all(b"old");
@@ -103,7 +104,6 @@ fn dropping_a_driver_ends_what_is_in_flight_and_closes_its_connections<S: Subjec
     drop(bench);
     assert!(before.elapsed() < Duration::from_secs(1), "the kernel gave everything back");
     for (_, mut peer) in connections {
-        peer.set_read_timeout(Some(FAR)).unwrap();
         let end = peer.read_to_end(&mut Vec::new());
         assert!(end.is_ok() || end.unwrap_err().kind() == ErrorKind::ConnectionReset);
     }

@@ -1,14 +1,12 @@
 //! A connection changes its driver, and no byte is lost.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::sync::mpsc;
 use std::thread;
 
-use super::bench::{Bench, FAR, Subject, bench, bench_with, limits, pattern, stream};
+use super::bench::{Bench, FAR, Peer, Subject, Tested, bench, bench_with, limits, pattern, stream};
 use crate::base::slab::Key;
-use crate::driver::net::Handle;
-use crate::driver::{Completion, Driver, net};
+use crate::driver::{Completion, Driver};
 
 on_every_driver!(
     a_connection_changes_its_driver_under_load_and_no_byte_is_lost,
@@ -21,7 +19,7 @@ fn a_connection_changes_its_driver_under_load_and_no_byte_is_lost<S: Subject>() 
     const LENGTH: usize = 3_000_000;
     let mut bench = bench_with::<S>(&limits(4, 1024));
     let (mut key, mut peer) = bench.connect();
-    let (there, arriving) = mpsc::channel::<Handle>();
+    let (there, arriving) = mpsc::channel::<<S::Driver as Driver>::Handle>();
     let (back, returned) = mpsc::channel();
     let writer = thread::spawn(move || peer.write_all(&stream(4, LENGTH)).unwrap());
     let other = thread::spawn(move || {
@@ -58,10 +56,7 @@ fn check(bytes: &[u8], position: &mut usize) {
 }
 
 /// Receives about so many bytes, or what there is left, and takes the connection off the driver.
-fn pass_on<D>(bench: &mut Bench<D>, key: Key, count: usize) -> (Vec<u8>, Handle)
-where
-    D: Driver<Handle = Handle, Listener = net::Listener>,
-{
+fn pass_on<D: Tested>(bench: &mut Bench<D>, key: Key, count: usize) -> (Vec<u8>, D::Handle) {
     let mut bytes = Vec::new();
     let (mut ended, mut detaching) = (false, false);
     bench.driver.receive(key);
@@ -86,10 +81,7 @@ where
 }
 
 /// Takes a connection off its driver, which has nothing else to report.
-fn detached<D>(bench: &mut Bench<D>, key: Key) -> Handle
-where
-    D: Driver<Handle = Handle, Listener = net::Listener>,
-{
+fn detached<D: Tested>(bench: &mut Bench<D>, key: Key) -> D::Handle {
     bench.driver.detach(key);
     match bench.next() {
         Completion::Detached(detached, handle) if detached == key => handle,
@@ -104,7 +96,7 @@ fn bytes_that_nobody_has_received_and_the_end_go_with_the_connection<S: Subject>
     here.is_silent();
     let handle = detached(&mut here, key);
     peer.write_all(b" and after").unwrap();
-    peer.shutdown(Shutdown::Write).unwrap();
+    peer.finish();
     let key = there.driver.adopt(handle);
     there.is_silent();
     there.driver.receive(key);

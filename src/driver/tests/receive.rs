@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use super::bench::{Bench, Queue, Subject, bench, bench_with, limits, pattern, stream};
+use super::bench::{
+    Bench, Peer, Queue, Subject, Tested, bench, bench_with, limits, pattern, stream,
+};
 use crate::base::limits::Limits;
 use crate::driver::net::Handle;
-use crate::driver::{BufferId, Completion, Driver, Sent, net};
+use crate::driver::{BufferId, Completion, Driver, Sent};
 
 on_every_driver!(
     a_client_is_accepted_and_what_it_sends_arrives_until_it_finishes,
@@ -33,14 +34,14 @@ on_every_driver!(
 fn a_client_is_accepted_and_what_it_sends_arrives_until_it_finishes<S: Subject>() {
     let mut bench = bench::<S>();
     let (key, mut peer) = bench.connect();
-    assert_eq!(bench.driver.peer(key), Some(peer.local_addr().unwrap()));
+    assert_eq!(bench.driver.peer(key), Some(peer.address()));
     bench.driver.receive(key);
     bench.driver.receive(key);
     for message in [b"one".as_slice(), b"two"] {
         peer.write_all(message).unwrap();
         assert_eq!(bench.bytes(), (key, message.to_vec()));
     }
-    peer.shutdown(Shutdown::Write).unwrap();
+    peer.finish();
     bench.ends(key, None);
     bench.driver.receive(key);
     bench.is_silent();
@@ -59,7 +60,7 @@ fn a_connection_that_is_reset_ends_with_the_error<S: Subject>() {
     let (key, peer) = bench.connect();
     bench.driver.receive(key);
     bench.send(key, b"unread");
-    peer.peek(&mut [0]).unwrap();
+    peer.wait();
     drop(peer);
     bench.ends(key, Some(libc::ECONNRESET));
     let sent = bench.driver.send(key, Queue::new(b"late", 4).gather());
@@ -77,7 +78,7 @@ fn what_came_before_the_end_is_reported_before_it<S: Subject>() {
                 bench.driver.receive(key);
             }
             peer.write_all(&stream(8, length)).unwrap();
-            peer.shutdown(Shutdown::Write).unwrap();
+            peer.finish();
             bench.poll();
             bench.driver.receive(key);
             assert_eq!(bench.all_bytes(key, length), stream(8, length));
@@ -108,7 +109,7 @@ fn what_comes_while_nobody_receives_is_there_later<S: Subject>() {
     peer.write_all(b"early ").unwrap();
     bench.is_silent();
     peer.write_all(b"and more").unwrap();
-    peer.shutdown(Shutdown::Write).unwrap();
+    peer.finish();
     bench.is_silent();
     bench.driver.receive(key);
     assert_eq!(bench.all_bytes(key, 14), b"early and more");
@@ -222,12 +223,9 @@ fn a_connection_that_waited_for_a_buffer_in_vain_is_the_first_to_get_one<S: Subj
 }
 
 /// The next two reports, which are bytes.
-fn two_buffers<D>(bench: &mut Bench<D>) -> [BufferId; 2]
-where
-    D: Driver<Handle = Handle, Listener = net::Listener>,
-{
+fn two_buffers(bench: &mut Bench<impl Tested>) -> [(BufferId, usize); 2] {
     [(); 2].map(|()| match bench.next() {
-        Completion::Received { buffer, .. } => buffer,
+        Completion::Received { buffer, length, .. } => (buffer, length),
         other => panic!("{other:?}"),
     })
 }
@@ -236,7 +234,8 @@ fn m46_receiving_starts_again_only_when_a_buffer_was_released<S: Subject>() {
     let mut bench = bench_with::<S>(&limits(2, 512));
     let (key, mut peer) = bench.connect();
     bench.driver.receive(key);
-    peer.write_all(&stream(0, 2048)).unwrap();
+    let expected = stream(0, 2048);
+    peer.write_all(&expected).unwrap();
     let held = two_buffers(&mut bench);
     while bench.driver.stats().buffers_exhausted == 0 {
         bench.poll();
@@ -246,9 +245,13 @@ fn m46_receiving_starts_again_only_when_a_buffer_was_released<S: Subject>() {
     bench.turn(soon);
     assert!(bench.driver.now() >= soon && bench.reported.is_empty());
     assert!(bench.driver.stats().waits <= waits + 2, "a starved receive is not polled for");
-    held.into_iter().for_each(|buffer| bench.driver.release(buffer));
-    let rest: usize = (0..2).map(|_| bench.bytes().1.len()).sum();
-    assert_eq!(rest, 1024);
+    let mut position = 0;
+    for (buffer, length) in held {
+        assert_eq!(bench.driver.buffer(buffer)[..length], expected[position..][..length]);
+        bench.driver.release(buffer);
+        position += length;
+    }
+    assert_eq!(bench.all_bytes(key, expected.len() - position), expected[position..]);
 }
 
 fn a_buffer_that_is_held_keeps_its_bytes_when_others_are_given_back<S: Subject>() {
@@ -294,7 +297,8 @@ fn looking_at_a_released_buffer_is_a_programming_error<S: Subject>() {
 fn a_connection_that_cannot_be_received_from_ends_with_the_error<S: Subject>() {
     let mut bench = Bench::of(S::make(&Limits::default()));
     let file = std::fs::File::open("/dev/null").unwrap();
-    let key = bench.driver.adopt(Handle::of(std::os::fd::OwnedFd::from(file).into()));
+    let socket = Handle::of(std::os::fd::OwnedFd::from(file).into());
+    let key = bench.driver.attach(Box::new(socket)).unwrap();
     bench.driver.receive(key);
     let end = bench.next();
     assert!(matches!(end, Completion::Ended(ended, Some(_)) if ended == key), "{end:?}");

@@ -3,10 +3,9 @@
 use std::io::{Read, Write};
 use std::thread;
 
-use super::bench::{Bench, Queue, Subject, bench, bench_with, clog, limits, stream};
+use super::bench::{Bench, Queue, Subject, Tested, bench, bench_with, clog, limits, stream};
 use crate::base::slab::Key;
-use crate::driver::net::Handle;
-use crate::driver::{Completion, Driver, Sent, net};
+use crate::driver::{Completion, Driver, Sent};
 
 on_every_driver!(
     a_send_that_the_socket_has_no_room_for_goes_on_when_the_peer_reads,
@@ -44,10 +43,7 @@ fn a_send_that_the_socket_has_no_room_for_goes_on_when_the_peer_reads<S: Subject
 }
 
 /// Fills the socket of a connection until a send is in flight, and stays.
-fn clog_for_good<D>(bench: &mut Bench<D>, key: Key) -> usize
-where
-    D: Driver<Handle = Handle, Listener = net::Listener>,
-{
+fn clog_for_good(bench: &mut Bench<impl Tested>, key: Key) -> usize {
     let mut taken = 0;
     loop {
         taken += clog(&mut bench.driver, key);

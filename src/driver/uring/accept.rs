@@ -173,11 +173,7 @@ impl Uring {
 
     /// A descriptor was closed: there may be one to accept with.
     pub(super) fn resume_accepting(&mut self) {
-        for &key in &self.listener_keys {
-            if let Some(listener) = self.listeners.get_mut(key) {
-                listener.backoff.end();
-            }
-        }
+        self.listeners.values_mut().for_each(|listener| listener.backoff.end());
     }
 
     /// When the first listener has paused long enough, if that is all it lacks.
@@ -185,7 +181,6 @@ impl Uring {
         if self.room() == 0 {
             return None;
         }
-        let listeners = self.listener_keys.iter().filter_map(|&key| self.listeners.get(key));
-        listeners.filter_map(|listener| listener.backoff.until()).min()
+        self.listeners.iter().filter_map(|(_, listener)| listener.backoff.until()).min()
     }
 }

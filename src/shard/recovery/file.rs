@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -28,11 +28,12 @@ use crate::shard::log;
 use crate::shard::shared::Shared;
 
 use super::Scope;
+use super::moment::Moment;
 use super::section::{Absent, Events, Inheritance, Section, course};
 use super::store::Kept;
 
 /// Changes with the meaning of what is written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Stands for a namespace that the new server does not have: an index that none has.
 const NO_NAMESPACE: u16 = u16::MAX;
@@ -42,8 +43,7 @@ struct Document {
     version: u32,
     /// That of packets, which are kept as they go out.
     form: String,
-    /// Since 1970.
-    written_at_ms: u64,
+    written: Moment,
     /// Events that threads which are no shard's have emitted to many, and to one.
     outside: u64,
     outside_to_one: u64,
@@ -180,7 +180,7 @@ fn document(shared: &Shared, mut sections: Vec<Section>) -> Document {
     Document {
         version: VERSION,
         form: form(shared),
-        written_at_ms: since_1970().as_millis() as u64,
+        written: Moment::now(),
         outside,
         outside_to_one,
         events: events.into_iter().map(written).collect(),
@@ -190,10 +190,6 @@ fn document(shared: &Shared, mut sections: Vec<Section>) -> Document {
 
 fn form(shared: &Shared) -> String {
     format!("{:?}", shared.settings.form)
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn texts(targets: &[Target]) -> Vec<String> {
@@ -312,7 +308,7 @@ pub(in crate::shard) fn read(
             document if document.form != form(shared) => {
                 Err(format!("it is of a server with the parser {}", document.form))
             }
-            document => inherit(shared, file, document).ok_or_else(|| "it is not whole".into()),
+            document => restore(shared, file, document),
         }),
     };
     match read {
@@ -337,10 +333,24 @@ fn parse(text: &[u8]) -> Result<Document, String> {
     serde_json::from_slice(text).map_err(|error| error.to_string())
 }
 
+/// The application, which is told of the namespaces that are made, may panic.
+fn restore(
+    shared: &Arc<Shared>,
+    file: &StateFile,
+    document: Document,
+) -> Result<Vec<Inheritance>, String> {
+    let inherited = catch_unwind(AssertUnwindSafe(|| inherit(shared, file, document)));
+    let inherited = inherited.map_err(|_| "the application has panicked")?;
+    inherited.ok_or_else(|| "it is not whole".into())
+}
+
 fn inherit(shared: &Arc<Shared>, file: &StateFile, document: Document) -> Option<Vec<Inheritance>> {
-    let elapsed = since_1970().saturating_sub(Duration::from_millis(document.written_at_ms));
+    let elapsed = Moment::now().since(&document.written);
+    let recovery = shared.settings.options.connection_state_recovery.as_ref()?;
     let left = |session: &WrittenSession| {
-        Duration::from_millis(session.left_ms).checked_sub(elapsed).filter(|left| !left.is_zero())
+        let left = Duration::from_millis(session.left_ms).checked_sub(elapsed)?;
+        // The server before may have had them kept for longer.
+        Some(left.min(recovery.max_disconnection_duration)).filter(|left| !left.is_zero())
     };
     let sessions = document.shards.iter().flat_map(|shard| &shard.sessions);
     let mut indexes: HashMap<String, u16> = HashMap::new();

@@ -64,6 +64,10 @@ impl<D: Driver> Shard<D> {
             let timeout = if is_hurried { HURRY } else { shared.settings.drain_timeout };
             Dismissal::new(now, timeout, if is_handing_over { GRACE } else { Duration::ZERO })
         });
+        if is_hurried && dismissal.by() > now.after(HURRY) {
+            // It began before the next process had come, who waits for the state file.
+            *dismissal = Dismissal::new(now, HURRY, Duration::ZERO);
+        }
         if dismissal.by() <= now {
             return self.close_all(if is_hurried { HURRY } else { LAST_WORDS });
         }

@@ -329,6 +329,36 @@ fn an_end_that_was_reported_is_reported_again_after_a_change_of_drivers() {
 }
 
 #[test]
+fn m48_an_end_to_be_reported_again_is_not_that_of_the_next_connection_in_its_place() {
+    let mut here = Bench::new(Faults::none());
+    let mut there = here.another();
+    let mut peers = Vec::new();
+    let [first, second] = [(); 2].map(|()| {
+        let (key, mut peer) = here.connect();
+        peer.client.shutdown();
+        peers.push(peer);
+        here.turn();
+        here.ends(key, None);
+        here.driver.detach(key);
+        here.turn();
+        match here.reported.pop_front() {
+            Some(Completion::Detached(_, handle)) => handle,
+            _ => panic!("it stays"),
+        }
+    });
+    let old = there.driver.adopt(first);
+    there.driver.receive(old);
+    there.driver.close(old);
+    let new = there.driver.adopt(second);
+    assert_eq!(new.index, old.index);
+    there.turn();
+    assert!(there.reported.is_empty(), "one is closed, and nobody receives from the other");
+    there.driver.receive(new);
+    there.turn();
+    there.ends(new, None);
+}
+
+#[test]
 fn a_connection_leaves_when_what_it_has_to_answer_was_taken() {
     // There is no room for the tickets that end a handshake of the server's.
     let mut bench = Bench::new(Faults::none());

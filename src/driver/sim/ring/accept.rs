@@ -59,16 +59,16 @@ impl Ring {
         most: usize,
         completions: &mut Vec<Completion<Handle>>,
     ) {
-        let mut accepts_left = self.accepts_per_turn.min(most - completions.len());
-        while accepts_left > 0
+        let mut left = most - completions.len();
+        while left > 0
             && let Some(socket) = self.accepted.pop_front()
         {
-            accepts_left -= 1;
+            left -= 1;
             let key = self.connections.insert(Connection::new(socket));
             completions.push(Completion::Accepted(key));
         }
         for listener in &mut self.listeners {
-            while accepts_left > 0 && listener.next_event().is_some_and(|due| due <= world.now) {
+            while left > 0 && listener.next_event().is_some_and(|due| due <= world.now) {
                 let full = descriptors >= world.faults.descriptors;
                 if full || world.random.chance(world.faults.accepts_refused) {
                     self.stats.accepts_refused += 1;
@@ -76,7 +76,7 @@ impl Ring {
                     break;
                 }
                 let Some((_, socket)) = listener.backlog.pop_front() else { break };
-                accepts_left -= 1;
+                left -= 1;
                 descriptors += 1;
                 let key = self.connections.insert(Connection::new(socket));
                 completions.push(Completion::Accepted(key));
