@@ -28,7 +28,7 @@ use super::log;
 use super::shared::{Shared, Stage};
 
 /// Those who are answered at once.
-const THREADS: usize = 4;
+const THREADS: usize = 8;
 
 /// The stack of each, which calls nothing deep.
 const STACK_BYTES: usize = 256 * 1024;
@@ -36,9 +36,8 @@ const STACK_BYTES: usize = 256 * 1024;
 /// How long a request may take, from the connection to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long it may take to ask: few silent ones must not keep a probe waiting that is patient for a
-/// second.
-const HEAD_PATIENCE: Duration = Duration::from_millis(500);
+/// How long it may take to ask: silent ones must not keep a probe waiting for long.
+const HEAD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long one who has the answer may go on sending: a connection that is closed with bytes that
 /// nobody has read would be reset, and the answer lost.
