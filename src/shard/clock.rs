@@ -44,6 +44,11 @@ impl Clock {
         due.after(self.stalled)
     }
 
+    /// The shard begins to work. What was before is no time in which it stood still.
+    pub fn starts(&mut self, driver: Time) {
+        self.ended = driver;
+    }
+
     /// The shard waits, until then at most.
     pub fn waits(&mut self, until: Option<Time>) {
         self.expected = until.map_or(Time::NEVER, |until| until.max(self.ended));
@@ -113,6 +118,15 @@ mod tests {
             assert_eq!((stats.stalls, stats.stalled_us), (0, 0));
             assert_eq!(stats.turn_longest_us, (ends - woke) * 1000);
         }
+    }
+
+    #[test]
+    fn a_shard_that_begins_long_after_its_process_has_not_stood_still() {
+        let (mut clock, mut stats) = (Clock::default(), Stats::default());
+        clock.starts(at(60_000));
+        clock.waits(Some(Time::ZERO));
+        assert_eq!(clock.woke(at(60_010), &mut stats), at(60_010));
+        assert_eq!(stats.stalls, 0);
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl<D: Driver> Shard<D> {
     /// # Errors
     /// Those of [`Driver::turn`]: this shard cannot go on.
     pub fn run(&mut self) -> io::Result<()> {
+        self.clock.starts(self.driver.now());
         let mut until = Some(Time::ZERO);
         loop {
             match self.turn(until)? {
