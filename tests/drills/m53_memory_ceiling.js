@@ -89,7 +89,8 @@ async function unfinished(drill, { kind, count, bytes }) {
   const gone = Number(await beginners.hear());
   beginners.end();
   await ends(server, reader);
-  assert.ok(gone > 0, `nobody of ${count} was let go; peak ${peak()} MiB`);
+  assert.ok(gone > 0 && gone < count, `${gone} of ${count} were let go; peak ${peak()} MiB`);
+  assert.ok(peak() > mib(LIMIT_BYTES) / 2, `memory has not run short: ${peak()} MiB`);
   return `of ${count} unfinished ${kind} of ${bytes} bytes ${gone} were let go, one who reads was answered ${watched.answered} times; peak ${peak()} MiB`;
 }
 

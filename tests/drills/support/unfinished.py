@@ -30,7 +30,7 @@ def begin_message(stream, count):
     stream.sendall(HANDSHAKE)
     if not stream.recv(4096).startswith(b"HTTP/1.1 101"):
         raise ConnectionError("not let in")
-    stream.sendall(struct.pack("!BBQI", 0x81, 0x80 | 127, 2 * count, 0) + b"4" * count)
+    stream.sendall(struct.pack("!BBHI", 0x81, 0x80 | 126, 2 * count, 0) + b"4" * count)
 
 
 def begin_head(stream, count):
