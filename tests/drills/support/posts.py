@@ -1,5 +1,5 @@
-"""A client by polling that posts bodies of as many packets as there may be in one, back to back: posts.py PORT. It says "ready"
-when it has joined; at "flood SECONDS" on standard input it posts for so long, and says how many packets a second."""
+"""A client by polling that posts bodies of as many packets as there may be in one, back to back: posts.py PORT. It says "ready";
+at "flood SECONDS" on standard input it joins and posts for so long, and says how many packets a second."""
 
 import http.client
 import re
@@ -32,10 +32,12 @@ class Session:
 
 
 def main():
-    session = Session(int(sys.argv[1]))
+    port = int(sys.argv[1])
     print("ready", flush=True)
     for line in sys.stdin:
         seconds = float(line.split()[1])
+        # One that said nothing since the last time would be gone.
+        session = Session(port)
         begun, sent = time.monotonic(), 0
         while time.monotonic() - begun < seconds:
             session.ask("POST", BODY)
