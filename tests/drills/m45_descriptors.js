@@ -3,10 +3,9 @@
 // none, and is let in as soon as somebody leaves.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { connect as dial } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { join, lacking } from "./support/client.js";
 
 const DESCRIPTORS = 200;
 // Those descriptors less 64, and less a sixteenth of what is left.
@@ -15,7 +14,6 @@ const NEW = 20;
 const STARVED_MS = 3_000;
 const CPU_PERCENT_MAX = 5;
 const SOON_MS = 100;
-const CLIENT = fileURLToPath(new URL("../clients/node_modules/socket.io-client", import.meta.url));
 
 export default {
   name: "m45 a server without descriptors serves those who are there and lets others in when some leave",
@@ -24,7 +22,7 @@ export default {
 
   needs() {
     if (!existsSync("/usr/bin/prlimit")) return "prlimit";
-    return existsSync(CLIENT) ? null : "the clients are not installed: tests/setup.sh";
+    return lacking();
   },
 
   async run(drill) {
@@ -87,19 +85,6 @@ async function serve(server, clients) {
   const percent = ((cpuSeconds(server.pid) - before) / ((performance.now() - begun) / 1_000)) * 100;
   assert.ok(percent < CPU_PERCENT_MAX, `${percent.toFixed(1)} % of a core without descriptors`);
   return { percent, slowest };
-}
-
-/** A client of the server. */
-async function join(drill, server) {
-  const { io } = createRequire(import.meta.url)(CLIENT);
-  const options = { transports: ["websocket"], forceNew: true, reconnection: false };
-  const socket = io(server.url, options);
-  drill.after(() => socket.close());
-  await new Promise((resolve, reject) => {
-    socket.once("connect", resolve);
-    socket.once("connect_error", reject);
-  });
-  return socket;
 }
 
 /** A connection. */

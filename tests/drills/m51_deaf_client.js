@@ -1,18 +1,16 @@
 // One client that reads nothing while 450 MB are broadcast: it is let go, once, and all that the server
 // ever held for it was what a queue may hold.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { join, lacking } from "./support/client.js";
 import { listenTo } from "./support/network.js";
-import { freeAddress, numbers } from "./support/numbers.js";
+import { freeAddress, memoryKib, numbers } from "./support/numbers.js";
 
 const EVENTS = 500;
 const EVENT_BYTES = 900_000;
 const UNDER_WAY = 4;
 /** A queue, and what the events under way need to come in, be taken apart and go out. */
 const GROWTH_KIB_MAX = 4 * 1_024 + (UNDER_WAY * 3 * EVENT_BYTES) / 1_024;
-const CLIENT = fileURLToPath(new URL("../clients/node_modules/socket.io-client", import.meta.url));
 const stalled = fileURLToPath(new URL("support/stalled.py", import.meta.url));
 
 export default {
@@ -20,9 +18,7 @@ export default {
   rows: [51],
   seconds: 120,
 
-  needs() {
-    return existsSync(CLIENT) ? null : "the clients are not installed: tests/setup.sh";
-  },
+  needs: lacking,
 
   async run(drill) {
     const metrics = await freeAddress();
@@ -30,11 +26,11 @@ export default {
     const { publish, close } = await publisher(drill, server);
     // What comes in is as large without it.
     await publish(20);
-    const before = peakKib(server.pid);
+    const before = memoryKib(server.pid, "VmHWM");
     const deaf = listenTo(drill, "python3", stalled, server.port, 1);
     assert.equal(await deaf.hear(), "ready");
     await publish(EVENTS);
-    const growth = peakKib(server.pid) - before;
+    const growth = memoryKib(server.pid, "VmHWM") - before;
     const after = await numbers(metrics);
     assert.equal(after.fanfare_disconnects_total, 1, "disconnects");
     assert.equal(after.fanfare_queued_bytes, 0, "bytes that wait");
@@ -48,13 +44,7 @@ export default {
 
 /** A client that publishes so many events, of which it is to get each back. */
 async function publisher(drill, server) {
-  const { io } = createRequire(import.meta.url)(CLIENT);
-  const socket = io(server.url, { transports: ["websocket"], forceNew: true, reconnection: false });
-  drill.after(() => socket.close());
-  await new Promise((resolve, reject) => {
-    socket.once("connect", resolve);
-    socket.once("connect_error", reject);
-  });
+  const socket = await join(drill, server);
   const payload = "x".repeat(EVENT_BYTES);
   const publish = (count) =>
     new Promise((resolve, reject) => {
@@ -66,8 +56,4 @@ async function publisher(drill, server) {
       for (let index = 0; index < UNDER_WAY; index++) send();
     });
   return { publish, close: () => socket.close() };
-}
-
-function peakKib(pid) {
-  return Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
 }

@@ -4,10 +4,10 @@
 // that is not large, and for many connections who each begin a request.
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { connect as dial } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { join } from "./support/client.js";
 import { listenTo } from "./support/network.js";
 
 const LIMIT_BYTES = 256 << 20;
@@ -16,7 +16,6 @@ const HOARDERS = 120;
 const BYTES_EACH = 6 << 20;
 /** The older hierarchy, whose files these are. */
 const GROUPS = "/sys/fs/cgroup/memory";
-const { io } = createRequire(new URL("../clients/package.json", import.meta.url))("socket.io-client");
 const script = (name) => fileURLToPath(new URL(`support/${name}`, import.meta.url));
 const stalled = script("stalled.py");
 /** Who begins what they do not finish, how many and how much of it; more than there is memory. */
@@ -50,9 +49,7 @@ async function begin(drill, name) {
   writeFileSync(`${group}/memory.limit_in_bytes`, String(LIMIT_BYTES));
   drill.prefix = ["sh", "-c", `echo $$ > ${group}/cgroup.procs && exec "$@"`, "sh"];
   const server = await drill.start("benchmark");
-  const reader = io(server.url, { transports: ["websocket"], reconnection: false });
-  drill.after(() => reader.close());
-  await new Promise((resolve, reject) => reader.once("connect", resolve).once("connect_error", reject));
+  const reader = await join(drill, server);
   const peak = () => mib(Number(readFileSync(`${group}/memory.max_usage_in_bytes`, "utf8")));
   return { server, reader, peak };
 }

@@ -2,11 +2,11 @@
 // what it was after the first hundred thousand, and it holds no descriptor more.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { lacking } from "./support/crowd.js";
-import { freeAddress, numbers } from "./support/numbers.js";
+import { freeAddress, memoryKib, numbers } from "./support/numbers.js";
 
 /** Before that the allocator still gets its first pages of each size, half a megabyte in all. */
 const FIRST = 100_000;
@@ -40,10 +40,10 @@ export default {
     let cycles = 0;
     while (cycles < FIRST) cycles += come(5);
     await sleep(SETTLE_MS);
-    const [first, level, held] = [cycles, residentKib(server.pid), descriptors()];
+    const [first, level, held] = [cycles, memoryKib(server.pid, "VmRSS"), descriptors()];
     while (cycles < ALL) cycles += come(10);
     await sleep(SETTLE_MS);
-    const after = residentKib(server.pid);
+    const after = memoryKib(server.pid, "VmRSS");
     const percent = (after / level - 1) * 100;
     assert.equal(descriptors(), held, "descriptors");
     const kept = await numbers(metrics);
@@ -56,7 +56,3 @@ export default {
     return told;
   },
 };
-
-function residentKib(pid) {
-  return Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]);
-}

@@ -2,14 +2,13 @@
 // event that the handlers are for is acknowledged, all clients are sent away, and the process ends in
 // time.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { lacking } from "./support/client.js";
 import { listenTo } from "./support/network.js";
 
 const CLIENTS = 10_000;
 /** The window in which clients are sent away, and a second. */
 const ENDS_WITHIN_MS = 31_000;
-const CLIENT = fileURLToPath(new URL("../clients/node_modules/socket.io-client", import.meta.url));
 const asked = fileURLToPath(new URL("support/asked.js", import.meta.url));
 
 export default {
@@ -17,9 +16,7 @@ export default {
   rows: [63],
   seconds: 120,
 
-  needs() {
-    return existsSync(CLIENT) ? null : "the clients are not installed: tests/setup.sh";
-  },
+  needs: lacking,
 
   async run(drill) {
     const server = await drill.start("conformance", "--shards", 2);

@@ -1,5 +1,6 @@
-// What a server tells of itself: the sums of its metrics.
+// What a server tells of itself, the sums of its metrics, and what the kernel tells of it.
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 
 /** An address where nobody listens. */
@@ -10,6 +11,12 @@ export async function freeAddress() {
   server.close();
   await once(server, "close");
   return address;
+}
+
+/** Memory of a process, by its name in /proc: VmRSS is what it has now, VmHWM the most it has had. */
+export function memoryKib(pid, name) {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(status)[1]);
 }
 
 /** The sums of all shards and labels, by name. */
